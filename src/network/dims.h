@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tfengine/status.h"
+
+namespace tfengine {
+
+// One dimension of a shape: a number, or an integer expression over the symbols of a DimTable. Expressions are
+// interned in a normal form, so two dims are equal for all symbol values if they compare equal (the converse does not
+// hold for floor divisions).
+struct Dim {
+  int64_t value = 0;
+  int32_t expr = -1;  // index into the DimTable; -1: the constant `value`
+
+  Dim() = default;
+  Dim(int64_t v) : value(v) {}  // NOLINT(google-explicit-constructor)
+  bool is_const() const { return expr < 0; }
+  bool is(int64_t v) const { return expr < 0 && value == v; }
+  bool operator==(const Dim&) const = default;
+};
+
+using Shape = std::vector<Dim>;
+
+// The expressions of one network. Normal form: a sum of coefficient * product of atoms, where an atom is a symbol or
+// floordiv(a,b), min(a,b), max(a,b) of normal forms. All symbols are >= 0 when evaluated.
+class DimTable {
+ public:
+  // The symbol of that name ([a-z_][a-z0-9_]*), created on first use. "batch" is the leading dimension of inputs.
+  Dim Symbol(std::string_view name);
+  Dim Add(Dim a, Dim b);
+  Dim Sub(Dim a, Dim b);
+  Dim Mul(Dim a, Dim b);
+  // Floor division; simplified when it is exact term by term. b == 0 yields 0.
+  Dim FloorDiv(Dim a, Dim b);
+  Dim Min(Dim a, Dim b);
+  Dim Max(Dim a, Dim b);
+  Dim Product(const Shape& dims);
+  // True if b divides a for all symbol values, as far as the normal form shows; *quotient = a / b.
+  bool DividesExactly(Dim a, Dim b, Dim* quotient);
+
+  int num_symbols() const { return static_cast<int>(symbols_.size()); }
+  const std::string& symbol_name(int i) const { return symbols_[i]; }
+  // If `d` is exactly one symbol: its number, else -1.
+  int SymbolIndex(Dim d) const;
+  bool DependsOn(Dim d, int symbol) const;
+  // Value under symbol_values[num_symbols()]. Error on overflow of int64 (kShapeUnsupported).
+  Result<int64_t> Eval(Dim d, const std::vector<int64_t>& symbol_values) const;
+  // Symbols, numbers, + - *, floordiv(,) min(,) max(,): "batch*128", "floordiv(h + 1,2)".
+  std::string ToString(Dim d) const;
+  Result<Dim> Parse(std::string_view text);
+
+ private:
+  struct Atom {
+    int kind;  // 0 symbol (a.value = index), 1 floordiv, 2 min, 3 max
+    Dim a, b;
+    bool operator==(const Atom&) const = default;
+  };
+  // Sorted atom indices (with repetition for powers) -> coefficient; the empty product is the constant term.
+  using Polynomial = std::map<std::vector<int>, int64_t>;
+
+  Polynomial ToPolynomial(Dim d) const;
+  Dim Intern(const Polynomial& p);
+  Dim InternAtom(const Atom& atom);
+
+  std::vector<std::string> symbols_;
+  std::vector<Atom> atoms_;
+  std::vector<Polynomial> polynomials_;
+};
+
+}  // namespace tfengine
