@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "tfengine/export.h"
+
 namespace tfengine {
 
 // Same numbers as absl::StatusCode, so that the TensorFlow op maps them 1:1.
@@ -28,7 +30,7 @@ enum class StatusCode : int {
 
 // The result of an operation: OK, or a code, an error number (docs/errors.md) and one line of text
 // that says where, what was expected, what was found and what to do.
-class [[nodiscard]] Status {
+class [[nodiscard]] TFENGINE_API Status {
  public:
   Status() = default;
   Status(StatusCode code, int error_id, std::string message)

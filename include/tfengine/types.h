@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "tfengine/export.h"
+
 namespace tfengine {
 
 // Element types. The numbers are those of tensorflow::DataType, so that they pass through unchanged.
@@ -33,14 +35,14 @@ enum class DType : int {
 };
 
 // Bytes per element; 0 for types without a fixed size (string, resource, variant, invalid).
-size_t DTypeSize(DType dtype);
+TFENGINE_API size_t DTypeSize(DType dtype);
 // TensorFlow's lower-case name: "float32", "int64", "bool", ...
-const char* DTypeName(DType dtype);
+TFENGINE_API const char* DTypeName(DType dtype);
 // Inverse of DTypeName; kInvalid if unknown.
-DType DTypeFromName(const std::string& name);
+TFENGINE_API DType DTypeFromName(const std::string& name);
 
 // A dense, row-major host tensor. Copies share the buffer.
-class Tensor {
+class TFENGINE_API Tensor {
  public:
   Tensor() = default;
   // Allocates an uninitialised, 64-byte aligned buffer. `dtype` must have a fixed size.
@@ -71,6 +73,6 @@ class Tensor {
 };
 
 // "[1,224,224,3]"
-std::string ShapeToString(const std::vector<int64_t>& shape);
+TFENGINE_API std::string ShapeToString(const std::vector<int64_t>& shape);
 
 }  // namespace tfengine

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tfengine/export.h"
+#include "tfengine/status.h"
+#include "tfengine/types.h"
+
+namespace tfengine {
+
+// One input or output of an engine or signature. Unknown sizes are -1.
+struct TensorSpec {
+  std::string name;
+  DType dtype = DType::kInvalid;
+  std::vector<int64_t> shape;
+};
+
+struct EngineOptions {
+  // Threads of one run, the caller included; 0: all CPUs this process may use.
+  int threads = 0;
+  // Runs a closure on another thread, now or later. Empty: tfengine's own threads. TensorFlow passes its own pool here,
+  // so that an engine never adds threads to TensorFlow's.
+  std::function<void(std::function<void()>)> spawn;
+  // Most shapes whose buffer plans are kept; the least recently used is dropped. Weights are not affected.
+  int max_cached_shapes = 16;
+};
+
+// A view of a caller's input: row-major, `shape` fully known.
+struct InputView {
+  DType dtype = DType::kInvalid;
+  std::vector<int64_t> shape;
+  const void* data = nullptr;
+};
+
+// An engine: an optimised network with its weights packed for this machine, ready to run any shape that its
+// symbolic shapes allow. Thread-safe: any number of threads may call Run at once; each takes a context (an
+// activation arena) from a free list. Weights are shared by all contexts and shapes.
+class TFENGINE_API Engine {
+ public:
+  // Loads an engine file written by a conversion. The file is mapped; its checksums are verified. An engine file made
+  // on another machine type is rebuilt from its portable part (weights packed again, default tactics).
+  // Errors: kFileMissing, kPlanCorrupt, kPlanVersion, kOutOfMemory.
+  static Result<std::shared_ptr<Engine>> Load(const std::string& path, const EngineOptions& options = {});
+  virtual ~Engine() = default;
+
+  virtual const std::vector<TensorSpec>& inputs() const = 0;
+  virtual const std::vector<TensorSpec>& outputs() const = 0;
+
+  // Gives the memory for output `index` once its shape is known, 64-byte aligned if it can be; nullptr fails the run
+  // with kOutOfMemory.
+  using OutputAllocator = std::function<void*(int index, DType dtype, const std::vector<int64_t>& shape)>;
+
+  // Runs once. Inputs in the order of inputs(). Errors: kInputMismatch, kShapeUnsupported, kOutOfMemory; the engine
+  // stays usable after any error.
+  virtual Status Run(const std::vector<InputView>& inputs, const OutputAllocator& allocate) = 0;
+  Result<std::vector<Tensor>> Run(const std::vector<Tensor>& inputs);
+
+  // Makes the buffer plan for these input shapes now instead of in the first Run.
+  virtual Status Prepare(const std::vector<std::vector<int64_t>>& input_shapes) = 0;
+
+  // What `inspect` shows: JSON with the device, precision, network text, and per layer the chosen tactic.
+  virtual std::string DescribeJson() const = 0;
+  // Per-step times of one run with these inputs, as JSON (milliseconds).
+  virtual Result<std::string> ProfileJson(const std::vector<InputView>& inputs) = 0;
+};
+
+}  // namespace tfengine

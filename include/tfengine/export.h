@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Marks what libtfengine.so exports; everything else is hidden.
+#define TFENGINE_API __attribute__((visibility("default")))
