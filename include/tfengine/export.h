@@ -2,4 +2,4 @@
 #pragma once
 
 // Marks what libtfengine.so exports; everything else is hidden.
-#define TFENGINE_API __attribute__((visibility("default")))
+#define TFENGINE_API [[gnu::visibility("default")]]
