@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "network/network.h"
+#include "tfengine/convert.h"
+#include "tfengine/engine.h"
+
+namespace tfengine {
+
+struct BuildOptions {
+  std::string precision = "FP32";
+  int threads = 0;  // 0: all CPUs; tactics are timed with this many
+  // Input shapes (one list per network input) at which tactics are timed; empty: every symbol is 1 if it is "batch",
+  // else a guess from the network.
+  std::vector<std::vector<std::vector<int64_t>>> shapes;
+  std::string timing_cache;  // file to read and extend; empty: none
+  bool time_tactics = true;  // false: the first tactic of every layer (fast; used when nobody waits for an optimum)
+  Progress progress;
+};
+
+// Optimises `network` (passes), chooses tactics on this machine and writes the engine file to `path` (written beside,
+// then renamed). The network is consumed.
+Status BuildEngineFile(Network network, const BuildOptions& build, const std::string& path);
+
+// The same, kept in memory.
+Result<std::shared_ptr<Engine>> BuildEngine(Network network, const BuildOptions& build, const EngineOptions& options);
+
+}  // namespace tfengine
