@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "backends/cpu/cpu_features.h"
+#include "base/gang.h"
+
+namespace tfengine::cpu {
+
+enum class PoolOp { k_max, k_avg };
+
+// x [batch, in_h, in_w, channels] -> y [batch, out_h, out_w, channels]. Padding is never part of a window: it does not
+// win a maximum and does not count in an average. A window without any input gives -FLT_MAX (max) or NaN (avg); NaN in
+// the input is passed on.
+struct PoolShape {
+  int64_t batch = 0, in_h = 0, in_w = 0, channels = 0;
+  int64_t out_h = 0, out_w = 0;
+  int64_t window_h = 1, window_w = 1;
+  int64_t stride_h = 1, stride_w = 1;
+  int64_t pad_top = 0, pad_left = 0;  // bottom and right follow from the sizes
+};
+
+void Pool(PoolOp op, const PoolShape& shape, const float* x, float* y, Gang& gang,
+          CpuIsa isa = HostCpu().isa);
+
+}  // namespace tfengine::cpu

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/gang.h"
+
+namespace tfengine::cpu {
+
+// x [batch, in_h, in_w, channels] -> y [batch, out_h, out_w, channels], coordinates as ResizeBilinear and
+// ResizeNearestNeighbor compute them. align_corners and half_pixel exclude each other. All input extents >= 1.
+struct ResizeShape {
+  int64_t batch = 0, in_h = 0, in_w = 0, channels = 0, out_h = 0, out_w = 0;
+  bool align_corners = false, half_pixel = false;
+};
+
+void ResizeBilinear(const ResizeShape& shape, const float* x, float* y, Gang& gang);
+// Elements of any size.
+void ResizeNearest(const ResizeShape& shape, const void* x, size_t element_size, void* y, Gang& gang);
+
+}  // namespace tfengine::cpu
