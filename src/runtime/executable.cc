@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/executable.h"
+
+namespace tfengine {
+
+Status Executable::Run(const void* const* in, void* const* out, void* memory, Gang& gang,
+                       const std::function<void(int)>& after_step) const {
+  constexpr int kInlineOperands = 64;
+  const void* inline_in[kInlineOperands];
+  void* inline_out[kInlineOperands];
+  std::vector<const void*> many_in;
+  char* arena = static_cast<char*>(memory);
+  void* scratch = arena + arena_bytes;
+  auto resolve = [&](const BufferRef& ref) -> char* {
+    switch (ref.kind) {
+      case BufferRef::Kind::kArena: return arena + ref.offset;
+      // Kernels only read inputs and constants; the cast lets one function serve operands of both directions.
+      case BufferRef::Kind::kInput: return const_cast<char*>(static_cast<const char*>(in[ref.index])) + ref.offset;
+      case BufferRef::Kind::kOutput: return static_cast<char*>(out[ref.index]) + ref.offset;
+      case BufferRef::Kind::kConstant:
+        return const_cast<char*>(static_cast<const char*>(constants[ref.index]->data())) + ref.offset;
+    }
+    return nullptr;
+  };
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const Step& step = steps[i];
+    const void** step_in = inline_in;
+    if (step.in.size() > kInlineOperands) {
+      many_in.resize(step.in.size());
+      step_in = many_in.data();
+    }
+    for (size_t k = 0; k < step.in.size(); ++k) step_in[k] = resolve(step.in[k]);
+    for (size_t k = 0; k < step.out.size(); ++k) inline_out[k] = resolve(step.out[k]);
+    Status status = step.kernel->Run(step_in, inline_out, scratch, gang);
+    if (!status.ok()) return status.WithContext(step.name);
+    if (after_step) after_step(static_cast<int>(i));
+  }
+  return OkStatus();
+}
+
+}  // namespace tfengine
