@@ -52,7 +52,7 @@ inline int64_t PackedMatmulBSize(int64_t k, int64_t n) {
 void PackMatmulB(const float* b, int64_t row_stride, int64_t col_stride, int64_t k, int64_t n, float* packed);
 
 // Bytes of 64-byte aligned scratch that Matmul needs for this shape with up to `threads` threads.
-size_t MatmulScratchBytes(const MatmulShape& shape, bool packed_b, int threads);
+size_t MatmulScratchBytes(const MatmulShape& shape, bool packed_b, int threads, CpuIsa isa = HostCpu().isa);
 
 // `isa`, here and in the other kernels: at most what this CPU offers (HostCpu().isa); lower ones are for tests.
 // Deterministic for a given shape, instruction set and gang size.
