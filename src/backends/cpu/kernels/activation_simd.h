@@ -7,7 +7,7 @@
 #include "backends/cpu/kernels/simd.h"
 
 // Vector forms of the elementary functions and activations; see simd.h for the rules of this namespace. Errors are at
-// most 4 ulp (with FMA) unless a function says otherwise. NaN in gives NaN out; infinities give the limit.
+// most 5 ulp (with FMA) unless a function says otherwise. NaN in gives NaN out; infinities give the limit.
 namespace tfengine::cpu::TFE_SIMD {
 
 // coefficients[0] * x^(n-1) + ... + coefficients[n-1]

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cpu/kernels/conv.h"
+
+#include <algorithm>
+
+#include "backends/cpu/kernels/conv_direct.h"
+#include "backends/cpu/kernels/conv_kernels.h"
+
+namespace tfengine::cpu {
+
+const std::vector<const ConvTactic*>& AllConvTactics() {
+  static const DirectConv direct_avx512("direct_avx512", ConvKernelsAvx512());
+  static const DirectConv direct_avx2("direct_avx2", ConvKernelsAvx2());
+  static const DirectConv direct_portable("direct_portable", ConvKernelsPortable());
+  static const std::vector<const ConvTactic*> all = {&direct_avx512, &direct_avx2, &direct_portable};
+  return all;
+}
+
+std::vector<const ConvTactic*> ConvTactics(const ConvShape& shape) {
+  std::vector<const ConvTactic*> usable;
+  for (const ConvTactic* tactic : AllConvTactics()) {
+    if (HostCpu().Has(tactic->isa()) && tactic->Supports(shape)) usable.push_back(tactic);
+  }
+  return usable;
+}
+
+const ConvTactic* FindConvTactic(std::string_view name) {
+  for (const ConvTactic* tactic : AllConvTactics()) {
+    if (tactic->name() == name) return HostCpu().Has(tactic->isa()) ? tactic : nullptr;
+  }
+  return nullptr;
+}
+
+}  // namespace tfengine::cpu

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cpu/kernels/conv_direct.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/errors.h"
+
+namespace tfengine::cpu {
+namespace {
+
+constexpr int64_t kSegmentRowBytes = 128;
+constexpr int64_t kLine = 64;
+
+int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t RoundUp(int64_t a, int64_t b) { return CeilDiv(a, b) * b; }
+
+// The share of (output row, filter row) pairs that lie in the padding: tiles within one output row skip them.
+double PaddedRowShare(const ConvShape& s) {
+  int64_t padded = 0;
+  for (int64_t ky = 0; ky < s.k_h; ++ky) {
+    const int64_t shift = ky * s.dil_h - s.pad_top;
+    // Rows oy with 0 <= oy * stride + shift < in_h.
+    const int64_t begin = shift < 0 ? CeilDiv(-shift, s.stride_h) : 0;
+    const int64_t end = s.in_h > shift ? CeilDiv(s.in_h - shift, s.stride_h) : 0;
+    padded += s.out_h - std::max<int64_t>(0, std::min(end, s.out_h) - std::min(begin, s.out_h));
+  }
+  return static_cast<double>(padded) / static_cast<double>(s.out_h * s.k_h);
+}
+
+// Pixels per tile: the time of a tile grows with its pixels but has a floor (too few independent sums).
+int64_t ChooseTile(const ConvShape& s, int64_t pixels, int64_t max_tile) {
+  const double floor = 0.4 * static_cast<double>(max_tile);
+  auto cost = [&](int64_t m) { return m == 0 ? 0.0 : std::max(floor, static_cast<double>(m)) + 0.25; };
+  const double aligned_gain = s.k_h > 1 ? 1 - PaddedRowShare(s) : 1;
+  int64_t best = std::min(max_tile, pixels);
+  double best_cost = 1e300;
+  for (int64_t t = best; t >= std::max<int64_t>(1, max_tile / 2); --t) {
+    double c = static_cast<double>(pixels / t) * cost(t) + cost(pixels % t);
+    if (s.out_w % t == 0) c *= aligned_gain;
+    if (c < best_cost) {
+      best_cost = c;
+      best = t;
+    }
+  }
+  return best;
+}
+
+struct Split {
+  int64_t pixel_parts = 1, panel_parts = 1;
+};
+
+// How to cut tiles x panels into tasks: the longest thread's arithmetic plus what each cut makes the caches read again.
+Split ChooseSplit(int64_t groups, int64_t tiles, int64_t panels, double unit_cycles, double weight_bytes, double input_bytes,
+                  int threads) {
+  Split best;
+  if (threads <= 1) return best;
+  const double bytes_per_cycle = 8;
+  const int64_t most = std::max<int64_t>(1, CeilDiv(4 * threads, groups));
+  double best_cost = 1e300;
+  for (int64_t q = 1; q <= std::min(panels, most); q = threads > 8 ? q * 2 : q + 1) {
+    for (int64_t p = 1; p <= std::min(tiles, most / q); p = threads > 8 ? p * 2 : p + 1) {
+      const int64_t tasks = groups * p * q;
+      const int64_t rounds = CeilDiv(tasks, threads);
+      const double unit = static_cast<double>(CeilDiv(tiles, p) * CeilDiv(panels, q));
+      double cost = unit_cycles * unit * static_cast<double>(rounds);
+      cost += (weight_bytes * static_cast<double>(p) + input_bytes * static_cast<double>(q)) * static_cast<double>(groups) /
+              (bytes_per_cycle * threads);
+      cost += 1000.0 * static_cast<double>(rounds);
+      if (tasks < 2 * threads) cost *= 1.05;  // nothing left to even out
+      if (cost < best_cost) {
+        best_cost = cost;
+        best = {p, q};
+      }
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
+ConvGeometry GeometryOf(const ConvShape& s) {
+  return {s.in_h, s.in_w, s.in_c, s.out_h, s.out_w, s.out_c, s.k_h, s.k_w, s.stride_h, s.stride_w, s.dil_h, s.dil_w, s.pad_top, s.pad_left};
+}
+
+bool DirectConv::Supports(const ConvShape& s) const {
+  return s.groups > 0 && s.in_c % s.groups == 0 && s.out_c % s.groups == 0;
+}
+
+int64_t DirectConv::PackedBytes(const ConvShape& s) const {
+  const int64_t padded = RoundUp(s.out_c / s.groups, kernels_.lanes);
+  return RoundUp(s.k_h * s.k_w * (s.in_c / s.groups) * padded * s.groups * 4, kLine);
+}
+
+// [group][panel][tap][input channel][panel's vectors]
+void DirectConv::Pack(const ConvShape& s, const float* hwio, void* packed) const {
+  const int64_t lanes = kernels_.lanes;
+  const int64_t k_total = s.k_h * s.k_w * (s.in_c / s.groups);
+  const int64_t group_out = s.out_c / s.groups;
+  const int64_t vectors = CeilDiv(group_out, lanes);
+  const int64_t panels = std::max<int64_t>(1, vectors / 2);
+  float* to = static_cast<float*>(packed);
+  for (int64_t g = 0; g < s.groups; ++g) {
+    for (int64_t panel = 0; panel < panels; ++panel) {
+      const int64_t first = panel * 2 * lanes;
+      const int64_t width = (panel + 1 == panels ? vectors - panel * 2 : 2) * lanes;
+      const int64_t real = std::min(width, group_out - first);
+      for (int64_t k = 0; k < k_total; ++k, to += width) {
+        std::memcpy(to, hwio + k * s.out_c + g * group_out + first, real * sizeof(float));
+        std::memset(to + real, 0, (width - real) * sizeof(float));
+      }
+    }
+  }
+}
+
+DirectPlan DirectConv::MakePlan(const ConvShape& s, int threads) const {
+  DirectPlan p = {};
+  p.g = GeometryOf(s);
+  p.groups = s.groups;
+  p.group_in = s.in_c / s.groups;
+  p.group_out = s.out_c / s.groups;
+  // Few channels: one segment per filter row keeps the inner loop long.
+  p.whole_rows = s.groups == 1 && s.dil_w == 1 && s.k_w > 1 && s.in_c < 16;
+  p.seg_count = p.whole_rows ? s.k_h : s.k_h * s.k_w;
+  p.seg_len = p.whole_rows ? s.k_w * s.in_c : p.group_in;
+  const int64_t k_total = p.seg_count * p.seg_len;
+  p.pixels = s.Pixels();
+  p.tile = ChooseTile(s, p.pixels, kernels_.max_tile);
+  p.tiles = CeilDiv(p.pixels, p.tile);
+  p.vectors = CeilDiv(p.group_out, kernels_.lanes);
+  p.panels = std::max<int64_t>(1, p.vectors / 2);
+
+  const int64_t weight_bytes = k_total * p.vectors * kernels_.lanes * 4;
+  const int64_t input_bytes = s.batch * s.in_h * s.in_w * p.group_in * 4;
+  const Split split = ChooseSplit(s.groups, p.tiles, p.panels, static_cast<double>(p.tile * k_total),
+                                  static_cast<double>(weight_bytes), static_cast<double>(input_bytes), threads);
+  p.pixel_parts = split.pixel_parts;
+  p.panel_parts = split.panel_parts;
+  p.panels_inside = false;
+  p.tasks = p.groups * p.pixel_parts * p.panel_parts;
+
+  // Weights that fit the second-level cache stay there while tiles pass; otherwise a block of tiles stays there while
+  // weights pass, in reduction blocks whose panel is small against that cache.
+  const int64_t task_weights = CeilDiv(weight_bytes, p.panel_parts);
+  p.block_tiles = 1;
+  p.block_segs = p.seg_count;
+  p.seg_parts = 1;
+  p.part_len = p.seg_len;
+  if (task_weights > (320 << 10)) {
+    const int64_t tile_bytes = input_bytes / p.tiles + 1 + p.tile * 8 * kernels_.lanes + p.seg_count * kSegmentRowBytes;
+    p.block_tiles = std::clamp<int64_t>((384 << 10) / tile_bytes, 1, CeilDiv(p.tiles, p.pixel_parts));
+    const int64_t most_k = (128 << 10) / (2 * kernels_.lanes * 4);
+    if (k_total > most_k * 3 / 2) {
+      if (p.seg_len > most_k) {
+        p.seg_parts = CeilDiv(p.seg_len, most_k);
+        p.part_len = RoundUp(CeilDiv(p.seg_len, p.seg_parts), 4);
+        p.seg_parts = CeilDiv(p.seg_len, p.part_len);
+        p.block_segs = 1;
+      } else {
+        const int64_t blocks = CeilDiv(k_total, most_k);
+        p.block_segs = CeilDiv(p.seg_count, blocks);
+      }
+    }
+  }
+
+  const int64_t patch_bytes = p.whole_rows ? s.k_h * kernels_.max_tile * p.seg_len * 4 : 0;
+  p.table_bytes = p.block_tiles * p.seg_count * kSegmentRowBytes;
+  p.zero_bytes = RoundUp(p.seg_len * 4, kLine);
+  p.worker_bytes = p.table_bytes + p.zero_bytes + RoundUp(p.block_tiles * patch_bytes, kLine);
+  return p;
+}
+
+int64_t DirectConv::ScratchBytes(const ConvShape& shape, int threads) const {
+  return MakePlan(shape, threads).worker_bytes * threads;
+}
+
+void DirectConv::Run(const ConvShape& shape, const ConvArgs& args, Gang& gang) const {
+  if (shape.Pixels() == 0 || shape.out_c == 0) return;
+  const DirectPlan plan = MakePlan(shape, gang.threads());
+  gang.Run(plan.tasks, [&](int64_t task, int worker) { kernels_.direct(plan, args, task, worker); });
+}
+
+}  // namespace tfengine::cpu

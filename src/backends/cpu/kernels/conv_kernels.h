@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "backends/cpu/cpu_features.h"
+#include "backends/cpu/kernels/activation.h"
+
+// The parts of the convolutions that are compiled once per instruction set, and the plain structs that describe the
+// work to them. Only plain data crosses this line: see simd.h.
+namespace tfengine::cpu {
+
+struct ConvArgs;
+
+// Geometry of one image and its filter.
+struct ConvGeometry {
+  int64_t in_h, in_w, in_c;
+  int64_t out_h, out_w, out_c;
+  int64_t k_h, k_w, stride_h, stride_w, dil_h, dil_w, pad_top, pad_left;
+};
+
+// A direct convolution as a matrix product: rows are output pixels (all images in a row), columns output channels of
+// one group, and the reduction runs over segments: stretches of `seg_len` input values that lie together in memory
+// for every pixel. Columns are cut into panels of one to three vectors, rows into tiles of `tile` pixels.
+struct DirectPlan {
+  ConvGeometry g;
+  int64_t group_in, group_out;
+  bool whole_rows;                // a segment is a whole filter row (k_w * in_c values), else one tap
+  int64_t seg_count, seg_len;
+  int64_t pixels, tile, tiles;
+  int64_t vectors, panels;        // per group
+  int64_t groups, pixel_parts, panel_parts;
+  bool panels_inside;             // order of tasks: the panel part varies fastest
+  int64_t block_tiles;            // tiles that share one pass over the weights
+  int64_t block_segs, seg_parts;  // reduction block: block_segs segments, or one of seg_parts parts of one segment
+  int64_t part_len;
+  int64_t table_bytes, zero_bytes, worker_bytes;  // per worker scratch: table, zeros, patches
+
+  int64_t tasks;
+};
+
+// A depthwise convolution, or any with one input channel per group. Rows of the output are shared between tasks.
+struct DepthwisePlan {
+  ConvGeometry g;
+  int64_t batch, multiplier;
+  int64_t rows_per_task, tasks;
+  int64_t channel_block;    // channels worked on at a time, a multiple of the vector
+  int64_t padded_channels;  // out_c rounded up to vectors: the stride of packed taps
+};
+
+struct WinogradPlan;
+
+struct ConvKernels {
+  CpuIsa isa;
+  int lanes;     // floats per vector
+  int max_tile;  // most pixels per tile
+  void (*direct)(const DirectPlan& plan, const ConvArgs& args, int64_t task, int worker);
+  void (*depthwise)(const DepthwisePlan& plan, const ConvArgs& args, int64_t task);
+  void (*activate)(const Activation& activation, const float* x, float* y, int64_t n);
+};
+
+const ConvKernels& ConvKernelsPortable();
+const ConvKernels& ConvKernelsAvx2();
+const ConvKernels& ConvKernelsAvx512();
+
+}  // namespace tfengine::cpu

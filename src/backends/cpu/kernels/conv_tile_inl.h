@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "backends/cpu/kernels/simd.h"
+
+// The register tile of the convolutions: `pixels` x `nv` vectors of output channels, accumulated over input segments.
+namespace tfengine::cpu::TFE_SIMD {
+
+// Accumulators plus one vector of weights per column and one broadcast fill the registers.
+inline constexpr int kMaxTile = kRegisters == 32 ? 14 : kLanes == 8 ? 6 : 4;
+inline constexpr int kUnroll = 4;
+
+// Where one segment starts for each pixel of a tile.
+struct SegmentRow {
+  const float* at[15];
+  int64_t empty;  // not 0: all pixels are padding, the segment adds nothing
+};
+
+struct TileCall {
+  const SegmentRow* rows;
+  int64_t row_shift;          // the tile's first pixel in each row
+  int64_t segs, len, offset;  // segments; values used of each; where they start in it
+  int64_t seg_stride;         // values of a whole segment in w
+  const float* w;             // [segment][value][nv vectors]
+  float* c;
+  int64_t ldc;
+  const float* bias;      // null: none
+  const float* residual;  // like c; null: none; may be c
+  float low, high;        // applied in the last reduction block
+  bool first, last;       // else: add to c; leave bias and bounds to a later block
+  bool full;              // the last vector is whole
+  VTail tail;             // its valid lanes
+  const char* prefetch;   // read-ahead of other weights
+  int64_t prefetch_step;
+};
+
+template <int kPixels, int kVectors>
+__attribute__((noinline)) void Tile(const TileCall& call) {
+  VF sum[kPixels][kVectors];
+  const float* start = call.first ? call.residual : call.c;
+  if (start == nullptr) {
+#pragma GCC unroll 16
+    for (int m = 0; m < kPixels; ++m) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sum[m][v] = Zero();
+    }
+  } else {
+#pragma GCC unroll 16
+    for (int m = 0; m < kPixels; ++m) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        const float* at = start + m * call.ldc + v * kLanes;
+        sum[m][v] = v + 1 < kVectors || call.full ? Load(at) : Load(at, call.tail);
+      }
+    }
+  }
+
+  const SegmentRow* row = call.rows;
+  const float* segment_weights = call.w;
+  const int64_t len = call.len;
+  const int64_t step = call.prefetch_step;
+  const char* prefetch = call.prefetch;
+  for (int64_t s = call.segs; s > 0; --s, ++row, segment_weights += call.seg_stride * kVectors * kLanes) {
+    if (row->empty) continue;
+    const float* w = segment_weights;
+    const float* p[kPixels];
+#pragma GCC unroll 16
+    for (int m = 0; m < kPixels; ++m) p[m] = row->at[call.row_shift + m] + call.offset;
+    int64_t k = 0;
+    for (; k + kUnroll <= len; k += kUnroll) {
+      __builtin_prefetch(prefetch, 0, 2);
+      __builtin_prefetch(prefetch + 64, 0, 2);
+      prefetch += step;
+#pragma GCC unroll 8
+      for (int u = 0; u < kUnroll; ++u) {
+        VF b[kVectors];
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) b[v] = Load(w + (u * kVectors + v) * kLanes);
+#pragma GCC unroll 16
+        for (int m = 0; m < kPixels; ++m) {
+          const VF a = Set(p[m][k + u]);
+#pragma GCC unroll 4
+          for (int v = 0; v < kVectors; ++v) sum[m][v] = Fma(a, b[v], sum[m][v]);
+        }
+      }
+      w += kUnroll * kVectors * kLanes;
+    }
+    for (; k < len; ++k) {
+      VF b[kVectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) b[v] = Load(w + v * kLanes);
+#pragma GCC unroll 16
+      for (int m = 0; m < kPixels; ++m) {
+        const VF a = Set(p[m][k]);
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) sum[m][v] = Fma(a, b[v], sum[m][v]);
+      }
+      w += kVectors * kLanes;
+    }
+  }
+
+  if (call.last) {
+    if (call.bias != nullptr) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        const float* at = call.bias + v * kLanes;
+        const VF bias = v + 1 < kVectors || call.full ? Load(at) : Load(at, call.tail);
+#pragma GCC unroll 16
+        for (int m = 0; m < kPixels; ++m) sum[m][v] = Add(sum[m][v], bias);
+      }
+    }
+    const VF low = Set(call.low), high = Set(call.high);
+#pragma GCC unroll 16
+    for (int m = 0; m < kPixels; ++m) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sum[m][v] = Min(high, Max(low, sum[m][v]));
+    }
+  }
+#pragma GCC unroll 16
+  for (int m = 0; m < kPixels; ++m) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      float* at = call.c + m * call.ldc + v * kLanes;
+      if (v + 1 < kVectors || call.full) {
+        Store(at, sum[m][v]);
+      } else {
+        Store(at, sum[m][v], call.tail);
+      }
+    }
+  }
+}
+
+using TileFunction = void (*)(const TileCall&);
+
+template <int kVectors, int kPixels>
+struct TileTable {
+  // entries[m]: the tile of m pixels.
+  TileFunction entries[kPixels + 1];
+  constexpr TileTable() : entries() { Fill<kPixels>(); }
+  template <int m>
+  constexpr void Fill() {
+    if constexpr (m > 0) {
+      entries[m] = &Tile<m, kVectors>;
+      Fill<m - 1>();
+    }
+  }
+};
+
+inline constexpr TileTable<1, kMaxTile> kTiles1;
+inline constexpr TileTable<2, kMaxTile> kTiles2;
+inline constexpr TileTable<3, (kMaxTile + 1) / 2> kTiles3;
+
+// One tile of `pixels` (at most kMaxTile) and nv (1 to 3) vectors.
+TFE_INLINE void RunTile(int nv, int64_t pixels, TileCall& call) {
+  if (nv == 2) return kTiles2.entries[pixels](call);
+  if (nv == 1) return kTiles1.entries[pixels](call);
+  if (pixels <= (kMaxTile + 1) / 2) return kTiles3.entries[pixels](call);
+  // Three vectors leave registers for half the pixels: two calls.
+  const int64_t half = (pixels + 1) / 2;
+  kTiles3.entries[half](call);
+  TileCall rest = call;
+  rest.row_shift = half;
+  rest.c += half * call.ldc;
+  if (call.residual) rest.residual = call.residual + half * call.ldc;
+  kTiles3.entries[pixels - half](rest);
+}
+
+}  // namespace tfengine::cpu::TFE_SIMD
