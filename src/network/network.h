@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -23,6 +24,7 @@ enum class Op {
 };
 
 const char* OpName(Op op);
+bool ParseOp(std::string_view name, Op* op);
 
 // Elementwise kinds as enumerators with the same spelling as in text ("exp" is UnaryKind::k_exp).
 enum class UnaryKind {
@@ -45,12 +47,18 @@ inline constexpr ValueId kNoValue = -1;
 using Attr = std::variant<int64_t, double, bool, std::string, std::vector<int64_t>, Shape>;
 
 // The attributes of a node, by name. Getters return the default when the attribute is absent; reading an attribute as
-// another type is a bug (TFE_CHECK). Integers read as Dims and integer lists read as Shapes are converted.
+// another type is a bug (TFE_CHECK; nodes of a Network have been checked). Integers read as floats or Dims and integer
+// lists read as Shapes are converted. A Shape of constants is stored as an integer list, a single symbolic Dim as a
+// Shape of one, so that equal attributes compare equal.
 class Attrs {
  public:
   Attrs() = default;
-  Attrs(std::initializer_list<std::pair<const std::string, Attr>> items) : items_(items) {}
-  void Set(const std::string& key, Attr value) { items_[key] = std::move(value); }
+  Attrs(std::initializer_list<std::pair<const std::string, Attr>> items) {
+    for (const auto& [key, value] : items) Set(key, value);
+  }
+  void Set(const std::string& key, Attr value);
+  void Set(const std::string& key, Dim value);
+  void Set(const std::string& key, DType value) { Set(key, Attr(static_cast<int64_t>(value))); }
   void Erase(const std::string& key) { items_.erase(key); }
   bool Has(const std::string& key) const { return items_.count(key) > 0; }
   int64_t Int(const std::string& key, int64_t fallback = 0) const;
@@ -69,7 +77,7 @@ class Attrs {
 };
 
 struct Value {
-  std::string name;  // unique; [A-Za-z0-9_./:-]+
+  std::string name;  // unique, any characters
   DType dtype = DType::kInvalid;
   Shape shape;
   int producer = -1;                       // node index; -1 for inputs and constants
@@ -110,7 +118,7 @@ class Network {
   ValueId AddInput(const std::string& name, DType dtype, Shape shape);
   ValueId AddConstant(const std::string& name, std::shared_ptr<const Tensor> tensor);
   // Appends a node; infers dtypes and shapes of its outputs (network/infer.h) and returns the first output.
-  // Errors: kNetworkInvalid with the reason.
+  // Further outputs have the ids that follow, and the names "<name>:1", ... Errors: kNetworkInvalid with the reason.
   Result<ValueId> Add(Op op, const std::string& name, std::vector<ValueId> inputs, Attrs attrs = {});
   void MarkOutput(ValueId value) { outputs_.push_back(value); }
   void AddConstraint(Dim a, Dim b);
@@ -123,12 +131,14 @@ class Network {
   void Compact();
 
   // Binds the symbols by matching `input_shapes` (one per input) against the inputs' shapes; checks every equation and
-  // constraint. Error kShapeUnsupported or kInputMismatch names the input, expected, got.
+  // constraint. Symbols that occur in no input shape are 1. Error kShapeUnsupported or kInputMismatch names the input,
+  // expected, got.
   Result<std::vector<int64_t>> BindSymbols(const std::vector<std::vector<int64_t>>& input_shapes) const;
 
  private:
   friend Result<Network> ParseNetwork(std::string_view text, const std::vector<std::shared_ptr<const Tensor>>& constants);
   std::string UniqueName(const std::string& name);
+  ValueId AddValue(Value value);
 
   DimTable dims_;
   std::vector<Value> values_;
@@ -136,8 +146,24 @@ class Network {
   std::vector<ValueId> inputs_;
   std::vector<ValueId> outputs_;
   std::vector<DimConstraint> constraints_;
-  std::map<std::string, int> names_;
+  std::unordered_map<std::string, int> names_;  // name -> next suffix to try
 };
+
+// "f32", "i64", "bool", "bf16" ...; kInvalid for an unknown name.
+const char* ShortName(DType dtype);
+DType DTypeFromShortName(std::string_view name);
+// "f32[batch,224,224,3]"
+std::string TypeToString(const DimTable& dims, DType dtype, const Shape& shape);
+std::string ShapeToString(const DimTable& dims, const Shape& shape);
+
+// The attributes of `node` with every Dim evaluated. Errors: kShapeUnsupported.
+Result<Attrs> ConcreteAttrs(const Node& node, const DimTable& dims, const std::vector<int64_t>& symbol_values);
+Result<std::vector<int64_t>> EvalShape(const DimTable& dims, const Shape& shape,
+                                       const std::vector<int64_t>& symbol_values);
+
+// The padding, both sides together, that TensorFlow's SAME adds to an axis: total/2 in front, the rest behind.
+// `window` is the dilated size of the filter.
+Dim SamePadding(DimTable& dims, Dim size, int64_t window, int64_t stride);
 
 // network/infer.cc: dtypes and shapes of the outputs of `node`, whose inputs and attributes are set. Checks arity,
 // dtypes, attributes and shapes (kNetworkInvalid: node, expected, got); may add constraints to the network.
