@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "api/segment.h"
+#include "build_queue.h"
+#include "engine_directory.h"
+#include "engine_resource.h"
+#include "fault_injection.h"
+#include "native_segment.h"
+#include "segment_source.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/resource_mgr.h"
+#include "tensorflow/core/platform/logging.h"
+#include "tf_util.h"
+
+namespace tfengine {
+namespace {
+
+using ::tensorflow::AsyncOpKernel;
+using ::tensorflow::OpKernelConstruction;
+using ::tensorflow::OpKernelContext;
+using ::tensorflow::Tensor;
+
+std::vector<int64_t> Dims(const Tensor& tensor) {
+  const auto sizes = tensor.shape().dim_sizes();
+  return std::vector<int64_t>(sizes.begin(), sizes.end());
+}
+
+// Attributes that start with an underscore are optional.
+bool GetOptionalBool(OpKernelConstruction* ctx, const char* name, bool absent) {
+  bool value = absent;
+  if (ctx->HasAttr(name) && !ctx->GetAttr(name, &value).ok()) return absent;
+  return value;
+}
+
+void NoticePrecisionOnce(const std::string& precision) {
+  static std::once_flag noticed;
+  std::call_once(noticed, [&] {
+    LOG(WARNING) << "precision_mode=" << precision
+                 << ": engines that are built from native segments run in FP32";
+  });
+}
+
+// Runs an engine, or the native segment where the engine is missing, unsuitable or fails. Never
+// builds an engine inside a request.
+class TRTEngineOp : public AsyncOpKernel {
+ public:
+  explicit TRTEngineOp(OpKernelConstruction* ctx) : AsyncOpKernel(ctx) {
+    tensorflow::NameAttrList function;
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("segment_func", &function));
+    native_ = std::make_unique<NativeSegment>(std::move(function));
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("max_cached_engines_count", &max_cached_engines_));
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("precision_mode", &precision_));
+    allow_build_ = GetOptionalBool(ctx, "_allow_build_at_runtime", true);
+    collect_shapes_ = GetOptionalBool(ctx, "_profile_generation_mode", false);
+    const std::string& node = name();
+    engine_name_ = node.substr(node.rfind('/') + 1);  // npos + 1 is 0
+  }
+
+  ~TRTEngineOp() override {
+    // A build uses the thread pool of this kernel's device, which need not outlive the kernel.
+    if (state_owner_ != nullptr && build_submitted_) BuildQueue::Global().Cancel(state_owner_);
+  }
+
+  void ComputeAsync(OpKernelContext* ctx, DoneCallback done) override {
+    EngineState* state = state_.load(std::memory_order_acquire);
+    if (state == nullptr) state = Bind(ctx);
+    if (collect_shapes_) {
+      CollectShapes(ctx, state);
+      native_->Run(ctx, std::move(done));
+      return;
+    }
+    Engine* engine = state->engine();
+    bool disallowable = true;
+    std::string reason;
+    if (engine != nullptr) {
+      const Status status = RunEngine(ctx, engine);
+      if (status.ok()) {
+        state->CountRun();
+        done();
+        return;
+      }
+      // TF-TRT never counted unsuitable shapes as a failure of the engine.
+      disallowable = status.code() != StatusCode::kInvalidArgument;
+      reason = status.ToString();
+    } else {
+      StartBuild(ctx, state);
+      if (!NativeExecutionAllowed()) {
+        // The caller wants an engine or an error; the only engine there can be is the one being
+        // built.
+        state->WaitWhileBuilding();
+        if (state->engine() != nullptr) return ComputeAsync(ctx, std::move(done));
+      }
+      reason = binding_note_.empty() ? state->Describe()
+                                     : absl::StrCat(state->Describe(), " (", binding_note_, ")");
+    }
+    if (state->CountNativeRun(reason)) {
+      LOG(WARNING) << engine_name_ << ": TensorFlow runs this segment: " << reason;
+    }
+    OP_REQUIRES_ASYNC(ctx, !disallowable || NativeExecutionAllowed(),
+                      absl::AbortedError("User disallowed engine native segment execution."), done);
+    native_->Run(ctx, std::move(done));
+  }
+
+ private:
+  // Decides, at the first request, which engine this kernel stands for.
+  EngineState* Bind(OpKernelContext* ctx) {
+    std::lock_guard<std::mutex> lock(bind_mutex_);
+    if (state_owner_ == nullptr) {
+      state_owner_ = FindState(ctx);
+      state_.store(state_owner_.get(), std::memory_order_release);
+    }
+    return state_owner_.get();
+  }
+
+  std::shared_ptr<EngineState> FindState(OpKernelContext* ctx) {
+    tensorflow::ResourceMgr* manager = ctx->resource_manager();
+    EngineResource* found = nullptr;
+    if (manager->Lookup(kContainer, engine_name_, &found).ok()) {
+      const tensorflow::core::RefCountPtr<EngineResource> resource(found);
+      if (resource->state() != nullptr) return resource->state();
+      binding_note_ = resource->reason();
+    } else {
+      // The model's other copy, which shared this engine, has been unloaded: load the file again.
+      source_ = EngineDirectory::Global().SourceOf(engine_name_);
+    }
+    // Engines of TF-TRT are called the same in every model, so the segment tells them apart.
+    const std::string variant =
+        source_.empty() ? SegmentFingerprint(ctx->function_library(), native_->function())
+                        : source_;
+    return EngineDirectory::Global().FindOrCreate({manager, engine_name_, variant}, [&] {
+      return std::make_shared<EngineState>(engine_name_, source_);
+    });
+  }
+
+  // Puts a build into the background queue unless one was tried already.
+  void StartBuild(OpKernelContext* ctx, EngineState* state) {
+    if (!allow_build_ && source_.empty()) {
+      if (state->TryBeginBuild()) state->SetFailed("_allow_build_at_runtime is false");
+      return;
+    }
+    if (!state->TryBeginBuild()) return;
+    if (precision_ != "FP32" && source_.empty()) NoticePrecisionOnce(precision_);
+    Result<SegmentSource> segment = ReadSegment(ctx->function_library(), native_->function());
+    std::lock_guard<std::mutex> lock(bind_mutex_);
+    build_submitted_ = true;
+    BuildQueue::Global().Submit(
+        state_owner_,
+        [path = source_, allow_build = allow_build_, segment = std::move(segment),
+         options =
+             OptionsFor(ctx->device(), max_cached_engines_)]() -> Result<std::shared_ptr<Engine>> {
+          if (!path.empty()) {
+            Result<std::shared_ptr<Engine>> loaded = Engine::Load(path, options);
+            if (loaded.ok() || !allow_build) return loaded;
+          }
+          if (!segment.ok()) return segment.status();
+          return BuildSegmentEngine(segment->function, segment->library, segment->op_list, options);
+        });
+  }
+
+  void CollectShapes(OpKernelContext* ctx, EngineState* state) {
+    std::vector<std::vector<int64_t>> shapes;
+    for (int i = 0; i < ctx->num_inputs(); ++i) {
+      if (ctx->input_dtype(i) != tensorflow::DT_RESOURCE) shapes.push_back(Dims(ctx->input(i)));
+    }
+    state->RecordShapes(shapes);
+    state->CountNativeRun("input shapes are being collected");
+  }
+
+  // Runs on TensorFlow's own buffers; sets the outputs only if all went well.
+  Status RunEngine(OpKernelContext* ctx, Engine* engine) {
+    if (EnginesMadeToFail()) return EngineFailed("engines were told to fail");
+    std::vector<InputView> inputs;
+    inputs.reserve(ctx->num_inputs());
+    for (int i = 0; i < ctx->num_inputs(); ++i) {
+      const Tensor& tensor = ctx->input(i);
+      if (tensor.dtype() == tensorflow::DT_RESOURCE) continue;
+      inputs.push_back(
+          {static_cast<DType>(tensor.dtype()), Dims(tensor), tensor.tensor_data().data()});
+    }
+    if (engine->inputs().size() != inputs.size() ||
+        static_cast<int>(engine->outputs().size()) != ctx->num_outputs()) {
+      return EngineFailed(absl::StrCat("the engine has ", engine->inputs().size(), " inputs and ",
+                                       engine->outputs().size(), " outputs, the op ", inputs.size(),
+                                       " and ", ctx->num_outputs()));
+    }
+
+    std::vector<Tensor> outputs(ctx->num_outputs());
+    absl::Status allocation;
+    const auto allocate = [&](int index, DType dtype, const std::vector<int64_t>& dims) -> void* {
+      tensorflow::TensorShape shape;
+      if (static_cast<tensorflow::DataType>(dtype) != ctx->expected_output_dtype(index)) {
+        allocation = absl::InternalError(
+            absl::StrCat("output ", index, " of the engine is ", DTypeName(dtype)));
+      } else {
+        allocation = tensorflow::TensorShape::BuildTensorShape(dims, &shape);
+      }
+      if (allocation.ok()) {
+        allocation = ctx->allocate_temp(ctx->expected_output_dtype(index), shape, &outputs[index],
+                                        ctx->output_alloc_attr(index));
+      }
+      return allocation.ok() ? const_cast<char*>(outputs[index].tensor_data().data()) : nullptr;
+    };
+    const Status status = engine->Run(inputs, allocate);
+    if (!allocation.ok()) {
+      return EngineFailed(std::string(allocation.message()));
+    }
+    if (!status.ok()) return status;
+    for (int i = 0; i < ctx->num_outputs(); ++i) ctx->set_output(i, outputs[i]);
+    return OkStatus();
+  }
+
+  std::unique_ptr<NativeSegment> native_;
+  std::string engine_name_;
+  std::string precision_;
+  int max_cached_engines_ = 1;
+  bool allow_build_ = true;
+  bool collect_shapes_ = false;
+
+  std::atomic<EngineState*> state_{nullptr};  // what requests read; owned by state_owner_
+  std::mutex bind_mutex_;
+  std::shared_ptr<EngineState> state_owner_;
+  std::string source_;        // engine file to load again; set before state_
+  std::string binding_note_;  // why the engine file was of no use; set before state_
+  bool build_submitted_ = false;
+};
+
+REGISTER_KERNEL_BUILDER(Name("TRTEngineOp").Device(tensorflow::DEVICE_CPU), TRTEngineOp);
+
+}  // namespace
+}  // namespace tfengine

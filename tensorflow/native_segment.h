@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <mutex>
+
+#include "tensorflow/core/framework/function.h"
+#include "tensorflow/core/framework/op_kernel.h"
+
+namespace tfengine {
+
+// The TensorFlow function that an engine stands for. It is run like a PartitionedCall, graph
+// optimisations included, on the op's own device. Thread-safe.
+class NativeSegment {
+ public:
+  explicit NativeSegment(tensorflow::NameAttrList function) : function_(std::move(function)) {}
+  ~NativeSegment();
+
+  const tensorflow::NameAttrList& function() const { return function_; }
+
+  // Runs the function on the op's inputs and sets its outputs; calls `done` in every case.
+  void Run(tensorflow::OpKernelContext* ctx, tensorflow::AsyncOpKernel::DoneCallback done);
+
+ private:
+  using Runtime = tensorflow::FunctionLibraryRuntime;
+
+  absl::Status Instantiate(tensorflow::OpKernelContext* ctx, Runtime::Handle* handle);
+
+  const tensorflow::NameAttrList function_;
+  std::mutex mutex_;
+  std::map<Runtime*, Runtime::Handle> handles_;
+};
+
+}  // namespace tfengine
