@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -103,6 +104,9 @@ class FunctionLibrary {
   std::map<std::string, FunctionDef, std::less<>> functions_;
   std::vector<std::shared_ptr<const std::string>> owned_;
 };
+
+// A TensorShapeProto; nullopt if it is malformed.
+std::optional<tfgraph::PartialShape> ParseTensorShape(std::string_view bytes);
 
 // The types of the tensors of `arg` (one per tensor), from the attrs of a node; defaults of `op` count where an attr
 // is absent. Error: kGraphInvalid.

@@ -56,7 +56,6 @@ class TensorBundle {
   TensorBundle() = default;
   Status ReadIndex(std::string_view bytes);
   Status AddEntry(std::string_view key, std::string_view value);
-  Status CheckEntry(const std::string& key, const Entry& entry) const;
   Result<std::shared_ptr<const MappedFile>> Shard(int shard) const;
   Result<std::string_view> EntryBytes(const std::string& key, const Entry& entry,
                                       std::shared_ptr<const MappedFile>* file) const;
@@ -66,7 +65,7 @@ class TensorBundle {
 
   std::string prefix_;
   int num_shards_ = 0;
-  std::map<std::string, Entry> entries_;  // under "" nothing; slices under their encoded keys
+  std::map<std::string, Entry> entries_;  // slices under their encoded keys
   mutable std::mutex mu_;
   mutable std::map<int, std::shared_ptr<const MappedFile>> shards_;
   mutable std::map<std::string, std::shared_ptr<const Tensor>> read_;

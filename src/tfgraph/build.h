@@ -59,6 +59,11 @@ Result<Graph> BuildFunctionGraph(const saved_model::FunctionDef& function, const
 Result<Graph> BuildFunctionGraph(std::string_view serialized_function_def, const saved_model::FunctionLibrary& library,
                                  const saved_model::OpTable& ops, const BuildOptions& options = {});
 
+// What the main graph runs for `targets` (names of nodes), with calls inlined: an init op, a restore op. The targets
+// are control returns. A target that is itself a call is replaced by its effects.
+Result<Graph> BuildTargets(const saved_model::MetaGraph& meta, const std::vector<std::string>& targets,
+                           const BuildOptions& options = {});
+
 // The flat form of a whole main graph, nothing pruned or inlined, no arguments and no returns.
 Result<Graph> BuildMainGraph(const saved_model::MetaGraph& meta);
 

@@ -26,7 +26,8 @@ struct PartialShape {
 class AttrValue {
  public:
   AttrValue() = default;
-  explicit AttrValue(std::string serialized) : serialized_(std::move(serialized)) {}
+  explicit AttrValue(std::string serialized)
+      : serialized_(std::make_shared<const std::string>(std::move(serialized))) {}
   static AttrValue Int(int64_t v);
   static AttrValue Bool(bool v);
   static AttrValue Float(float v);
@@ -36,6 +37,7 @@ class AttrValue {
   static AttrValue Func(std::string_view function_name);
   static AttrValue TypeList(const std::vector<DType>& v);
   static AttrValue ShapeList(const std::vector<PartialShape>& v);
+  static AttrValue StringList(const std::vector<std::string>& v);
   static AttrValue IntList(const std::vector<int64_t>& v);
   static AttrValue TensorValue(const Tensor& v);  // fixed-size dtypes only
 
@@ -46,19 +48,27 @@ class AttrValue {
   std::optional<DType> type() const;
   std::optional<PartialShape> shape() const;
   std::optional<std::string> func() const;
+  // The attributes that a func value carries (NameAttrList.attr).
+  std::map<std::string, AttrValue> func_attrs() const;
   std::optional<std::string> placeholder() const;
   std::optional<std::vector<int64_t>> int_list() const;
   std::optional<std::vector<float>> float_list() const;
   std::optional<std::vector<std::string>> string_list() const;
   std::optional<std::vector<DType>> type_list() const;
   std::optional<std::vector<PartialShape>> shape_list() const;
+  std::optional<std::vector<std::string>> func_list() const;
   // Decodes a TensorProto (tensor_content, or the typed repeated fields with TensorFlow's rule that the last value
   // fills the rest). Strings, resources and variants: kUnsupportedDType.
   Result<Tensor> tensor() const;
-  const std::string& serialized() const { return serialized_; }
+  // A string tensor (scalar or not), row-major.
+  Result<std::vector<std::string>> string_tensor() const;
+  // The static shape of a TensorProto, without decoding its values.
+  std::optional<std::vector<int64_t>> tensor_shape() const;
+  const std::string& serialized() const;
+  bool operator==(const AttrValue& o) const { return serialized() == o.serialized(); }
 
  private:
-  std::string serialized_;
+  std::shared_ptr<const std::string> serialized_;  // shared by the copies of a node
 };
 
 // Output `port` of node `node` (an index into Graph::nodes).
@@ -81,6 +91,8 @@ struct Node {
   // than output_types.
   std::vector<PartialShape> output_shapes;
   bool stateful = false;  // OpDef.is_stateful
+  // NodeDef fields that are not understood here (debug info, full types), in wire form; written back as they are.
+  std::string other_fields;
   // For a ReadVariableOp, VarHandleOp+read, VariableV2 or argument that reads a variable which nothing in the graph
   // assigns: the value of that variable, mapped from the checkpoint. Set by FreezeVariables on the *reading* node.
   std::shared_ptr<const Tensor> frozen;

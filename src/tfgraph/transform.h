@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <vector>
+
 #include "tfengine/status.h"
 #include "tfgraph/graph.h"
 
@@ -15,11 +17,15 @@ int Prune(Graph& graph);
 Status SortTopologically(Graph& graph);
 
 // Removes control edges and control returns that order nothing: those from nodes that are frozen, or stateless with
-// no stateful unfrozen ancestor. A stateless source with such ancestors is replaced by them.
-// Returns the number of edges removed.
+// no stateful unfrozen ancestor. A stateless source with such ancestors is replaced by them. Arguments have no effect.
+// Needs topological order. Returns the number of edges and control returns removed.
 int RemoveIdleControlEdges(Graph& graph);
 
-// Indices in bounds, names unique, one name per argument and return, order topological. Error: kGraphInvalid.
+// Keeps the nodes `order` names (old indices, each at most once) in that order. Edges to dropped control inputs
+// vanish; data inputs, arguments and returns must be kept.
+void KeepNodes(Graph& graph, const std::vector<int>& order);
+
+// Ports and indices in bounds, node names unique. Error: kGraphInvalid.
 Status Validate(const Graph& graph);
 
 }  // namespace tfengine::tfgraph
