@@ -3,16 +3,21 @@
 
 #include <algorithm>
 
+#include "backends/cpu/kernels/conv_depthwise.h"
 #include "backends/cpu/kernels/conv_direct.h"
 #include "backends/cpu/kernels/conv_kernels.h"
 
 namespace tfengine::cpu {
 
 const std::vector<const ConvTactic*>& AllConvTactics() {
+  static const DepthwiseConv depthwise_avx512("depthwise_avx512", ConvKernelsAvx512());
+  static const DepthwiseConv depthwise_avx2("depthwise_avx2", ConvKernelsAvx2());
+  static const DepthwiseConv depthwise_portable("depthwise_portable", ConvKernelsPortable());
   static const DirectConv direct_avx512("direct_avx512", ConvKernelsAvx512());
   static const DirectConv direct_avx2("direct_avx2", ConvKernelsAvx2());
   static const DirectConv direct_portable("direct_portable", ConvKernelsPortable());
-  static const std::vector<const ConvTactic*> all = {&direct_avx512, &direct_avx2, &direct_portable};
+  static const std::vector<const ConvTactic*> all = {
+      &depthwise_avx512, &depthwise_avx2, &depthwise_portable, &direct_avx512, &direct_avx2, &direct_portable};
   return all;
 }
 

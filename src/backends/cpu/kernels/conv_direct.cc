@@ -4,16 +4,12 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/errors.h"
+#include "backends/cpu/kernels/conv_plan.h"
 
 namespace tfengine::cpu {
 namespace {
 
 constexpr int64_t kSegmentRowBytes = 128;
-constexpr int64_t kLine = 64;
-
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t RoundUp(int64_t a, int64_t b) { return CeilDiv(a, b) * b; }
 
 // The share of (output row, filter row) pairs that lie in the padding: tiles within one output row skip them.
 double PaddedRowShare(const ConvShape& s) {
@@ -79,17 +75,13 @@ Split ChooseSplit(int64_t groups, int64_t tiles, int64_t panels, double unit_cyc
 
 }  // namespace
 
-ConvGeometry GeometryOf(const ConvShape& s) {
-  return {s.in_h, s.in_w, s.in_c, s.out_h, s.out_w, s.out_c, s.k_h, s.k_w, s.stride_h, s.stride_w, s.dil_h, s.dil_w, s.pad_top, s.pad_left};
-}
-
 bool DirectConv::Supports(const ConvShape& s) const {
   return s.groups > 0 && s.in_c % s.groups == 0 && s.out_c % s.groups == 0;
 }
 
 int64_t DirectConv::PackedBytes(const ConvShape& s) const {
   const int64_t padded = RoundUp(s.out_c / s.groups, kernels_.lanes);
-  return RoundUp(s.k_h * s.k_w * (s.in_c / s.groups) * padded * s.groups * 4, kLine);
+  return RoundUp(s.k_h * s.k_w * (s.in_c / s.groups) * padded * s.groups * 4, kCacheLine);
 }
 
 // [group][panel][tap][input channel][panel's vectors]
@@ -119,6 +111,8 @@ DirectPlan DirectConv::MakePlan(const ConvShape& s, int threads) const {
   p.groups = s.groups;
   p.group_in = s.in_c / s.groups;
   p.group_out = s.out_c / s.groups;
+  p.dense = s.k_h == 1 && s.k_w == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0 &&
+            s.out_h == s.in_h && s.out_w == s.in_w;
   // Few channels: one segment per filter row keeps the inner loop long.
   p.whole_rows = s.groups == 1 && s.dil_w == 1 && s.k_w > 1 && s.in_c < 16;
   p.seg_count = p.whole_rows ? s.k_h : s.k_h * s.k_w;
@@ -165,8 +159,8 @@ DirectPlan DirectConv::MakePlan(const ConvShape& s, int threads) const {
 
   const int64_t patch_bytes = p.whole_rows ? s.k_h * kernels_.max_tile * p.seg_len * 4 : 0;
   p.table_bytes = p.block_tiles * p.seg_count * kSegmentRowBytes;
-  p.zero_bytes = RoundUp(p.seg_len * 4, kLine);
-  p.worker_bytes = p.table_bytes + p.zero_bytes + RoundUp(p.block_tiles * patch_bytes, kLine);
+  p.zero_bytes = RoundUp(p.seg_len * 4, kCacheLine);
+  p.worker_bytes = p.table_bytes + p.zero_bytes + RoundUp(p.block_tiles * patch_bytes, kCacheLine);
   return p;
 }
 

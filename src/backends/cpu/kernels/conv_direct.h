@@ -22,6 +22,4 @@ class DirectConv : public ConvTactic {
   const ConvKernels& kernels_;
 };
 
-ConvGeometry GeometryOf(const ConvShape& shape);
-
 }  // namespace tfengine::cpu

@@ -24,30 +24,34 @@ TFE_INLINE void CopyPatch(const DirectPlan& p, const float* image, int64_t iy, i
 TFE_INLINE void BuildTile(const DirectPlan& p, const float* x, int64_t first_pixel, int64_t count,
                           const float* zeros, float* patches, SegmentRow* row) {
   const ConvGeometry& g = p.g;
-  const int64_t plane = g.out_h * g.out_w;
+  if (p.dense) {  // 1x1, stride 1: input pixels are output pixels
+    row->empty = 0;
+    for (int64_t m = 0; m < count; ++m) row->at[m] = x + (first_pixel + m) * g.in_c;
+    return;
+  }
   const float* image[kMaxTile];
   const float* origin[kMaxTile];  // where tap (0, 0) reads, may lie outside
   int64_t y0[kMaxTile], x0[kMaxTile];
-  int64_t n = first_pixel / plane;
-  int64_t oy = (first_pixel - n * plane) / g.out_w;
-  int64_t ox = first_pixel - n * plane - oy * g.out_w;
   int64_t y_min = INT64_MAX, y_max = INT64_MIN, x_min = INT64_MAX, x_max = INT64_MIN;
-  for (int64_t m = 0; m < count; ++m) {
-    image[m] = x + n * g.in_h * g.in_w * g.in_c;
-    y0[m] = oy * g.stride_h - g.pad_top;
-    x0[m] = ox * g.stride_w - g.pad_left;
-    origin[m] = image[m] + (y0[m] * g.in_w + x0[m]) * g.in_c;
-    y_min = y0[m] < y_min ? y0[m] : y_min;
-    y_max = y0[m] > y_max ? y0[m] : y_max;
-    x_min = x0[m] < x_min ? x0[m] : x_min;
-    x_max = x0[m] > x_max ? x0[m] : x_max;
-    if (++ox == g.out_w) {
-      ox = 0;
-      if (++oy == g.out_h) {
-        oy = 0;
-        ++n;
-      }
+  int64_t line = first_pixel / g.out_w;  // output row, counted over all images
+  int64_t ox = first_pixel - line * g.out_w;
+  for (int64_t m = 0; m < count; ++line, ox = 0) {
+    const int64_t n = line / g.out_h;
+    const int64_t run_end = m + (g.out_w - ox < count - m ? g.out_w - ox : count - m);
+    const int64_t iy = (line - n * g.out_h) * g.stride_h - g.pad_top;
+    int64_t ix = ox * g.stride_w - g.pad_left;
+    const float* at = x + n * g.in_h * g.in_w * g.in_c;
+    const int64_t row_offset = iy * g.in_w;
+    y_min = iy < y_min ? iy : y_min;
+    y_max = iy > y_max ? iy : y_max;
+    x_min = ix < x_min ? ix : x_min;
+    for (; m < run_end; ++m, ix += g.stride_w) {
+      image[m] = at;
+      y0[m] = iy;
+      x0[m] = ix;
+      origin[m] = at + (row_offset + ix) * g.in_c;
     }
+    x_max = ix - g.stride_w > x_max ? ix - g.stride_w : x_max;
   }
   const int64_t taps = p.whole_rows ? 1 : g.k_w;
   const int64_t tap_width = p.whole_rows ? g.k_w : 1;

@@ -25,6 +25,7 @@ struct ConvGeometry {
 struct DirectPlan {
   ConvGeometry g;
   int64_t group_in, group_out;
+  bool dense;                     // 1x1, stride 1, no padding
   bool whole_rows;                // a segment is a whole filter row (k_w * in_c values), else one tap
   int64_t seg_count, seg_len;
   int64_t pixels, tile, tiles;
@@ -35,18 +36,22 @@ struct DirectPlan {
   int64_t block_segs, seg_parts;  // reduction block: block_segs segments, or one of seg_parts parts of one segment
   int64_t part_len;
   int64_t table_bytes, zero_bytes, worker_bytes;  // per worker scratch: table, zeros, patches
-
   int64_t tasks;
 };
 
-// A depthwise convolution, or any with one input channel per group. Rows of the output are shared between tasks.
+// A convolution with one input channel per group. Tasks are ranges of output rows (of all images) times ranges of
+// output channel vectors.
 struct DepthwisePlan {
   ConvGeometry g;
-  int64_t batch, multiplier;
-  int64_t rows_per_task, tasks;
-  int64_t channel_block;    // channels worked on at a time, a multiple of the vector
-  int64_t padded_channels;  // out_c rounded up to vectors: the stride of packed taps
+  int64_t rows;        // batch * out_h
+  int64_t multiplier;  // output channels per input channel
+  int64_t columns;     // output columns per step
+  int64_t vectors;     // of output channels; packed is [tap][vectors]
+  int64_t row_parts, channel_parts;
 };
+
+inline constexpr int64_t kMaxDepthwiseTaps = 256;
+inline constexpr int64_t kMaxDepthwiseColumns = 8;
 
 struct WinogradPlan;
 
@@ -55,7 +60,7 @@ struct ConvKernels {
   int lanes;     // floats per vector
   int max_tile;  // most pixels per tile
   void (*direct)(const DirectPlan& plan, const ConvArgs& args, int64_t task, int worker);
-  void (*depthwise)(const DepthwisePlan& plan, const ConvArgs& args, int64_t task);
+  void (*depthwise)(const DepthwisePlan& plan, const ConvArgs& args, int64_t task, float* zeros);
   void (*activate)(const Activation& activation, const float* x, float* y, int64_t n);
 };
 

@@ -77,6 +77,9 @@ TFE_INLINE VI Sub(VI a, VI b) { return _mm512_sub_epi32(a, b); }
 TFE_INLINE VI And(VI a, VI b) { return _mm512_and_si512(a, b); }
 template <int n> TFE_INLINE VI ShiftLeft(VI a) { return _mm512_slli_epi32(a, n); }
 template <int n> TFE_INLINE VI ShiftRight(VI a) { return _mm512_srai_epi32(a, n); }
+// lane i of the result is lane index[i] of a
+TFE_INLINE VF Permute(VF a, VI index) { return _mm512_permutexvar_ps(index, a); }
+TFE_INLINE VI LoadInt(const int32_t* p) { return _mm512_loadu_si512(p); }
 TFE_INLINE float ReduceAdd(VF a) { return _mm512_reduce_add_ps(a); }
 TFE_INLINE float ReduceMax(VF a) { return _mm512_reduce_max_ps(a); }
 
@@ -126,6 +129,8 @@ TFE_INLINE VI Sub(VI a, VI b) { return _mm256_sub_epi32(a, b); }
 TFE_INLINE VI And(VI a, VI b) { return _mm256_and_si256(a, b); }
 template <int n> TFE_INLINE VI ShiftLeft(VI a) { return _mm256_slli_epi32(a, n); }
 template <int n> TFE_INLINE VI ShiftRight(VI a) { return _mm256_srai_epi32(a, n); }
+TFE_INLINE VF Permute(VF a, VI index) { return _mm256_permutevar8x32_ps(a, index); }
+TFE_INLINE VI LoadInt(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 TFE_INLINE float ReduceAdd(VF a) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));
@@ -197,6 +202,8 @@ TFE_INLINE VI Sub(VI a, VI b) { return a - b; }
 TFE_INLINE VI And(VI a, VI b) { return a & b; }
 template <int n> TFE_INLINE VI ShiftLeft(VI a) { return a << n; }
 template <int n> TFE_INLINE VI ShiftRight(VI a) { return a >> n; }
+TFE_INLINE VF Permute(VF a, VI index) { return VF{a[index[0]], a[index[1]], a[index[2]], a[index[3]]}; }
+TFE_INLINE VI LoadInt(const int32_t* p) { VI v; __builtin_memcpy(&v, p, 16); return v; }
 TFE_INLINE float ReduceAdd(VF a) { return (a[0] + a[2]) + (a[1] + a[3]); }
 TFE_INLINE float ReduceMax(VF a) {
   float m = a[0];
