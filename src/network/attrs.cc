@@ -17,7 +17,7 @@ void Attrs::Set(const std::string& key, Attr value) {
   items_[key] = std::move(value);
 }
 
-void Attrs::Set(const std::string& key, Dim value) {
+void Attrs::SetDim(const std::string& key, Dim value) {
   Set(key, value.is_const() ? Attr(value.value) : Attr(Shape{value}));
 }
 

@@ -80,6 +80,10 @@ Result<std::vector<int64_t>> Network::BindSymbols(const std::vector<std::vector<
     const Value& input = values_[inputs_[i]];
     for (size_t axis = 0; axis < input.shape.size(); ++axis) {
       if (input.shape[axis].is_const()) continue;
+      for (int s = 0; s < n; ++s)
+        if (!bound[s] && dims_.DependsOn(input.shape[axis], s))
+          return Error(ErrorId::kShapeUnsupported, "input \"{}\": {} cannot be derived from the input shapes",
+                       input.name, dims_.symbol_name(s));
       TFE_ASSIGN_OR_RETURN(const int64_t size, dims_.Eval(input.shape[axis], values));
       if (size != input_shapes[i][axis])
         return Error(ErrorId::kInputMismatch, "input \"{}\", axis {}: expected {} = {}, got shape {}", input.name, axis,

@@ -324,6 +324,21 @@ bool DimTable::DependsOn(Dim d, int symbol) const {
   return false;
 }
 
+void DimTable::CollectSymbols(Dim d, std::vector<bool>* used) const {
+  if (d.is_const()) return;
+  for (const auto& [atoms, c] : polynomials_[d.expr]) {
+    for (int index : atoms) {
+      const Atom& atom = atoms_[index];
+      if (atom.kind == kSymbol) {
+        (*used)[atom.a.value] = true;
+      } else {
+        CollectSymbols(atom.a, used);
+        CollectSymbols(atom.b, used);
+      }
+    }
+  }
+}
+
 Dim DimTable::Substitute(Dim d, int symbol, Dim replacement) {
   if (!DependsOn(d, symbol)) return d;
   const Polynomial p = polynomials_[d.expr];

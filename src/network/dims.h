@@ -55,6 +55,8 @@ class DimTable {
   // If `d` is exactly one symbol: its number, else -1.
   int SymbolIndex(Dim d) const;
   bool DependsOn(Dim d, int symbol) const;
+  // Sets used[i] (of num_symbols()) for every symbol i in `d`.
+  void CollectSymbols(Dim d, std::vector<bool>* used) const;
   // Value under symbol_values[num_symbols()]. Error on overflow of int64 (kShapeUnsupported).
   Result<int64_t> Eval(Dim d, const std::vector<int64_t>& symbol_values) const;
   // Symbols, numbers, + - *, floordiv(,) min(,) max(,): "batch*128", "floordiv(h + 1,2)".

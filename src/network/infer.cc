@@ -197,6 +197,16 @@ bool IsNumeric(DType dtype) { return IsFloat(dtype) || IsInteger(dtype); }
 bool IsElement(DType dtype) { return IsNumeric(dtype) || dtype == DType::kBool; }
 bool IsIndex(DType dtype) { return dtype == DType::kInt32 || dtype == DType::kInt64; }
 
+bool IsSane(const Shape& shape) {
+  int64_t elements = 1;
+  for (Dim d : shape) {
+    if (!d.is_const() || d.value == 1) continue;
+    if (d.value < 0 || elements > kMaxElements / std::max<int64_t>(d.value, 1)) return false;
+    elements *= std::max<int64_t>(d.value, 1);
+  }
+  return true;
+}
+
 Status Context::FailWith(std::string message) const {
   return Error(ErrorId::kNetworkInvalid, "node \"{}\" ({}): {}", node_.name, OpName(node_.op), message);
 }
@@ -303,16 +313,9 @@ Result<std::vector<TypeAndShape>> InferNode(Network& network, const Node& node) 
   TFE_RETURN_IF_ERROR(infer::CheckAttrs(c, row.rules));
   TFE_ASSIGN_OR_RETURN(auto types, row.infer(c));
   TFE_CHECK(static_cast<int>(types.size()) == infer::kArity[static_cast<int>(node.op)].outputs);
-  for (const TypeAndShape& type : types) {
-    int64_t elements = 1;
-    for (Dim d : type.shape) {
-      if (!d.is_const()) continue;
-      if (d.value < 0) return c.Fail("result shape {} has a negative size", c.text(type.shape));
-      if (d.value > 1 && elements > infer::kMaxElements / d.value)
-        return c.Fail("result shape {} is too large", c.text(type.shape));
-      if (d.value > 1) elements *= d.value;
-    }
-  }
+  for (const TypeAndShape& type : types)
+    if (!infer::IsSane(type.shape))
+      return c.Fail("result shape {} has a negative size or is too large", c.text(type.shape));
   return types;
 }
 

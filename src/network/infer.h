@@ -21,6 +21,9 @@ bool IsNumeric(DType dtype);   // either
 bool IsElement(DType dtype);   // numeric or bool: everything a network may hold
 bool IsIndex(DType dtype);     // i32 i64
 
+// No constant size is negative, and their product is below 2^40.
+bool IsSane(const Shape& shape);
+
 // One node under inference. Arity and the kinds of its attributes have been checked.
 class Context {
  public:

@@ -41,7 +41,7 @@ Result<Window> ReadWindow(Context& c) {
 Dim Positions(Context& c, const Window& w, int axis, Dim size, Dim ksize) {
   DimTable& dims = c.dims();
   const Dim covered = dims.Add(dims.Mul(dims.Sub(ksize, Dim(1)), Dim(w.dilations[axis])), Dim(1));
-  const Dim padded = dims.Add(size, dims.Add(w.pads[axis], w.pads[axis + 2]));
+  const Dim padded = dims.Add(size, dims.Add(w.pads[2 * axis], w.pads[2 * axis + 1]));
   return dims.Add(dims.FloorDiv(dims.Sub(padded, covered), Dim(w.strides[axis])), Dim(1));
 }
 

@@ -24,7 +24,7 @@ TEST_F(InferTest, ConvolutionWithSamePaddingOfUnknownSize) {
   const ValueId x = In({b, h, 224, 3}), f = In({7, 7, 3, 64});
   const Dim pad = SamePadding(net.dims(), h, 7, 2), top = net.dims().FloorDiv(pad, Dim(2));
   EXPECT_EQ(Type(Op::kConv2d, {x, f},
-                 {{"strides", Ints{2, 2}}, {"pads", Shape{top, Dim(2), net.dims().Sub(pad, top), Dim(3)}}}),
+                 {{"strides", Ints{2, 2}}, {"pads", Shape{top, net.dims().Sub(pad, top), Dim(2), Dim(3)}}}),
             "f32[batch,floordiv(h + 1,2),112,64]");
   EXPECT_TRUE(net.constraints().empty());
 }

@@ -57,7 +57,7 @@ class Attrs {
     for (const auto& [key, value] : items) Set(key, value);
   }
   void Set(const std::string& key, Attr value);
-  void Set(const std::string& key, Dim value);
+  void SetDim(const std::string& key, Dim value);
   void Set(const std::string& key, DType value) { Set(key, Attr(static_cast<int64_t>(value))); }
   void Erase(const std::string& key) { items_.erase(key); }
   bool Has(const std::string& key) const { return items_.count(key) > 0; }
@@ -136,7 +136,7 @@ class Network {
   Result<std::vector<int64_t>> BindSymbols(const std::vector<std::vector<int64_t>>& input_shapes) const;
 
  private:
-  friend Result<Network> ParseNetwork(std::string_view text, const std::vector<std::shared_ptr<const Tensor>>& constants);
+  friend class NetworkParser;
   std::string UniqueName(const std::string& name);
   ValueId AddValue(Value value);
 
@@ -178,7 +178,10 @@ Result<std::vector<TypeAndShape>> InferNode(Network& network, const Node& node);
 Status Verify(const Network& network);
 
 // network/text.cc: the text form. Constants are numbered @0, @1 ... and printed with type only; ParseNetwork takes
-// their data in that order (an empty list is allowed if the text has no constants). Print and parse round-trip exactly.
+// their data in that order (an empty list is allowed if the text has no constants). Values that share a tensor share
+// its number. Print and parse round-trip exactly; text that was not printed may omit the type of a result and the
+// require lines, which are then inferred. Names of other characters than [A-Za-z0-9_./:>^-] are quoted: %"a b".
+// Errors: kNetworkTextInvalid with the line.
 //
 //   network {
 //     input %x: f32[batch,224,224,3]
