@@ -208,6 +208,28 @@ std::vector<std::string> MetaGraph::SignatureNames() const {
   return names;
 }
 
+std::vector<std::string> MetaGraph::InitOps() const {
+  std::vector<std::string> names;
+  auto add = [&](std::string_view tensor) {
+    std::string name(tensor.substr(0, tensor.find(':')));
+    if (FindNode(name) != nullptr && std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  };
+  if (auto it = signatures.find("__saved_model_init_op"); it != signatures.end())
+    for (const auto& [key, info] : it->second.outputs) add(info.name);
+  for (const char* key : {"saved_model_main_op", "legacy_init_op"}) {
+    auto it = collections.find(key);
+    if (it == collections.end()) continue;
+    WireReader r(it->second);  // CollectionDef.node_list.value
+    while (r.Next()) {
+      if (r.field() != 1) continue;
+      WireReader list(r.Bytes());
+      while (list.Next())
+        if (list.field() == 1) add(list.Bytes());
+    }
+  }
+  return names;
+}
+
 Result<const SignatureDef*> MetaGraph::FindSignature(const std::string& name) const {
   auto it = signatures.find(name);
   if (it == signatures.end()) {

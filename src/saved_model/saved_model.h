@@ -64,6 +64,8 @@ struct MetaGraph {
   const NodeDef* FindNode(std::string_view name) const;
   // Names of the signatures a user can call, sorted.
   std::vector<std::string> SignatureNames() const;
+  // Main-graph nodes that a loader runs after restoring the variables: tables, assets, local variables.
+  std::vector<std::string> InitOps() const;
   // Error: kUnknownSignature, with the list of those present.
   Result<const SignatureDef*> FindSignature(const std::string& name) const;
 };

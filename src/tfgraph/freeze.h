@@ -22,7 +22,8 @@ struct FreezeReport {
 
 // Sets Node::frozen (and output_shapes) on every node that reads a variable which nothing in the signature's graph can
 // write: ReadVariableOp whose handle is a VarHandleOp or an argument bound to one, directly or through Identity;
-// VariableV2 and the Identity that reads it. Handles passed to other ops or functions count as written unless the op
+// VariableV2 and the Identity that reads it. A ResourceGather of such a variable is split into a frozen ReadVariableOp
+// and a GatherV2. Handles passed to other ops or functions count as written unless the op
 // is known only to read. Values come from the checkpoint, by the key under which the model's own restore op assigns
 // the variable, or through the object graphs if there is no saver.
 // Errors: kVariableMissing (the checkpoint lacks it and nothing else initialises it), kCheckpointCorrupt.
