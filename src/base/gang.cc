@@ -98,7 +98,11 @@ void Gang::Run(int64_t tasks, FunctionRef<void(int64_t, int)> fn) {
   while (s.pending.load(std::memory_order_acquire) > 0) backoff.Pause();
 }
 
+// How long a pool thread looks for more work before it sleeps: engines that run back to back find their helpers awake.
+constexpr int kSpinsBeforeSleep = 2000;
+
 struct ThreadPool::Impl {
+  std::atomic<int> pending{0};  // queue.size(), readable without the lock
   std::mutex mu;
   std::condition_variable wake;
   std::deque<std::function<void()>> queue;
@@ -110,6 +114,7 @@ ThreadPool::ThreadPool(int threads) : threads_(threads), impl_(std::make_unique<
   for (int i = 0; i < threads; ++i) {
     impl_->threads.emplace_back([impl = impl_.get()] {
       for (;;) {
+        for (int i = 0; i < kSpinsBeforeSleep && impl->pending.load(std::memory_order_relaxed) == 0; ++i) _mm_pause();
         std::function<void()> work;
         {
           std::unique_lock<std::mutex> lock(impl->mu);
@@ -117,6 +122,7 @@ ThreadPool::ThreadPool(int threads) : threads_(threads), impl_(std::make_unique<
           if (impl->queue.empty()) return;
           work = std::move(impl->queue.front());
           impl->queue.pop_front();
+          impl->pending.fetch_sub(1, std::memory_order_relaxed);
         }
         work();
       }
@@ -137,6 +143,7 @@ void ThreadPool::Schedule(std::function<void()> work) {
   {
     std::lock_guard<std::mutex> lock(impl_->mu);
     impl_->queue.push_back(std::move(work));
+    impl_->pending.fetch_add(1, std::memory_order_relaxed);
   }
   impl_->wake.notify_one();
 }
