@@ -14,8 +14,18 @@
 // lowered become inputs of that network ("holes"), so that the walk goes on behind it and shapes keep flowing.
 namespace tfengine::convert {
 
+// What a node is to the engine that holds it.
+enum class Role {
+  kNative,    // cannot be lowered
+  kCompute,   // runs at every inference
+  kAlias,     // passes its inputs on (Identity, StopGradient ...)
+  kConstant,  // every output depends on constants only
+  kShape,     // every output is an expression over the sizes of the inputs
+};
+
 struct NodeResult {
   Verdict verdict;
+  Role role = Role::kNative;
   // What the walk knows of each output: type, shape (symbolic; known_rank false if nothing is known).
   struct Output {
     DType dtype = DType::kInvalid;
@@ -29,7 +39,7 @@ struct NodeResult {
 };
 
 struct Conversion {
-  Network network;                  // inputs: graph args that are used by lowered nodes, then holes; see `inputs`
+  Network network;                  // inputs: numeric graph args of known rank, then holes that lowered nodes use
   std::vector<tfgraph::TensorId> inputs;  // which graph tensor each network input is
   std::vector<NodeResult> nodes;    // one per graph node
 };
@@ -37,6 +47,10 @@ struct Conversion {
 // Analyses a whole graph (verdict per node). Network outputs are the graph's returns that were lowered.
 // Never fails on unsupported nodes; errors are for corrupt graphs (kGraphInvalid).
 Result<Conversion> Analyze(const tfgraph::Graph& graph);
+
+// An argument may carry the sizes that the surrounding graph knows, in the attribute kDimsAttr: expressions over symbols,
+// separated by ';' ("batch;floordiv(w + 1,2);64"). They replace its static shape.
+inline constexpr char kDimsAttr[] = "_tfengine_dims";
 
 // Lowers a segment: a graph in which every node must be convertible (else kSegmentNotConvertible naming the first and
 // its verdict). Args of type resource that are bound to frozen variables do not become network inputs. Network inputs
