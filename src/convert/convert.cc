@@ -8,8 +8,8 @@
 
 namespace tfengine::convert {
 
-Result<Conversion> Analyze(const tfgraph::Graph& graph) {
-  Walk walk(graph);
+Result<Conversion> Analyze(const tfgraph::Graph& graph, const Exclusions& exclusions) {
+  Walk walk(graph, exclusions);
   TFE_RETURN_IF_ERROR(walk.Run());
   for (const tfgraph::Graph::Return& r : graph.returns) {
     if (walk.results()[r.tensor.node].verdict.ok()) walk.network().MarkOutput(walk.ValueOf(r.tensor));
@@ -21,14 +21,21 @@ Result<Conversion> Analyze(const tfgraph::Graph& graph) {
 }
 
 Result<Network> LowerSegment(const tfgraph::Graph& segment) {
-  Walk walk(segment);
+  const Exclusions none;
+  Walk walk(segment, none);
   TFE_RETURN_IF_ERROR(walk.Run());
   std::vector<bool> is_arg(segment.nodes.size(), false);
   for (int a : segment.args) is_arg[a] = true;
   for (size_t i = 0; i < segment.nodes.size(); ++i) {
     const Verdict& verdict = walk.results()[i].verdict;
-    if (is_arg[i] || verdict.ok()) continue;
     const tfgraph::Node& node = segment.nodes[i];
+    if (is_arg[i]) {
+      if (node.output_types.empty() || node.output_types[0] == DType::kResource) continue;
+      if (walk.info({static_cast<int>(i), 0}).known_rank) continue;
+      return Error(ErrorId::kSegmentNotConvertible, "argument \"{}\": expected a tensor of numbers of known rank, got {}",
+                   node.name, DTypeName(node.output_types[0]));
+    }
+    if (verdict.ok()) continue;
     return Error(ErrorId::kSegmentNotConvertible, "node \"{}\" ({}): {}{}{}", node.name, node.op,
                  ReasonName(verdict.reason), verdict.detail.empty() ? "" : ": ", verdict.detail);
   }

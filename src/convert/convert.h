@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,7 @@ enum class Role {
   kCompute,   // runs at every inference
   kAlias,     // passes its inputs on (Identity, StopGradient ...)
   kConstant,  // every output depends on constants only
-  kShape,     // every output is an expression over the sizes of the inputs
+  kShape,     // every output is an expression over the sizes of the inputs, or one number everywhere
 };
 
 struct NodeResult {
@@ -44,9 +45,15 @@ struct Conversion {
   std::vector<NodeResult> nodes;    // one per graph node
 };
 
+// Nodes that stay native whatever they are.
+struct Exclusions {
+  std::set<std::string> ops;    // op types
+  std::set<std::string> nodes;  // node names
+};
+
 // Analyses a whole graph (verdict per node). Network outputs are the graph's returns that were lowered.
 // Never fails on unsupported nodes; errors are for corrupt graphs (kGraphInvalid).
-Result<Conversion> Analyze(const tfgraph::Graph& graph);
+Result<Conversion> Analyze(const tfgraph::Graph& graph, const Exclusions& exclusions = {});
 
 // An argument may carry the sizes that the surrounding graph knows, in the attribute kDimsAttr: expressions over symbols,
 // separated by ';' ("batch;floordiv(w + 1,2);64"). They replace its static shape.
@@ -54,7 +61,8 @@ inline constexpr char kDimsAttr[] = "_tfengine_dims";
 
 // Lowers a segment: a graph in which every node must be convertible (else kSegmentNotConvertible naming the first and
 // its verdict). Args of type resource that are bound to frozen variables do not become network inputs. Network inputs
-// and outputs are the graph's (non-resource) args and returns, in order.
+// and outputs are the graph's (non-resource) args and returns, in order; an argument whose
+// value is known (`frozen`) is a constant, and its input is not read.
 Result<Network> LowerSegment(const tfgraph::Graph& segment);
 
 // Names of the TensorFlow ops that have a converter, sorted (docs, get_registered_op_converters).

@@ -68,8 +68,8 @@ Verdict ConvertUnary(Context& c) {
     return c.SetContent(0, c.shape(), std::move(negated));
   }
   Attrs attrs{{"kind", kind}};
-  if (c.op() == "LeakyRelu") attrs.Set("alpha", static_cast<double>(c.Float("alpha", 0.2f)));
-  if (c.op() == "Elu") attrs.Set("alpha", 1.0);
+  if (c.op() == "LeakyRelu") attrs.Set("alpha", Attr(static_cast<double>(c.Float("alpha", 0.2f))));
+  if (c.op() == "Elu") attrs.Set("alpha", Attr(1.0));
   TFE_LOWER(ValueId y, c.Emit(Op::kUnary, {c.value(0)}, std::move(attrs)));
   return c.Set(0, y);
 }

@@ -27,6 +27,7 @@ constexpr std::string_view kDataDependentOps[] = {
     "ParallelDynamicStitch", "RaggedTensorToTensor", "SparseToDense", "Unique", "UniqueV2", "UniqueWithCounts",
     "UniqueWithCountsV2", "Where"};
 constexpr std::string_view kVariableReads[] = {"ReadVariableOp", "Variable", "VariableV2"};
+constexpr std::string_view kRefVariables[] = {"Variable", "VariableV2"};
 
 template <size_t N>
 bool IsOneOf(std::string_view op, const std::string_view (&list)[N]) {
@@ -78,7 +79,11 @@ Status Walk::Run() {
     } else {
       size_t first = network_.nodes().size();
       result.verdict = Lower(i);
-      if (result.verdict.ok()) {
+      if (IsOneOf(node.op, kRefVariables) && result.verdict.ok()) {
+        // Engines know its value; the node itself has to stay where its container is.
+        result.verdict = Reject(Reason::kGraphBoundary, "variable");
+        result.role = Role::kNative;
+      } else if (result.verdict.ok()) {
         for (size_t k = first; k < network_.nodes().size(); ++k) {
           result.macs += NodeMacs(network_, network_.nodes()[k]);
         }
@@ -124,42 +129,49 @@ Dim Walk::UnknownDim(const std::string& base, int axis) {
   return network_.dims().Symbol(unique + "_" + std::to_string(axis));
 }
 
+std::optional<Shape> Walk::AnnotatedShape(const tfgraph::Node& node) {
+  const tfgraph::AttrValue* attr = node.attr(kDimsAttr);
+  std::optional<std::string> text = attr ? attr->s() : std::nullopt;
+  if (!text) return std::nullopt;
+  Shape shape;
+  for (size_t at = 0; !text->empty() && at <= text->size();) {
+    size_t end = std::min(text->find(';', at), text->size());
+    Result<Dim> dim = network_.dims().Parse(std::string_view(*text).substr(at, end - at));
+    if (!dim.ok()) return std::nullopt;
+    shape.push_back(*dim);
+    at = end + 1;
+  }
+  return shape;
+}
+
 void Walk::Argument(int index) {
   const tfgraph::Node& node = graph_.nodes[index];
   for (size_t p = 0; p < infos_[index].size(); ++p) {
     TensorInfo& info = infos_[index][p];
     if (!Contains(kAnyType, info.dtype)) continue;
-    const tfgraph::AttrValue* attr = node.attr(kDimsAttr);
-    std::optional<std::string> text = attr ? attr->s() : std::nullopt;
-    if (text) {
-      bool fine = true;
-      for (size_t at = 0; !text->empty() && at <= text->size();) {
-        size_t end = std::min(text->find(';', at), text->size());
-        Result<Dim> dim = network_.dims().Parse(std::string_view(*text).substr(at, end - at));
-        fine &= dim.ok();
-        if (dim.ok()) info.shape.push_back(*dim);
-        at = end + 1;
+    if (std::optional<Shape> shape = AnnotatedShape(node)) {
+      info.shape = std::move(*shape);
+      info.known_rank = true;
+    } else if (p < node.output_shapes.size() && node.output_shapes[p].known_rank) {
+      const std::vector<int64_t>& sizes = node.output_shapes[p].dims;
+      for (size_t axis = 0; axis < sizes.size(); ++axis) {
+        Dim unknown = axis == 0 ? network_.dims().Symbol("batch") : Dim(0);
+        if (sizes[axis] < 0 && axis > 0) unknown = UnknownDim(node.name, static_cast<int>(axis));
+        info.shape.push_back(sizes[axis] >= 0 ? Dim(sizes[axis]) : unknown);
       }
-      if (fine) {
-        info.known_rank = info.is_input = true;
-        Materialize(network_, NetworkName(node.name), info);
-        continue;
-      }
-      info.shape.clear();
+      info.known_rank = true;
     }
-    if (p >= node.output_shapes.size() || !node.output_shapes[p].known_rank) continue;
-    const std::vector<int64_t>& sizes = node.output_shapes[p].dims;
-    for (size_t axis = 0; axis < sizes.size(); ++axis) {
-      if (sizes[axis] >= 0) {
-        info.shape.push_back(sizes[axis]);
-      } else if (axis == 0) {
-        info.shape.push_back(network_.dims().Symbol("batch"));
-      } else {
-        info.shape.push_back(UnknownDim(node.name, static_cast<int>(axis)));
-      }
+    const bool is_value = node.frozen && node.frozen->dtype() == info.dtype && p == 0;
+    if (is_value && !info.known_rank) {
+      info.shape.assign(node.frozen->shape().begin(), node.frozen->shape().end());
+      info.known_rank = true;
     }
-    info.known_rank = info.is_input = true;
-    Materialize(network_, NetworkName(node.name), info);
+    if (!info.known_rank) continue;
+    info.is_input = true;
+    ValueId input = Materialize(network_, NetworkName(node.name), info);
+    if (!is_value) continue;
+    frozen_inputs_[input] = {index, static_cast<int>(p)};
+    info = ConstantInfo(node.frozen);
   }
 }
 
@@ -213,6 +225,8 @@ Verdict Walk::CheckInputs(const tfgraph::Node& node, unsigned types) const {
 Verdict Walk::Lower(int index) {
   const tfgraph::Node& node = graph_.nodes[index];
   std::vector<TensorInfo>& outputs = infos_[index];
+  if (exclusions_.ops.count(node.op)) return Reject(Reason::kExcluded, "op type " + node.op);
+  if (exclusions_.nodes.count(node.name)) return Reject(Reason::kExcluded, "by name");
   if (node.frozen && IsOneOf(node.op, kVariableReads) && outputs.size() == 1) {
     if (!Contains(kAnyType, node.frozen->dtype())) return RejectType(node.frozen->dtype(), "the variable");
     outputs[0] = ConstantInfo(node.frozen);
@@ -252,7 +266,7 @@ Verdict Walk::Lower(int index) {
       continue;
     }
     out.is_constant |= constant;
-    all_content &= out.content.has_value();
+    all_content &= out.content.has_value() || out.uniform.has_value();
     all_constant &= out.is_constant;
   }
   results_[index].role = all_constant                ? Role::kConstant
@@ -269,7 +283,7 @@ ValueId Walk::ValueOf(TensorId t) {
 }
 
 std::vector<TensorId> Walk::InputTensors() const {
-  std::map<ValueId, TensorId> of_value;
+  std::map<ValueId, TensorId> of_value = frozen_inputs_;
   for (size_t i = 0; i < infos_.size(); ++i) {
     for (size_t p = 0; p < infos_[i].size(); ++p) {
       const TensorInfo& info = infos_[i][p];

@@ -14,7 +14,7 @@ namespace tfengine::convert {
 // Walks a graph in topological order and lowers what can be lowered into one network.
 class Walk {
  public:
-  explicit Walk(const tfgraph::Graph& graph) : graph_(graph) {}
+  Walk(const tfgraph::Graph& graph, const Exclusions& exclusions) : graph_(graph), exclusions_(exclusions) {}
 
   // Errors: kGraphInvalid. Visit every node; results then hold one entry per node.
   Status Run();
@@ -30,6 +30,8 @@ class Walk {
  private:
   Status CheckNode(int index) const;
   void Argument(int index);
+  // The sizes in kDimsAttr, if the argument has it and it can be read.
+  std::optional<Shape> AnnotatedShape(const tfgraph::Node& node);
   Verdict Lower(int index);
   Verdict Unsupported(const tfgraph::Node& node) const;
   Verdict CheckInputs(const tfgraph::Node& node, unsigned types) const;
@@ -38,11 +40,13 @@ class Walk {
   Dim UnknownDim(const std::string& base, int axis);
 
   const tfgraph::Graph& graph_;
+  const Exclusions& exclusions_;
   Network network_;
   std::vector<std::vector<TensorInfo>> infos_;
   std::vector<std::vector<bool>> used_;
   std::vector<NodeResult> results_;
   std::vector<bool> is_arg_;
+  std::map<ValueId, tfgraph::TensorId> frozen_inputs_;  // network inputs of arguments whose value is known
   std::map<std::string, std::string> symbol_owner_;  // symbol base -> the node it belongs to
 };
 
