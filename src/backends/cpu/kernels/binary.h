@@ -23,12 +23,10 @@ enum class LogicalOp { k_logical_and, k_logical_or };
 // y = act(op(a, b)) with NumPy broadcasting; `loops` is MakeLoopNest(result, {shape of a, shape of b}). y is dense and
 // may be an operand that has the result's shape.
 void Binary(BinaryOp op, const LoopNest& loops, const float* a, const float* b, float* y, const Activation& activation,
-            Gang& gang,
-            CpuIsa isa = HostCpu().isa);
+            Gang& gang, CpuIsa isa = HostCpu().isa);
 void Compare(CompareOp op, const LoopNest& loops, const float* a, const float* b, bool* y, Gang& gang,
              CpuIsa isa = HostCpu().isa);
-void Logical(LogicalOp op, const LoopNest& loops, const bool* a, const bool* b, bool* y, Gang& gang,
-             CpuIsa isa = HostCpu().isa);
+void Logical(LogicalOp op, const LoopNest& loops, const bool* a, const bool* b, bool* y, Gang& gang);
 
 // y = act(sum of inputs), all with n elements; y may be one of them. At least one input.
 void AddN(std::span<const float* const> inputs, float* y, int64_t n, const Activation& activation, Gang& gang,

@@ -6,6 +6,8 @@
 #include <initializer_list>
 #include <span>
 
+#include "base/gang.h"
+
 namespace tfengine::cpu {
 
 // Shapes are row-major; kernels take ranks up to this (callers check).
@@ -29,11 +31,63 @@ struct LoopNest {
   int64_t strides[kMaxOperands][kMaxRank] = {};
   int64_t size = 1;  // product of dims
 
-  // Sets offsets[operand] for the iteration with number `index` (counted over all dims but the last).
-  void Offsets(int64_t index, int64_t* offsets) const;
 };
 
 // NumPy broadcasting of `shapes` to `result`, to which each must be broadcastable (callers check).
 LoopNest MakeLoopNest(Dims result, std::initializer_list<Dims> shapes);
+
+// Walks elements [begin, end) of the result in runs along the last dim: run(at, n, offsets) for each, where offsets[i] is
+// operand i's element for the result's element `at`; within the run it advances by strides[i][rank - 1].
+template <typename Run>
+void ForEachRun(const LoopNest& loops, int64_t begin, int64_t end, const Run& run) {
+  if (begin >= end) return;
+  const int last = loops.rank - 1;
+  int64_t index[kMaxRank], offsets[LoopNest::kMaxOperands] = {};
+  int64_t rest = begin;
+  for (int d = last; d >= 0; --d) {
+    index[d] = rest % loops.dims[d];
+    rest /= loops.dims[d];
+    for (int i = 0; i < loops.operands; ++i) offsets[i] += index[d] * loops.strides[i][d];
+  }
+  for (int64_t at = begin; at < end;) {
+    const int64_t n = end - at < loops.dims[last] - index[last] ? end - at : loops.dims[last] - index[last];
+    run(at, n, offsets);
+    at += n;
+    index[last] += n;
+    for (int i = 0; i < loops.operands; ++i) offsets[i] += n * loops.strides[i][last];
+    for (int d = last; d > 0 && index[d] == loops.dims[d]; --d) {
+      index[d] = 0;
+      ++index[d - 1];
+      for (int i = 0; i < loops.operands; ++i) {
+        offsets[i] += loops.strides[i][d - 1] - loops.dims[d] * loops.strides[i][d];
+      }
+    }
+  }
+}
+
+// Cuts [0, size) into a few parts per thread of at least `least` items, at multiples of `align`, and runs
+// part(begin, end) for them on the gang.
+template <typename Part>
+void ParallelParts(Gang& gang, int64_t size, int64_t least, const Part& part, int64_t align = 16) {
+  constexpr int64_t kPartsPerThread = 4;
+  int64_t parts = size / (least > 0 ? least : 1);
+  if (parts > kPartsPerThread * gang.threads()) parts = kPartsPerThread * gang.threads();
+  if (parts <= 1 || gang.threads() == 1) {
+    if (size > 0) part(int64_t{0}, size);
+    return;
+  }
+  const int64_t units = (size + align - 1) / align;
+  if (parts > units) parts = units;
+  gang.Run(parts, [&](int64_t task, int) {
+    const int64_t begin = units * task / parts * align, end = units * (task + 1) / parts * align;
+    part(begin, end < size ? end : size);
+  });
+}
+
+// The same for rows of `cols` elements, when `least` elements are worth a task of their own.
+template <typename Part>
+void ParallelRows(Gang& gang, int64_t rows, int64_t cols, int64_t least, const Part& part) {
+  ParallelParts(gang, rows, least / (cols > 0 ? cols : 1), part, 1);
+}
 
 }  // namespace tfengine::cpu

@@ -11,8 +11,8 @@ namespace tfengine::cpu {
 enum class PoolOp { k_max, k_avg };
 
 // x [batch, in_h, in_w, channels] -> y [batch, out_h, out_w, channels]. Padding is never part of a window: it does not
-// win a maximum and does not count in an average. A window without any input gives -FLT_MAX (max) or NaN (avg); NaN in
-// the input is passed on.
+// win a maximum and does not count in an average. A window without any input gives -FLT_MAX (max) or NaN (avg). As in
+// TensorFlow, a maximum ignores NaN (a window of NaN alone gives -FLT_MAX too) and an average passes it on.
 struct PoolShape {
   int64_t batch = 0, in_h = 0, in_w = 0, channels = 0;
   int64_t out_h = 0, out_w = 0;

@@ -19,7 +19,6 @@ enum class ReduceLogicalOp { k_any, k_all };
 size_t ReduceScratchBytes(Dims dims, uint32_t axes, int threads);
 void Reduce(ReduceOp op, const float* x, Dims dims, uint32_t axes, float* y, void* scratch, Gang& gang,
             CpuIsa isa = HostCpu().isa);
-void Reduce(ReduceLogicalOp op, const bool* x, Dims dims, uint32_t axes, bool* y, Gang& gang,
-            CpuIsa isa = HostCpu().isa);
+void Reduce(ReduceLogicalOp op, const bool* x, Dims dims, uint32_t axes, bool* y, Gang& gang);
 
 }  // namespace tfengine::cpu

@@ -66,6 +66,7 @@ TFE_INLINE VF CopySign(VF magnitude, VF sign) {
 TFE_INLINE VF RoundToNearest(VF a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 TFE_INLINE VF Floor(VF a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 TFE_INLINE VMask Less(VF a, VF b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+TFE_INLINE VMask IsNan(VF a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
 TFE_INLINE VF Select(VMask m, VF yes, VF no) { return _mm512_mask_blend_ps(m, no, yes); }
 TFE_INLINE VI ToInt(VF a) { return _mm512_cvtps_epi32(a); }
 TFE_INLINE VF ToFloat(VI a) { return _mm512_cvtepi32_ps(a); }
@@ -118,6 +119,7 @@ TFE_INLINE VF CopySign(VF magnitude, VF sign) {
 TFE_INLINE VF RoundToNearest(VF a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 TFE_INLINE VF Floor(VF a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 TFE_INLINE VMask Less(VF a, VF b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+TFE_INLINE VMask IsNan(VF a) { return _mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
 TFE_INLINE VF Select(VMask m, VF yes, VF no) { return _mm256_blendv_ps(no, yes, m); }
 TFE_INLINE VI ToInt(VF a) { return _mm256_cvtps_epi32(a); }
 TFE_INLINE VF ToFloat(VI a) { return _mm256_cvtepi32_ps(a); }
@@ -174,6 +176,7 @@ TFE_INLINE VF Fma(VF a, VF b, VF c) { return a * b + c; }
 TFE_INLINE VF Fnma(VF a, VF b, VF c) { return c - a * b; }
 TFE_INLINE VF Select(VMask m, VF yes, VF no) { return m ? yes : no; }
 TFE_INLINE VMask Less(VF a, VF b) { return a < b; }
+TFE_INLINE VMask IsNan(VF a) { return a != a; }
 TFE_INLINE VF Min(VF a, VF b) { return a < b ? a : b; }
 TFE_INLINE VF Max(VF a, VF b) { return a > b ? a : b; }
 TFE_INLINE VI Bits(VF a) { VI v; __builtin_memcpy(&v, &a, 16); return v; }

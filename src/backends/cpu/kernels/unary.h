@@ -24,7 +24,6 @@ enum class UnaryTest { k_is_nan, k_is_inf, k_is_finite };
 void Unary(UnaryTest op, const float* x, bool* y, int64_t n, Gang& gang,
            CpuIsa isa = HostCpu().isa);
 
-void LogicalNot(const bool* x, bool* y, int64_t n, Gang& gang,
-                CpuIsa isa = HostCpu().isa);
+void LogicalNot(const bool* x, bool* y, int64_t n, Gang& gang);
 
 }  // namespace tfengine::cpu

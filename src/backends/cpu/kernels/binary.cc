@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cpu/kernels/binary.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "backends/cpu/kernels/elementwise_kernels.h"
+
+namespace tfengine::cpu {
+namespace {
+
+constexpr int64_t kPart = 16384;      // elements worth a task of their own
+constexpr int64_t kLibmPart = 512;
+constexpr int64_t kChunk = 2048;      // elements that stay in the first-level cache between an operation and its activation
+constexpr int64_t kShortRow = 64;     // rows of b up to this are repeated in a buffer, so that loops are not tiny
+constexpr int64_t kRepeated = 1024;
+
+int64_t PartSize(BinaryOp op) {
+  switch (op) {
+    case BinaryOp::k_pow:
+    case BinaryOp::k_floor_mod:
+    case BinaryOp::k_truncate_mod:
+    case BinaryOp::k_atan2: return kLibmPart;
+    default: return kPart;
+  }
+}
+
+// [rows, n] op [n] with a small n (a bias, a mean of three colours): as one long loop over several rows.
+bool IsShortRow(const LoopNest& loops) {
+  return loops.rank == 2 && loops.dims[1] <= kShortRow && loops.strides[0][0] == loops.dims[1] && loops.strides[0][1] == 1 &&
+         loops.strides[1][0] == 0 && loops.strides[1][1] == 1;
+}
+
+void Activated(const ElementwiseKernels& kernels, BinaryLoop loop, const float* a, int64_t a_stride, const float* b,
+               int64_t b_stride, float* y, int64_t n, const Activation& activation) {
+  if (activation.kind == ActivationKind::kNone) return loop(a, a_stride, b, b_stride, y, n);
+  for (int64_t i = 0; i < n; i += kChunk) {
+    const int64_t count = std::min(kChunk, n - i);
+    loop(a + i * a_stride, a_stride, b + i * b_stride, b_stride, y + i, count);
+    kernels.activate(activation, y + i, y + i, count);
+  }
+}
+
+}  // namespace
+
+float LibmPow(float a, float b) { return std::pow(a, b); }
+float LibmTruncateMod(float a, float b) { return std::fmod(a, b); }
+float LibmFloorMod(float a, float b) {
+  const float r = std::fmod(a, b);
+  return r != 0 && (b < 0) != (r < 0) ? r + b : r;
+}
+float LibmAtan2(float a, float b) { return std::atan2(a, b); }
+
+void Binary(BinaryOp op, const LoopNest& loops, const float* a, const float* b, float* y, const Activation& activation,
+            Gang& gang, CpuIsa isa) {
+  const ElementwiseKernels& kernels = ElementwiseKernelsFor(isa);
+  const BinaryLoop loop = kernels.binary[static_cast<int>(op)];
+  const int last = loops.rank - 1;
+  if (IsShortRow(loops)) {
+    const int64_t n = loops.dims[1], step = kRepeated / n * n;
+    ParallelRows(gang, loops.dims[0], n, PartSize(op), [&](int64_t begin, int64_t end) {
+      float repeated[kRepeated];
+      for (int64_t i = 0; i < std::min(step, (end - begin) * n); i += n) std::copy(b, b + n, repeated + i);
+      for (int64_t i = begin * n; i < end * n; i += step) {
+        Activated(kernels, loop, a + i, 1, repeated, 1, y + i, std::min(step, end * n - i), activation);
+      }
+    });
+    return;
+  }
+  ParallelParts(gang, loops.size, PartSize(op), [&](int64_t begin, int64_t end) {
+    ForEachRun(loops, begin, end, [&](int64_t at, int64_t n, const int64_t* offsets) {
+      Activated(kernels, loop, a + offsets[0], loops.strides[0][last], b + offsets[1], loops.strides[1][last], y + at, n,
+                activation);
+    });
+  });
+}
+
+void Compare(CompareOp op, const LoopNest& loops, const float* a, const float* b, bool* y, Gang& gang, CpuIsa isa) {
+  const CompareLoop loop = ElementwiseKernelsFor(isa).compare[static_cast<int>(op)];
+  const int last = loops.rank - 1;
+  ParallelParts(gang, loops.size, kPart, [&](int64_t begin, int64_t end) {
+    ForEachRun(loops, begin, end, [&](int64_t at, int64_t n, const int64_t* offsets) {
+      loop(a + offsets[0], loops.strides[0][last], b + offsets[1], loops.strides[1][last], y + at, n);
+    });
+  });
+}
+
+void Logical(LogicalOp op, const LoopNest& loops, const bool* a, const bool* b, bool* y, Gang& gang) {
+  const int last = loops.rank - 1;
+  const int64_t a_stride = loops.strides[0][last], b_stride = loops.strides[1][last];
+  ParallelParts(gang, loops.size, kPart, [&](int64_t begin, int64_t end) {
+    ForEachRun(loops, begin, end, [&](int64_t at, int64_t n, const int64_t* offsets) {
+      const bool *u = a + offsets[0], *v = b + offsets[1];
+      if (op == LogicalOp::k_logical_and) {
+        for (int64_t i = 0; i < n; ++i) y[at + i] = u[i * a_stride] & v[i * b_stride];
+      } else {
+        for (int64_t i = 0; i < n; ++i) y[at + i] = u[i * a_stride] | v[i * b_stride];
+      }
+    });
+  });
+}
+
+void AddN(std::span<const float* const> inputs, float* y, int64_t n, const Activation& activation, Gang& gang, CpuIsa isa) {
+  const ElementwiseKernels& kernels = ElementwiseKernelsFor(isa);
+  const BinaryLoop add = kernels.binary[static_cast<int>(BinaryOp::k_add)];
+  // An input that is y would be overwritten by the first sum of a chunk, so each chunk is summed in a buffer.
+  ParallelParts(gang, n, kPart, [&](int64_t begin, int64_t end) {
+    float sum[kChunk];
+    for (int64_t i = begin; i < end; i += kChunk) {
+      const int64_t count = std::min(kChunk, end - i);
+      const float* total = inputs[0] + i;
+      for (size_t k = 1; k < inputs.size(); ++k) {
+        add(total, 1, inputs[k] + i, 1, sum, count);
+        total = sum;
+      }
+      kernels.activate(activation, total, y + i, count);
+    }
+  });
+}
+
+}  // namespace tfengine::cpu

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cpu/kernels/reduce.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "backends/cpu/kernels/row_kernels.h"
+#include "base/errors.h"
+
+namespace tfengine::cpu {
+namespace {
+
+constexpr int64_t kPart = 16384;   // elements worth a task of their own
+constexpr int64_t kColumns = 512;  // results accumulated at a time
+constexpr int64_t kBlock = 64;     // rows summed before they join the total: bounds the rounding error of long sums
+
+// The dims merged into runs of kept and reduced ones, outermost first.
+struct Axes {
+  int rank = 0;
+  int64_t dims[kMaxRank] = {}, strides[kMaxRank] = {};
+  int64_t size = 1;
+
+  void Prepend(int64_t dim, int64_t stride) {
+    std::copy_backward(dims, dims + rank, dims + rank + 1);
+    std::copy_backward(strides, strides + rank, strides + rank + 1);
+    dims[0] = dim;
+    strides[0] = stride;
+    ++rank;
+    size *= dim;
+  }
+  int64_t Offset(int64_t index) const {
+    int64_t offset = 0;
+    for (int d = rank - 1; d >= 0; --d) {
+      offset += index % dims[d] * strides[d];
+      index /= dims[d];
+    }
+    return offset;
+  }
+};
+
+// x seen as kept axes x reduced axes x an inner dense row that is either all kept or all reduced.
+struct View {
+  Axes kept, reduced;
+  int64_t inner = 1;
+  bool inner_reduced = false;
+
+  int64_t Results() const { return kept.size * (inner_reduced ? 1 : inner); }
+  int64_t Count() const { return reduced.size * (inner_reduced ? inner : 1); }
+};
+
+View MakeView(Dims dims, uint32_t axes) {
+  TFE_CHECK(dims.size() <= kMaxRank);
+  View view;
+  int64_t stride = 1;
+  bool first = true, current = false;
+  for (int d = static_cast<int>(dims.size()) - 1; d >= 0; --d) {
+    if (dims[d] == 1) continue;
+    const bool reduced = axes >> d & 1;
+    if (first) {
+      view.inner_reduced = reduced;
+      view.inner = dims[d];
+    } else if (reduced == current) {
+      // Continues the run of the dim to its right.
+      if (view.kept.rank + view.reduced.rank == 0) {
+        view.inner *= dims[d];
+      } else {
+        Axes& to = reduced ? view.reduced : view.kept;
+        to.dims[0] *= dims[d];
+        to.size *= dims[d];
+      }
+    } else {
+      (reduced ? view.reduced : view.kept).Prepend(dims[d], stride);
+    }
+    first = false;
+    current = reduced;
+    stride *= dims[d];
+  }
+  return view;
+}
+
+struct Folder {
+  const RowKernels& kernels;
+  Fold fold;
+  float identity;
+
+  float Row(const float* x, int64_t n) const { return kernels.reduce[static_cast<int>(fold)](x, n); }
+  void Combine(const float* x, float* y, int64_t n) const { kernels.combine[static_cast<int>(fold)](x, y, n); }
+};
+
+// Results [c0, c1) of the inner row (kept) at `x`, over reduced indices [r0, r1).
+void FoldColumns(const Folder& f, const View& v, const float* x, int64_t r0, int64_t r1, int64_t c0, int64_t c1, float* y) {
+  for (int64_t c = c0; c < c1; c += kColumns) {
+    const int64_t n = std::min(kColumns, c1 - c);
+    float total[kColumns], block[kColumns];
+    std::fill(total, total + n, f.identity);
+    for (int64_t r = r0; r < r1; r += kBlock) {
+      const float* rows[kBlock];
+      const int64_t count = std::min(kBlock, r1 - r);
+      for (int64_t i = 0; i < count; ++i) rows[i] = x + v.reduced.Offset(r + i) + c;
+      f.kernels.fold_rows[static_cast<int>(f.fold)](rows, count, block, n);
+      f.Combine(block, total, n);
+    }
+    std::copy(total, total + n, y + c);
+  }
+}
+
+// One result whose inner row is reduced.
+float FoldRow(const Folder& f, const View& v, const float* x, int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
+  float total = f.identity;
+  for (int64_t r = r0; r < r1; ++r) {
+    float part = f.Row(x + v.reduced.Offset(r) + c0, c1 - c0);
+    f.Combine(&part, &total, 1);
+  }
+  return total;
+}
+
+// How the work is cut: kept indices x column blocks, and, when those are few, parts of the reduced range.
+struct Cut {
+  int64_t column_parts = 1, reduce_parts = 1;
+  bool split_inner = false;  // the parts cut the inner row, not the outer reduced axes
+};
+
+Cut MakeCut(const View& v, int threads) {
+  Cut cut;
+  if (!v.inner_reduced) cut.column_parts = (v.inner + kColumns - 1) / kColumns;
+  const int64_t units = v.kept.size * cut.column_parts, work = v.Results() * v.Count();
+  if (units >= threads || work < 4 * kPart || threads == 1) return cut;
+  cut.split_inner = v.inner_reduced && v.reduced.size < threads;
+  const int64_t range = cut.split_inner ? v.inner : v.reduced.size;
+  cut.reduce_parts = std::clamp<int64_t>(std::min(work / kPart, range), 1, 2 * threads);
+  return cut;
+}
+
+}  // namespace
+
+size_t ReduceScratchBytes(Dims dims, uint32_t axes, int threads) {
+  const View v = MakeView(dims, axes);
+  const Cut cut = MakeCut(v, threads);
+  return cut.reduce_parts > 1 ? cut.reduce_parts * v.Results() * sizeof(float) : 0;
+}
+
+void Reduce(ReduceOp op, const float* x, Dims dims, uint32_t axes, float* y, void* scratch, Gang& gang, CpuIsa isa) {
+  const View v = MakeView(dims, axes);
+  const int64_t results = v.Results(), count = v.Count();
+  if (results == 0) return;
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  Folder f{RowKernelsFor(isa), Fold::kSum, 0};
+  if (op == ReduceOp::k_max) f.fold = Fold::kMax, f.identity = -kInfinity;
+  if (op == ReduceOp::k_min) f.fold = Fold::kMin, f.identity = kInfinity;
+  if (op == ReduceOp::k_prod) f.fold = Fold::kProd, f.identity = 1;
+  if (count == 0) {
+    std::fill(y, y + results, op == ReduceOp::k_mean ? std::numeric_limits<float>::quiet_NaN() : f.identity);
+    return;
+  }
+  const Cut cut = MakeCut(v, gang.threads());
+  float* to = cut.reduce_parts > 1 ? static_cast<float*>(scratch) : y;
+  const int64_t range = cut.split_inner ? v.inner : v.reduced.size;
+  // Units are kept index x column part x reduce part.
+  const int64_t units = v.kept.size * cut.column_parts * cut.reduce_parts;
+  ParallelRows(gang, units, std::max<int64_t>(1, results * count / units), kPart, [&](int64_t begin, int64_t end) {
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t part = unit % cut.reduce_parts;
+      const int64_t columns = unit / cut.reduce_parts % cut.column_parts;
+      const int64_t kept = unit / cut.reduce_parts / cut.column_parts;
+      const int64_t r0 = range * part / cut.reduce_parts, r1 = range * (part + 1) / cut.reduce_parts;
+      const float* from = x + v.kept.Offset(kept);
+      float* out = to + part * results;
+      if (v.inner_reduced) {
+        out[kept] = cut.split_inner ? FoldRow(f, v, from, 0, v.reduced.size, r0, r1) : FoldRow(f, v, from, r0, r1, 0, v.inner);
+      } else {
+        FoldColumns(f, v, from, r0, r1, columns * kColumns, std::min(v.inner, (columns + 1) * kColumns), out + kept * v.inner);
+      }
+    }
+  });
+  if (cut.reduce_parts > 1) {
+    std::copy(to, to + results, y);
+    for (int64_t part = 1; part < cut.reduce_parts; ++part) f.Combine(to + part * results, y, results);
+  }
+  if (op == ReduceOp::k_mean) {
+    ParallelParts(gang, results, kPart, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) y[i] /= static_cast<float>(count);
+    });
+  }
+}
+
+void Reduce(ReduceLogicalOp op, const bool* x, Dims dims, uint32_t axes, bool* y, Gang& gang) {
+  const View v = MakeView(dims, axes);
+  const bool any = op == ReduceLogicalOp::k_any;
+  if (v.Results() == 0) return;
+  ParallelRows(gang, v.kept.size, v.Results() / v.kept.size * v.Count(), 4 * kPart, [&](int64_t begin, int64_t end) {
+    for (int64_t kept = begin; kept < end; ++kept) {
+      const bool* from = x + v.kept.Offset(kept);
+      const int64_t outputs = v.inner_reduced ? 1 : v.inner;
+      bool* out = y + kept * outputs;
+      std::fill(out, out + outputs, !any);
+      if (v.inner == 0) continue;
+      for (int64_t r = 0; r < v.reduced.size; ++r) {
+        const bool* row = from + v.reduced.Offset(r);
+        for (int64_t i = 0; i < v.inner; ++i) {
+          bool& result = out[v.inner_reduced ? 0 : i];
+          result = any ? result | row[i] : result & row[i];
+        }
+      }
+    }
+  });
+}
+
+}  // namespace tfengine::cpu

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cpu/kernels/row_simd.h"
+
+namespace tfengine::cpu {
+
+extern const RowKernels kRowAvx512 = TFE_SIMD::MakeRowKernels();
+
+}  // namespace tfengine::cpu

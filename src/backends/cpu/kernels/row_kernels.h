@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "backends/cpu/cpu_features.h"
+#include "backends/cpu/kernels/layer_norm.h"
+#include "backends/cpu/kernels/reduce.h"
+
+// Internal to softmax, layer norm, reduce and pool: loops over one dense row, compiled once per instruction set.
+namespace tfengine::cpu {
+
+// How reductions combine; mean is a sum here. kMaxNumber ignores NaN (max pooling), kMax and kMin pass it on.
+enum class Fold { kSum, kMax, kMin, kProd, kMaxNumber };
+inline constexpr int kFolds = 5;
+
+struct RowKernels {
+  void (*softmax)(const float* x, float* y, int64_t n);
+  void (*log_softmax)(const float* x, float* y, int64_t n);
+  // One row of LayerNormArgs (x, residual, y, sum point to the row).
+  void (*layer_norm)(const LayerNormArgs& row);
+  // y = (x - mean) * scale + offset
+  void (*batch_norm)(const float* x, const float* mean, const float* scale, const float* offset, float* y, int64_t n);
+  // The fold of x[0..n), n >= 1.
+  float (*reduce[kFolds])(const float* x, int64_t n);
+  // y[i] = fold(y[i], x[i])
+  void (*combine[kFolds])(const float* x, float* y, int64_t n);
+  // y[i] = fold over rows r of rows[r][i]; count >= 1. y is not one of the rows.
+  void (*fold_rows[kFolds])(const float* const* rows, int64_t count, float* y, int64_t n);
+};
+
+extern const RowKernels kRowPortable;
+extern const RowKernels kRowAvx2;
+extern const RowKernels kRowAvx512;
+const RowKernels& RowKernelsFor(CpuIsa isa);
+
+}  // namespace tfengine::cpu
