@@ -16,8 +16,6 @@ constexpr double kMaskValue = -3e38;
 
 using Perm = std::vector<int64_t>;
 
-bool IsBareMatMul(const Node* node) { return node && node->op == Op::kMatMul && node->inputs.size() == 2 && !HasActivation(*node); }
-
 // What stands between the matmuls, from the softmax upwards.
 struct Scores {
   ValueId product = kNoValue;  // q k'
@@ -62,7 +60,7 @@ bool MatchScores(const Rewriter& r, ValueId id, Scores* s) {
   while (only_here(id)) {
     ValueId x;
     double factor;
-    if (IsBareMatMul(r.Producer(id))) {
+    if (const Node* product = r.Producer(id, Op::kMatMul); product && IsBareMatMul(*product)) {
       s->product = id;
       return true;
     }
@@ -162,7 +160,7 @@ struct Match {
 
 // `index` is the second matmul.
 bool MatchAll(const Rewriter& r, const Node& node, Match* m) {
-  if (!IsBareMatMul(&node) || r.dtype(node.outputs[0]) != DType::kFloat32) return false;
+  if (!IsBareMatMul(node) || r.dtype(node.outputs[0]) != DType::kFloat32) return false;
   m->name = node.name;
   m->rank = r.shape(node.outputs[0]).size();
   if (m->rank != 3 && m->rank != 4) return false;
@@ -221,7 +219,7 @@ Result<bool> RecognizeNode(Rewriter& r, int index) {
   if (m.scores.mask != kNoValue) {
     TFE_ASSIGN_OR_RETURN(ValueId mask, PrepareMask(r, m.name, m.scores, m.rank));
     inputs.push_back(mask);
-    if (r.dtype(mask) == DType::kBool) attrs.Set("mask_value", kMaskValue);
+    if (r.dtype(mask) == DType::kBool) attrs.Set("mask_value", Attr(kMaskValue));
   }
   TFE_ASSIGN_OR_RETURN(ValueId result, r.Add(Op::kAttention, m.name, inputs, attrs));
   if (m.final_mask != kNoValue) {

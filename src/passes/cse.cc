@@ -58,7 +58,7 @@ bool IsCommutative(BinaryKind kind) {
 std::string KeyOf(const Node& node) {
   std::string key;
   AppendNumber(&key, static_cast<int>(node.op));
-  std::vector<ValueId> inputs = node.inputs;
+  std::vector<ValueId> inputs(node.inputs.begin(), node.inputs.begin() + NumPresentInputs(node));
   if (node.op == Op::kBinary && IsCommutative(BinaryKindOf(node))) std::sort(inputs.begin(), inputs.end());
   AppendNumber(&key, inputs.size());
   for (ValueId id : inputs) AppendNumber(&key, id);

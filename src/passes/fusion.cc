@@ -68,7 +68,7 @@ Result<bool> FuseActivation(Rewriter& r, const Node& node) {
   Node fused = *found;
   fused.attrs.Set("act", std::string(KindName(kind)));
   for (const char* key : {"alpha", "beta"})
-    if (node.attrs.Has(key)) fused.attrs.Set(key, node.attrs.Float(key));
+    if (node.attrs.Has(key)) fused.attrs.Set(key, Attr(node.attrs.Float(key)));
   TFE_ASSIGN_OR_RETURN(ValueId result, r.Add(fused.op, fused.name, fused.inputs, fused.attrs));
   return r.Replace(node.outputs[0], result);
 }

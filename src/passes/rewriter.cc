@@ -56,8 +56,8 @@ Result<ValueId> Rewriter::Add(Op op, std::string name, std::vector<ValueId> inpu
 
 Result<ValueId> Rewriter::AddUnary(UnaryKind kind, const std::string& name, ValueId x, double alpha, double beta) {
   Attrs attrs{{"kind", std::string(KindName(kind))}};
-  if (alpha != 0) attrs.Set("alpha", alpha);
-  if (beta != 0) attrs.Set("beta", beta);
+  if (alpha != 0) attrs.Set("alpha", Attr(alpha));
+  if (beta != 0) attrs.Set("beta", Attr(beta));
   return Add(Op::kUnary, name, {x}, std::move(attrs));
 }
 
@@ -152,7 +152,7 @@ bool Rewriter::Finish() {
   return changed_;
 }
 
-Result<bool> RewriteAll(Network& network, FunctionRef<Result<bool>(Rewriter&, int)> rule) {
+Result<bool> RewriteAll(Network& network, RewriteRule rule) {
   Rewriter rewriter(network);
   const int max_size = 8 * rewriter.size() + 1000;
   for (bool again = true; again && rewriter.size() < max_size;) {
@@ -181,5 +181,15 @@ BinaryKind BinaryKindOf(const Node& node) {
 bool HasActivation(const Node& node) { return node.attrs.Str("act", "none") != "none"; }
 
 ValueId InputOr(const Node& node, size_t i) { return i < node.inputs.size() ? node.inputs[i] : kNoValue; }
+
+size_t NumPresentInputs(const Node& node) {
+  size_t n = node.inputs.size();
+  while (n > 0 && node.inputs[n - 1] == kNoValue) --n;
+  return n;
+}
+
+bool IsBareMatMul(const Node& node) {
+  return node.op == Op::kMatMul && NumPresentInputs(node) == 2 && !HasActivation(node);
+}
 
 }  // namespace tfengine::passes

@@ -5,7 +5,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/function_ref.h"
 #include "network/network.h"
 
 namespace tfengine::passes {
@@ -79,7 +78,8 @@ class Rewriter {
 // Applies `rule` to every live node, old and new, until nothing changes: the body of most passes. The rule returns
 // whether it changed something; it may leave its node dead. Each change must bring the network closer to a normal form
 // (a bound on its size stops what does not).
-Result<bool> RewriteAll(Network& network, FunctionRef<Result<bool>(Rewriter&, int)> rule);
+using RewriteRule = Result<bool> (*)(Rewriter&, int node);
+Result<bool> RewriteAll(Network& network, RewriteRule rule);
 
 UnaryKind UnaryKindOf(const Node& node);
 BinaryKind BinaryKindOf(const Node& node);
@@ -87,5 +87,9 @@ BinaryKind BinaryKindOf(const Node& node);
 bool HasActivation(const Node& node);
 // Input number `i`, or kNoValue when absent.
 ValueId InputOr(const Node& node, size_t i);
+// Inputs up to the last that is present.
+size_t NumPresentInputs(const Node& node);
+// A matmul without bias, residual and activation.
+bool IsBareMatMul(const Node& node);
 
 }  // namespace tfengine::passes

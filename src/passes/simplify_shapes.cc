@@ -152,9 +152,9 @@ Result<bool> AbsorbTransposes(Rewriter& r, int index) {
 // transpose(matmul(a, b)) = matmul(b', a')
 Result<bool> AbsorbResultTranspose(Rewriter& r, const Node& node) {
   ValueId out = node.outputs[0];
-  const Node* matmul = r.Producer(node.inputs[0], Op::kMatMul);
-  if (!matmul || !SwapsLastTwo(node.attrs.Ints("perm")) || !r.SingleUse(node.inputs[0])) return false;
-  if (matmul->inputs.size() > 2 || HasActivation(*matmul)) return false;
+  const Node* matmul = r.Producer(node.inputs[0]);
+  if (!matmul || !IsBareMatMul(*matmul) || !SwapsLastTwo(node.attrs.Ints("perm"))) return false;
+  if (!r.SingleUse(node.inputs[0])) return false;
   Attrs attrs{{"transpose_a", !matmul->attrs.Bool("transpose_b")}, {"transpose_b", !matmul->attrs.Bool("transpose_a")}};
   std::vector<ValueId> inputs{matmul->inputs[1], matmul->inputs[0]};
   TFE_ASSIGN_OR_RETURN(ValueId swapped, r.Add(Op::kMatMul, matmul->name, inputs, attrs));

@@ -56,13 +56,13 @@ bool Adapt(const Node& node, const Perm& perm, Attrs* attrs, Perm* result_perm) 
     case Op::kSelect: return true;
     case Op::kSoftmax:
     case Op::kLogSoftmax: return perm.back() == static_cast<int64_t>(perm.size()) - 1;
-    case Op::kConcat: attrs->Set("axis", perm[node.attrs.Int("axis")]); return true;
+    case Op::kConcat: attrs->Set("axis", Attr(perm[node.attrs.Int("axis")])); return true;
     case Op::kPad:
       for (const char* key : {"lo", "hi"}) attrs->Set(key, Permuted(node.attrs.Dims(key), perm));
       return true;
     case Op::kSlice:
       for (const char* key : {"begin", "size"}) attrs->Set(key, Permuted(node.attrs.Dims(key), perm));
-      attrs->Set("strides", Permuted(node.attrs.Ints("strides"), perm));
+      if (node.attrs.Has("strides")) attrs->Set("strides", Permuted(node.attrs.Ints("strides"), perm));
       return true;
     case Op::kReduce: {
       std::vector<int64_t> axes = node.attrs.Ints("axes"), source_axes;

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "network/network.h"
+
+namespace tfengine::passes {
+
+// Nodes all of whose inputs are constants become constants, computed by the reference backend; reshapes share the
+// bytes. Also sizes that turned out constant (dims, range).
+// Left alone: results of symbolic shape; results of more than 64 KiB that are more than four times as large as their
+// inputs (broadcasts, tiles, one-hot tables), which are cheaper to compute than to store; nodes that fail.
+Result<bool> FoldConstants(Network& network);
+
+}  // namespace tfengine::passes
