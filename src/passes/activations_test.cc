@@ -11,7 +11,7 @@ constexpr double kGeluTolerance = 1e-4;  // 0.7071 for √½ and the like
 TEST(Activations, GeluAsKerasWritesItWithErfc) {
   ExpectRewrite(RecognizeActivations, [](Builder& b) {
     ValueId x = b.Input("x", {b.batch, 8});
-    b.Return(b.Mul(b.Mul(b.Scalar(0.5), x), b.Unary("erfc", b.Mul(b.Unary("neg", x), 0.7071067690849304))));
+    b.Return(b.Mul(b.Mul(b.Scalar(0.5), x), b.Unary("erfc", b.Scale(b.Unary("neg", x), 0.7071067690849304))));
   }, "gelu_erf", kGeluTolerance);
 }
 
@@ -23,7 +23,7 @@ TEST(Activations, GeluWithErfInAnyOrder) {
   }, "gelu_erf", kGeluTolerance);
   ExpectRewrite(RecognizeActivations, [](Builder& b) {
     ValueId x = b.Input("x", {b.batch, 8});
-    ValueId half = b.Mul(x, 0.5), erf = b.Unary("erf", b.Mul(x, 0.7071));
+    ValueId half = b.Scale(x, 0.5), erf = b.Unary("erf", b.Scale(x, 0.7071));
     b.Return(b.Add(half, b.Mul(half, erf)));
   }, "gelu_erf", kGeluTolerance);
 }
@@ -31,8 +31,8 @@ TEST(Activations, GeluWithErfInAnyOrder) {
 TEST(Activations, GeluBehindOtherArithmetic) {
   ExpectRewrite(RecognizeActivations, [](Builder& b) {
     ValueId x = b.Add(b.Input("x", {b.batch, 8}), b.Const("bias", {8}));
-    ValueId erf = b.Unary("erf", b.Mul(x, 0.70710678));
-    b.Return(b.Mul(b.Mul(x, b.Add(erf, b.Scalar(1))), 0.5));
+    ValueId erf = b.Unary("erf", b.Scale(x, 0.70710678));
+    b.Return(b.Scale(b.Mul(x, b.Add(erf, b.Scalar(1))), 0.5));
   }, "add gelu_erf", kGeluTolerance);
 }
 
@@ -40,13 +40,13 @@ TEST(Activations, GeluWithTanh) {
   ExpectRewrite(RecognizeActivations, [](Builder& b) {
     ValueId x = b.Input("x", {b.batch, 8});
     ValueId cube = b.Binary("pow", x, b.Scalar(3));
-    ValueId t = b.Unary("tanh", b.Mul(b.Add(x, b.Mul(cube, 0.044715)), 0.7978845608));
-    b.Return(b.Mul(b.Mul(x, 0.5), b.Add(t, b.Scalar(1))));
+    ValueId t = b.Unary("tanh", b.Scale(b.Add(x, b.Scale(cube, 0.044715)), 0.7978845608));
+    b.Return(b.Mul(b.Scale(x, 0.5), b.Add(t, b.Scalar(1))));
   }, "gelu_tanh", kGeluTolerance);
   ExpectRewrite(RecognizeActivations, [](Builder& b) {
     ValueId x = b.Input("x", {b.batch, 8});
-    ValueId inner = b.Mul(b.Mul(x, 0.79788456), b.Add(b.Scalar(1), b.Mul(b.Mul(x, x), 0.044715)));
-    b.Return(b.Mul(x, b.Mul(b.Add(b.Unary("tanh", inner), b.Scalar(1)), 0.5)));
+    ValueId inner = b.Mul(b.Scale(x, 0.79788456), b.Add(b.Scalar(1), b.Scale(b.Mul(x, x), 0.044715)));
+    b.Return(b.Mul(x, b.Scale(b.Add(b.Unary("tanh", inner), b.Scalar(1)), 0.5)));
   }, "gelu_tanh", kGeluTolerance);
 }
 
@@ -57,7 +57,7 @@ TEST(Activations, SiluAndTheHardOnes) {
   }, "silu");
   ExpectRewrite(RecognizeActivations, [](Builder& b) {
     ValueId x = b.Input("x", {b.batch, 8});
-    b.Return(b.Mul(x, b.Mul(b.Unary("relu6", b.Add(x, b.Scalar(3))), 1.0 / 6)));
+    b.Return(b.Mul(x, b.Scale(b.Unary("relu6", b.Add(x, b.Scalar(3))), 1.0 / 6)));
   }, "hard_swish");
   ExpectRewrite(RecognizeActivations, [](Builder& b) {
     ValueId x = b.Input("x", {b.batch, 8});
@@ -80,7 +80,7 @@ TEST(Activations, MinAndMax) {
   }, "relu");
   ExpectRewrite(RecognizeActivations, [](Builder& b) {
     ValueId x = b.Input("x", {b.batch, 8});
-    b.Return(b.Binary("max", x, b.Mul(x, 0.2)));
+    b.Return(b.Binary("max", x, b.Scale(x, 0.2)));
   }, "leaky_relu");
   ExpectUntouched(RecognizeActivations, [](Builder& b) {
     b.Return(b.Binary("max", b.Scalar(0.5), b.Input("x", {b.batch, 8})));
@@ -90,11 +90,11 @@ TEST(Activations, MinAndMax) {
 TEST(Activations, OtherConstantsStay) {
   ExpectUntouched(RecognizeActivations, [](Builder& b) {
     ValueId x = b.Input("x", {b.batch, 8});
-    b.Return(b.Mul(x, b.Unary("sigmoid", b.Mul(x, 1.702))));
+    b.Return(b.Mul(x, b.Unary("sigmoid", b.Scale(x, 1.702))));
   });
   ExpectUntouched(RecognizeActivations, [](Builder& b) {
     ValueId x = b.Input("x", {b.batch, 8});
-    b.Return(b.Mul(b.Mul(x, 0.5), b.Add(b.Unary("erf", b.Mul(x, 0.72)), b.Scalar(1))));
+    b.Return(b.Mul(b.Scale(x, 0.5), b.Add(b.Unary("erf", b.Scale(x, 0.72)), b.Scalar(1))));
   });
   ExpectUntouched(RecognizeActivations, [](Builder& b) {
     ValueId x = b.Input("x", {b.batch, 8}), y = b.Input("y", {b.batch, 8});

@@ -31,7 +31,7 @@ Qkv HeadsFirst(Builder& b) {
 TEST(Attention, PlainWithTheScaleBehindTheProduct) {
   Network net = ExpectRewrite(Recognize, [](Builder& b) {
     auto [q, k, v] = HeadsFirst(b);
-    ValueId p = Softmax(b, b.Mul(b.MatMul(q, k, false, true), 0.5));
+    ValueId p = Softmax(b, b.Scale(b.MatMul(q, k, false, true), 0.5));
     b.Return(b.Transpose(b.MatMul(p, v), {0, 2, 1, 3}));
   }, "attention");
   EXPECT_DOUBLE_EQ(net.nodes()[0].attrs.Float("scale"), 0.5);
@@ -39,7 +39,7 @@ TEST(Attention, PlainWithTheScaleBehindTheProduct) {
 
 TEST(Attention, ScaledQueriesAndKeysOnTheirSide) {
   Network net = ExpectRewrite(Recognize, [](Builder& b) {
-    ValueId q = b.Transpose(b.Mul(b.Input("q", Heads(b, 3)), 0.25), {0, 2, 1, 3});
+    ValueId q = b.Transpose(b.Scale(b.Input("q", Heads(b, 3)), 0.25), {0, 2, 1, 3});
     ValueId k = b.Transpose(b.Input("k", Heads(b, 5)), {0, 2, 3, 1});
     ValueId v = b.Transpose(b.Input("v", Heads(b, 5)), {0, 2, 1, 3});
     ValueId p = Softmax(b, b.Div(b.MatMul(q, k), b.Scalar(2)));
@@ -52,7 +52,7 @@ TEST(Attention, SelectedScoresAsKerasWritesThem) {
   Network net = ExpectRewrite(Recognize, [](Builder& b) {
     auto [q, k, v] = HeadsFirst(b);
     ValueId mask = b.Input("mask", {b.batch, 1, 1, 5}, DType::kBool);
-    ValueId scores = b.Mul(b.MatMul(q, k, false, true), 0.5);
+    ValueId scores = b.Scale(b.MatMul(q, k, false, true), 0.5);
     ValueId p = Softmax(b, b.Do(Op::kSelect, {mask, scores, b.Scalar(-2.3726709583555947e+38)}));
     b.Return(b.Transpose(b.MatMul(p, v), {0, 2, 1, 3}));
   }, "attention");
@@ -65,7 +65,7 @@ TEST(Attention, RowsWithoutAnyTrueStayUniform) {
       auto [q, k, v] = HeadsFirst(b);
       ValueId mask = b.Binary("logical_and", b.Input("mask", {b.batch, 1, 3, 5}, DType::kBool),
                               b.Input("rows", {b.batch, 1, 3, 1}, DType::kBool));
-      ValueId scores = b.Mul(b.MatMul(q, k, false, true), 40);
+      ValueId scores = b.Scale(b.MatMul(q, k, false, true), 40);
       ValueId p = Softmax(b, b.Do(Op::kSelect, {mask, scores, b.Scalar(low)}));
       b.Return(b.Transpose(b.MatMul(p, v), {0, 2, 1, 3}));
     }, "logical_and attention");
@@ -78,11 +78,11 @@ TEST(Attention, RowsWithoutAnyTrueBecomeZeroInTheOtherKerasForm) {
     // Half of the rows are false throughout.
     ValueId mask = b.Binary("logical_and", b.Input("mask", {b.batch, 1, 3, 5}, DType::kBool),
                             b.Input("rows", {b.batch, 1, 3, 1}, DType::kBool));
-    ValueId scores = b.Mul(b.MatMul(q, k, false, true), 0.5);
+    ValueId scores = b.Scale(b.MatMul(q, k, false, true), 0.5);
     ValueId p = Softmax(b, b.Do(Op::kSelect, {mask, scores, b.Scalar(-1e9)}));
     p = b.Do(Op::kSelect, {mask, p, b.Scalar(0)});
     b.Return(b.Transpose(b.MatMul(p, v), {0, 2, 1, 3}));
-  }, "logical_and attention reduce transpose select");
+  }, "logical_and attention reduce reshape select");
 }
 
 TEST(Attention, AddedAndSubtractedMasks) {
@@ -90,8 +90,8 @@ TEST(Attention, AddedAndSubtractedMasks) {
     bool add = kind == std::string("add");
     ExpectRewrite(Recognize, [&](Builder& b) {
       auto [q, k, v] = HeadsFirst(b);
-      ValueId mask = b.Mul(b.Cast(b.Input("mask", {b.batch, 1, 1, 5}, DType::kBool), DType::kFloat32), add ? -1e9 : 1e9);
-      ValueId p = Softmax(b, b.Binary(kind, b.Mul(b.MatMul(q, k, false, true), 0.5), mask));
+      ValueId mask = b.Scale(b.Cast(b.Input("mask", {b.batch, 1, 1, 5}, DType::kBool), DType::kFloat32), add ? -1e9 : 1e9);
+      ValueId p = Softmax(b, b.Binary(kind, b.Scale(b.MatMul(q, k, false, true), 0.5), mask));
       b.Return(b.Transpose(b.MatMul(p, v), {0, 2, 1, 3}));
     }, add ? "cast mul attention" : "cast mul neg attention");
   }
@@ -99,7 +99,7 @@ TEST(Attention, AddedAndSubtractedMasks) {
   ExpectRewrite(Recognize, [&](Builder& b) {
     auto [q, k, v] = HeadsFirst(b);
     ValueId bias = b.Input("bias", {2, 3, 5});
-    ValueId p = Softmax(b, b.Mul(b.Add(bias, b.MatMul(q, k, false, true)), 0.5));
+    ValueId p = Softmax(b, b.Scale(b.Add(bias, b.MatMul(q, k, false, true)), 0.5));
     b.Return(b.Transpose(b.MatMul(p, v), {0, 2, 1, 3}));
   }, "reshape mul attention");
 }

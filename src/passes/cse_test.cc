@@ -10,7 +10,7 @@ namespace {
 TEST(Cse, EqualNodesAndConstantsBecomeOne) {
   ExpectRewrite(EliminateCommonSubexpressions, [](Builder& b) {
     ValueId x = b.Input("x", {b.batch, 4}), y = b.Input("y", {b.batch, 4});
-    ValueId p = b.Mul(b.Unary("tanh", b.Add(x, y)), 2), q = b.Mul(b.Unary("tanh", b.Add(y, x)), 2);
+    ValueId p = b.Scale(b.Unary("tanh", b.Add(x, y)), 2), q = b.Scale(b.Unary("tanh", b.Add(y, x)), 2);
     b.Return(b.Sub(p, q));
   }, "add tanh mul sub");
 }
@@ -20,7 +20,7 @@ TEST(Cse, DifferencesCount) {
     ValueId x = b.Input("x", {b.batch, 4}), y = b.Input("y", {b.batch, 4});
     b.Return(b.Sub(b.Sub(x, y), b.Sub(y, x)));
     b.Return(b.Add(b.Unary("clip", x, 0, 1), b.Unary("clip", x, 0, 2)));
-    b.Return(b.Add(b.Mul(x, 2), b.Mul(y, 3)));
+    b.Return(b.Add(b.Scale(x, 2), b.Scale(y, 3)));
     b.Return(b.Add(b.Reshape(x, {4, b.batch}), b.Scalar(2, DType::kFloat32, {1})));
   });
 }

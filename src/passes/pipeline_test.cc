@@ -53,7 +53,7 @@ TEST(Pipeline, AnEncoderLayerOfKeras3) {
       return b.Add(b.Reshape(y, {b.batch, s, heads, depth}), b.Const(name, {heads, depth}));
     };
     ValueId q = b.Transpose(project("q"), {0, 2, 1, 3}), k = b.Transpose(project("k"), {0, 2, 1, 3});
-    ValueId scores = b.Mul(b.MatMul(q, k, false, true), 0.5);
+    ValueId scores = b.Scale(b.MatMul(q, k, false, true), 0.5);
     ValueId ones = b.Broadcast(b.Scalar(1, DType::kBool), {b.batch, heads, s, s});
     ValueId selected = b.Do(Op::kSelect, {b.Binary("logical_and", ones, mask), scores, b.Scalar(-2.3726709583555947e+38)});
     ValueId v = b.Transpose(project("v"), {0, 2, 1, 3});
@@ -63,7 +63,7 @@ TEST(Pipeline, AnEncoderLayerOfKeras3) {
     Dim rows = b.net.dims().Mul(b.batch, Dim(s));
     ValueId h = b.Reshape(b.MatMul(b.Reshape(y, {rows, d}), b.Const("w1", {d, 16})), {b.batch, s, 16});
     h = b.Add(h, b.Const("b1", {16}));
-    h = b.Mul(b.Mul(b.Scalar(0.5), h), b.Unary("erfc", b.Mul(b.Unary("neg", h), 0.7071067690849304)));
+    h = b.Mul(b.Mul(b.Scalar(0.5), h), b.Unary("erfc", b.Scale(b.Unary("neg", h), 0.7071067690849304)));
     h = b.Reshape(b.MatMul(b.Reshape(h, {rows, 16}), b.Const("w2", {16, d})), {b.batch, s, d});
     b.Return(LayerNorm(b, b.Add(y, b.Add(h, b.Const("b2", {d}))), d));
   }, "cast reshape matmul+bias reshape matmul+bias reshape matmul+bias reshape attention reshape "

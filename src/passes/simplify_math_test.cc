@@ -9,7 +9,7 @@ namespace {
 TEST(SimplifyMath, Identities) {
   ExpectRewrite(SimplifyMath, [](Builder& b) {
     ValueId x = b.Input("x", {b.batch, 4});
-    x = b.Mul(x, 1);
+    x = b.Scale(x, 1);
     x = b.Add(b.Scalar(0), x);
     x = b.Sub(x, b.Scalar(0));
     x = b.Div(x, b.Scalar(1));
@@ -34,7 +34,7 @@ TEST(SimplifyMath, AnIdentityThatBroadcastsLeavesABroadcast) {
 TEST(SimplifyMath, NearIdentitiesStay) {
   ExpectUntouched(SimplifyMath, [](Builder& b) {
     ValueId x = b.Input("x", {b.batch, 4});
-    b.Return(b.Mul(x, 0));
+    b.Return(b.Scale(x, 0));
     b.Return(b.Sub(b.Scalar(0), x));
     b.Return(b.Div(b.Scalar(1), x));
     b.Return(b.Binary("pow", x, b.Scalar(3)));
@@ -44,11 +44,11 @@ TEST(SimplifyMath, NearIdentitiesStay) {
 TEST(SimplifyMath, ConstantsOfAChainMeet) {
   ExpectRewrite(SimplifyMath, [](Builder& b) {
     ValueId x = b.Input("x", {b.batch, 4});
-    b.Return(b.Mul(b.Const("c", {1, 4}), b.Mul(x, 3)));
+    b.Return(b.Mul(b.Const("c", {1, 4}), b.Scale(x, 3)));
   }, "mul mul");  // one of them of constants
   ExpectUntouched(SimplifyMath, [](Builder& b) {  // another reader
-    ValueId x = b.Input("x", {b.batch, 4}), y = b.Mul(x, 3);
-    b.Return(b.Mul(y, 5));
+    ValueId x = b.Input("x", {b.batch, 4}), y = b.Scale(x, 3);
+    b.Return(b.Scale(y, 5));
     b.Return(y);
   });
   ExpectUntouched(SimplifyMath, [](Builder& b) {  // the combination would be larger

@@ -11,7 +11,7 @@ TEST(SimplifyShapes, ReshapesCompose) {
     ValueId x = b.Input("x", {b.batch, 4, 6});
     b.Return(b.Reshape(b.Reshape(x, {b.batch, 24}), {b.batch, 8, 3}));
     b.Return(b.Unary("relu", b.Reshape(b.Reshape(x, {b.batch, 24}), {b.batch, 4, 6})));
-  }, "reshape relu");
+  }, "relu reshape");
 }
 
 TEST(SimplifyShapes, TransposesCompose) {
@@ -85,6 +85,7 @@ TEST(SimplifyShapes, BroadcastsInFrontOfElementwiseOps) {
   // Both operands are needed to give the shape.
   ExpectRewrite(SimplifyShapes, [](Builder& b) {
     ValueId row = b.Input("row", {4});
+    b.Input("batch", {b.batch});
     ValueId y = b.Broadcast(row, {b.batch, 2, 4}), z = b.Broadcast(row, {b.batch, 2, 4});
     b.Return(b.Add(y, z));
   }, "broadcast add");

@@ -57,7 +57,7 @@ class Builder {
   ValueId Sub(ValueId a, ValueId b) { return Binary("sub", a, b); }
   ValueId Mul(ValueId a, ValueId b) { return Binary("mul", a, b); }
   ValueId Div(ValueId a, ValueId b) { return Binary("div", a, b); }
-  ValueId Mul(ValueId a, double b) { return Mul(a, Scalar(b)); }
+  ValueId Scale(ValueId a, double factor) { return Mul(a, Scalar(factor)); }
   ValueId Reshape(ValueId x, Shape shape) { return Do(Op::kReshape, {x}, {{"shape", std::move(shape)}}); }
   ValueId Transpose(ValueId x, std::vector<int64_t> perm) { return Do(Op::kTranspose, {x}, {{"perm", std::move(perm)}}); }
   ValueId Broadcast(ValueId x, Shape shape) { return Do(Op::kBroadcast, {x}, {{"shape", std::move(shape)}}); }
