@@ -21,6 +21,9 @@ struct RowKernels {
   void (*layer_norm)(const LayerNormArgs& row);
   // y = (x - mean) * scale + offset
   void (*batch_norm)(const float* x, const float* mean, const float* scale, const float* offset, float* y, int64_t n);
+  // Between four rows: `across` is the weight of the right ones, `down` of the lower ones.
+  void (*bilinear)(const float* top_left, const float* top_right, const float* bottom_left, const float* bottom_right,
+                   float across, float down, float* y, int64_t n);
   // The fold of x[0..n), n >= 1.
   float (*reduce[kFolds])(const float* x, int64_t n);
   // y[i] = fold(y[i], x[i])

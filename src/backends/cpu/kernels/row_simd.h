@@ -189,11 +189,23 @@ inline void BatchNormRow(const float* x, const float* mean, const float* scale, 
   }
 }
 
+inline void BilinearRow(const float* top_left, const float* top_right, const float* bottom_left, const float* bottom_right,
+                        float across, float down, float* y, int64_t n) {
+  const VF wx = Set(across), wy = Set(down);
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const VTail tail = Tail(n - i);
+    const VF tl = Load(top_left + i, tail), tr = Load(top_right + i, tail);
+    const VF bl = Load(bottom_left + i, tail), br = Load(bottom_right + i, tail);
+    const VF top = Fma(Sub(tr, tl), wx, tl), bottom = Fma(Sub(br, bl), wx, bl);
+    Store(y + i, Fma(Sub(bottom, top), wy, top), tail);
+  }
+}
+
 // In the order of Fold.
 #define TFE_FOLDS(function) \
   { function<FoldSum>, function<FoldMax>, function<FoldMin>, function<FoldProd>, function<FoldMaxNumber> }
 constexpr RowKernels MakeRowKernels() {
-  return {SoftmaxRow,  LogSoftmaxRow,           LayerNormRow,          BatchNormRow,
+  return {SoftmaxRow,  LogSoftmaxRow,           LayerNormRow,          BatchNormRow,          BilinearRow,
           TFE_FOLDS(ReduceRow), TFE_FOLDS(CombineRow), TFE_FOLDS(FoldRows)};
 }
 #undef TFE_FOLDS

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cpu/kernels/select.h"
 
-#include "base/errors.h"
+#include "backends/cpu/kernels/elements.h"
 
 namespace tfengine::cpu {
 namespace {
@@ -37,16 +37,9 @@ void Run(const LoopNest& loops, const bool* cond, const T* a, const T* b, T* y, 
 }  // namespace
 
 void Select(const LoopNest& loops, const bool* cond, const void* a, const void* b, void* y, size_t element_size, Gang& gang) {
-  auto run = [&]<typename T>(T*) {
+  WithElementType(element_size, [&]<typename T>(T) {
     Run(loops, cond, static_cast<const T*>(a), static_cast<const T*>(b), static_cast<T*>(y), gang);
-  };
-  switch (element_size) {
-    case 1: return run(static_cast<uint8_t*>(nullptr));
-    case 2: return run(static_cast<uint16_t*>(nullptr));
-    case 4: return run(static_cast<uint32_t*>(nullptr));
-    case 8: return run(static_cast<uint64_t*>(nullptr));
-    default: TFE_CHECK(false && "element size");
-  }
+  });
 }
 
 }  // namespace tfengine::cpu

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cpu/kernels/cast_loops.h"
+
+namespace tfengine::cpu {
+
+extern const CastKernels kCastAvx2 = TFE_SIMD::HotTypes::Make();
+
+}  // namespace tfengine::cpu
