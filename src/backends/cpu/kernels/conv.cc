@@ -6,6 +6,7 @@
 #include "backends/cpu/kernels/conv_depthwise.h"
 #include "backends/cpu/kernels/conv_direct.h"
 #include "backends/cpu/kernels/conv_kernels.h"
+#include "backends/cpu/kernels/conv_winograd.h"
 
 namespace tfengine::cpu {
 
@@ -13,11 +14,19 @@ const std::vector<const ConvTactic*>& AllConvTactics() {
   static const DepthwiseConv depthwise_avx512("depthwise_avx512", ConvKernelsAvx512());
   static const DepthwiseConv depthwise_avx2("depthwise_avx2", ConvKernelsAvx2());
   static const DepthwiseConv depthwise_portable("depthwise_portable", ConvKernelsPortable());
+  static const WinogradConv winograd4_avx512("winograd4_avx512", ConvKernelsAvx512(), 4);
+  static const WinogradConv winograd4_avx2("winograd4_avx2", ConvKernelsAvx2(), 4);
+  static const WinogradConv winograd4_portable("winograd4_portable", ConvKernelsPortable(), 4);
+  static const WinogradConv winograd2_avx512("winograd2_avx512", ConvKernelsAvx512(), 2);
+  static const WinogradConv winograd2_avx2("winograd2_avx2", ConvKernelsAvx2(), 2);
+  static const WinogradConv winograd2_portable("winograd2_portable", ConvKernelsPortable(), 2);
   static const DirectConv direct_avx512("direct_avx512", ConvKernelsAvx512());
   static const DirectConv direct_avx2("direct_avx2", ConvKernelsAvx2());
   static const DirectConv direct_portable("direct_portable", ConvKernelsPortable());
   static const std::vector<const ConvTactic*> all = {
-      &depthwise_avx512, &depthwise_avx2, &depthwise_portable, &direct_avx512, &direct_avx2, &direct_portable};
+      &depthwise_avx512,  &direct_avx512,       &winograd4_avx512,    &winograd2_avx512,  &depthwise_avx2,  &direct_avx2,
+      &winograd4_avx2,    &winograd2_avx2,      &depthwise_portable,  &direct_portable,   &winograd4_portable,
+      &winograd2_portable};
   return all;
 }
 

@@ -53,7 +53,23 @@ struct DepthwisePlan {
 inline constexpr int64_t kMaxDepthwiseTaps = 256;
 inline constexpr int64_t kMaxDepthwiseColumns = 8;
 
-struct WinogradPlan;
+// A 3x3 convolution of stride 1 by Winograd's F(m x m, 3 x 3): tiles of m x m outputs, (m + 2)^2 positions, for each of which
+// tiles x in_c times in_c x out_c is multiplied. A task is a block of tiles times a range of panels.
+struct WinogradPlan {
+  ConvGeometry g;
+  int64_t m;
+  int64_t tiles_y, tiles_x, tiles;  // per image; over all images
+  int64_t blocks, panel_parts;
+  int64_t block_tiles;              // most tiles of a block
+  int64_t row_tiles;                // tiles per register tile
+  int64_t vectors, panels;          // of output channels; panels as in DirectPlan
+  int64_t padded_in;                // in_c rounded up to vectors
+  // Per worker scratch: block whose transformed input it holds (-1: none), zeros, transformed input, products, tables.
+  int64_t zero_offset, input_offset, product_offset, table_offset, worker_bytes;
+};
+
+constexpr double kWinogradA = 0.75;  // F(4x4): points 0, +-a, +-b and infinity; F(2x2): 0, +-1 and infinity
+constexpr double kWinogradB = 1.5;
 
 struct ConvKernels {
   CpuIsa isa;
@@ -61,6 +77,7 @@ struct ConvKernels {
   int max_tile;  // most pixels per tile
   void (*direct)(const DirectPlan& plan, const ConvArgs& args, int64_t task, int worker);
   void (*depthwise)(const DepthwisePlan& plan, const ConvArgs& args, int64_t task, float* zeros);
+  void (*winograd)(const WinogradPlan& plan, const ConvArgs& args, int64_t task, int worker);
   void (*activate)(const Activation& activation, const float* x, float* y, int64_t n);
 };
 
