@@ -3,6 +3,7 @@
 
 #include "base/errors.h"
 #include "base/status_macros.h"
+#include "saved_model/builtin_ops.h"
 #include "saved_model/wire.h"
 
 namespace tfengine::saved_model {
@@ -160,8 +161,9 @@ Status OpTable::Add(std::string_view serialized_op_def) {
 }
 
 const OpDef* OpTable::Find(std::string_view name) const {
-  auto it = ops_.find(name);
-  return it == ops_.end() ? nullptr : &it->second;
+  if (auto it = ops_.find(name); it != ops_.end()) return &it->second;
+  const OpTable& builtin = BuiltinOps();
+  return this == &builtin ? nullptr : builtin.Find(name);
 }
 
 Status FunctionLibrary::Add(std::string_view serialized_function_def) {

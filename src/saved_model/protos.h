@@ -83,6 +83,7 @@ class OpTable {
  public:
   // Error: kProtoCorrupt. A name that is already there is kept as it is.
   Status Add(std::string_view serialized_op_def);
+  // Among those added, then among BuiltinOps(); nullptr if in neither.
   const OpDef* Find(std::string_view name) const;
   const std::map<std::string, OpDef, std::less<>>& ops() const { return ops_; }
 

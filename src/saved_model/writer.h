@@ -38,8 +38,8 @@ class Rewriter {
   ~Rewriter();
   Rewriter(Rewriter&&) noexcept;
 
-  // An OpDef that the model's own op list lacks. An op that is already known is left alone. Needed before functions
-  // or nodes that use it. Error: kProtoCorrupt.
+  // An op that neither the model's op list nor BuiltinOps() knows; one that the model lists is left alone. Needed before
+  // functions or nodes that use it. Builtin ops join the model's list by themselves. Error: kProtoCorrupt.
   Status AddOpDef(std::string_view serialized_op_def);
   // Gives function `name` the body `graph`. Signature, attrs and argument attrs stay; graph.args and graph.returns must
   // match them in number and types. Errors: kGraphInvalid.
@@ -47,8 +47,10 @@ class Rewriter {
   // Adds a function. Errors: kGraphInvalid, also if the name is taken.
   Status AddFunction(const NewFunction& function, const tfgraph::Graph& graph);
   // Gives main-graph nodes of the same names new definitions and appends the others (TensorFlow 1 models, whose
-  // signatures have no function). Nodes that `graph` does not hold stay as they are.
-  Status MergeMainGraph(const tfgraph::Graph& graph);
+  // signatures have no function). Arguments, and nodes that `graph` does not hold, stay as they are. The outputs of
+  // `signature` follow graph.returns, found by name, where those have moved (a call that was inlined). Errors:
+  // kGraphInvalid, kUnknownSignature.
+  Status MergeMainGraph(const std::string& signature, const tfgraph::Graph& graph);
   // Adds the asset, the objects and functions that create, initialise and destroy the engine's resource when Python
   // loads the model, and the nodes that do it in the main graph's init op for C++ and TensorFlow 1 loaders.
   Status AddEngineResource(const EngineResource& engine);
@@ -57,8 +59,8 @@ class Rewriter {
   bool HasFunction(const std::string& name) const;
   // The serialized SavedModel.
   Result<std::string> Serialize() const;
-  // Writes the directory: saved_model.pb, variables/ and assets/ with everything the original has (hard-linked or
-  // copied), plus the new assets. `fingerprint.pb` is dropped. Writes beside and renames. Errors: kOutputExists,
+  // Writes the directory: saved_model.pb, and a copy of everything else the original has, plus the
+  // new assets. `fingerprint.pb` is dropped. Writes beside and renames. Errors: kOutputExists,
   // kOutputUnwritable.
   Status Write(const std::string& dir) const;
 
@@ -66,10 +68,6 @@ class Rewriter {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-// The OpDefs of TRTEngineOp and its resource ops, with the attributes and defaults of TensorFlow 2.17: what AddOpDef
-// wants.
-std::vector<std::string> EngineOpDefs();
 
 // The wire form of a flat graph as a FunctionDef; `ops` must know every op of the graph, `library` every function it
 // calls by name. Attributes equal to their defaults are dropped if `strip_defaults`.

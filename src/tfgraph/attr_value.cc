@@ -52,16 +52,16 @@ std::optional<std::vector<T>> GetList(const std::string& bytes, uint32_t field, 
   return values;
 }
 
+// Built apart and added whole, because a nested pbf_writer drops a message without fields (a scalar's shape).
 void WriteShape(pbf_writer* parent, uint32_t field, const PartialShape& shape) {
-  pbf_writer w(*parent, field);
-  if (!shape.known_rank) {
-    w.add_bool(3, true);
-    return;
-  }
+  std::string bytes;
+  pbf_writer w(bytes);
+  if (!shape.known_rank) w.add_bool(3, true);
   for (int64_t d : shape.dims) {
     pbf_writer dim(w, 2);
-    if (d != 0) dim.add_int64(1, d);
+    dim.add_int64(1, d);
   }
+  parent->add_message(field, bytes);
 }
 
 template <typename Fn>
@@ -74,10 +74,10 @@ AttrValue Make(Fn&& fn) {
 
 template <typename Fn>
 AttrValue MakeList(Fn&& fn) {
-  return Make([&](pbf_writer& w) {
-    pbf_writer list(w, kList);
-    fn(list);
-  });
+  std::string list;
+  pbf_writer lw(list);
+  fn(lw);
+  return Make([&](pbf_writer& w) { w.add_message(kList, list); });
 }
 
 // What a TensorProto says before its values are decoded.
