@@ -65,6 +65,7 @@ class Expander {
     const Node* node = r_.Producer(id);
     if (!node || HasActivation(*node)) return std::nullopt;
     if (node->op == Op::kBinary) return ExpandBinary(*node, depth);
+    if (node->op == Op::kBroadcast) return Expand(node->inputs[0], depth + 1);
     if (node->op != Op::kUnary) return std::nullopt;
     UnaryKind kind = UnaryKindOf(*node);
     if (kind == UnaryKind::k_neg) return Scaled(Expand(node->inputs[0], depth + 1), -1);

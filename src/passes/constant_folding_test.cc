@@ -10,7 +10,7 @@ TEST(ConstantFolding, ChainsOfConstants) {
   Network net = ExpectRewrite(FoldConstants, [](Builder& b) {
     ValueId inverse = b.Unary("rsqrt", b.Add(b.Reshape(b.Const("variance", {4}, 1, 2), {1, 4}), b.Scalar(1e-3)));
     ValueId w = b.Transpose(b.Const("w", {5, 3, 4}), {1, 0, 2});
-    b.Return(b.Mul(b.Input("x", {b.batch, 5, 4}), b.Mul(inverse, w)));
+    b.Return(b.Mul(b.Input("x", {b.batch, 3, 5, 4}), b.Mul(inverse, w)));
   }, "mul", 1e-6);
   EXPECT_EQ(NetworkConstants(net).size(), 1u);
 }

@@ -88,7 +88,7 @@ std::vector<ValueId> Results(const Rewriter& r, ValueId from) {
   for (size_t i = 0; i < results.size() && results.size() < kMaxResults; ++i) {
     for (int user : r.Users(results[i])) {
       const Node& node = r.node(user);
-      if (node.op != Op::kBinary || HasActivation(node)) continue;
+      if ((node.op != Op::kBinary && node.op != Op::kBroadcast) || HasActivation(node)) continue;
       if (std::count(results.begin(), results.end(), node.outputs[0]) == 0) results.push_back(node.outputs[0]);
     }
   }

@@ -32,6 +32,14 @@ TEST(LayerNorm, AsKeras3WritesIt) {
   }
 }
 
+TEST(LayerNorm, AGammaOfOnesHasLeftABroadcast) {
+  ExpectRewrite(RecognizeLayerNorm, [](Builder& b) {
+    auto [x, mean, inverse] = Moments(b, b.Input("x", {b.batch, 5, 8}));
+    ValueId factor = b.Broadcast(inverse, {b.batch, 5, 8});
+    b.Return(b.Add(b.Mul(x, inverse), b.Mul(b.Unary("neg", mean), factor)));
+  }, "layer_norm", kTolerance);
+}
+
 TEST(LayerNorm, AsTfNnBatchNormalizationWritesIt) {
   ExpectRewrite(RecognizeLayerNorm, [](Builder& b) {
     auto [x, mean, inverse] = Moments(b, b.Input("x", {b.batch, 5, 8}));

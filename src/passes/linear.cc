@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "passes/linear.h"
 
-#include <algorithm>
-
 #include "passes/constants.h"
 
 namespace tfengine::passes {
@@ -37,29 +35,17 @@ std::optional<std::vector<float>> BiasValues(const Rewriter& r, const Node& node
   return std::vector<float>(bias->as<float>(), bias->as<float>() + channels);
 }
 
-WeightChannels ChannelsOf(const Rewriter& r, const Node& node) {
+WeightLayout LayoutOf(const Rewriter& r, const Node& node) {
   const Tensor& weights = *WeightsOf(r, node);
   const std::vector<int64_t>& shape = weights.shape();
-  // Rows and columns of the last two axes; grouped convolutions see another slice of inputs per group of outputs.
-  int64_t rows = shape[shape.size() - 2], columns = shape.back();
-  bool rows_are_outputs = node.op == Op::kConv2dTranspose || (node.op == Op::kMatMul && node.attrs.Bool("transpose_b"));
-  int64_t groups = node.op == Op::kConv2d ? node.attrs.Int("groups", 1) : 1;
-  WeightChannels c;
-  c.inputs = rows_are_outputs ? columns : rows * groups;
-  c.outputs = rows_are_outputs ? rows : columns;
-  int64_t n = weights.num_elements();
-  c.input_of.reserve(n);
-  c.output_of.reserve(n);
-  int64_t outputs_per_group = columns / groups;
-  for (int64_t outer = 0; outer < n / std::max<int64_t>(rows * columns, 1); ++outer) {
-    for (int64_t i = 0; i < rows; ++i) {
-      for (int64_t j = 0; j < columns; ++j) {
-        c.input_of.push_back(static_cast<int32_t>(rows_are_outputs ? j : i + rows * (j / outputs_per_group)));
-        c.output_of.push_back(static_cast<int32_t>(rows_are_outputs ? i : j));
-      }
-    }
-  }
-  return c;
+  WeightLayout layout;
+  layout.rows = shape[shape.size() - 2];
+  layout.columns = shape.back();
+  layout.taps = shape.size() == 4 ? shape[0] * shape[1] : 1;
+  layout.groups = node.op == Op::kConv2d ? node.attrs.Int("groups", 1) : 1;
+  layout.rows_are_outputs =
+      node.op == Op::kConv2dTranspose || (node.op == Op::kMatMul && node.attrs.Bool("transpose_b"));
+  return layout;
 }
 
 ValueId AsBias(Rewriter& r, ValueId id, int64_t channels) {

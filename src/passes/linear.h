@@ -24,12 +24,18 @@ int64_t OutputChannels(const Rewriter& r, const Node& node);
 // A bias as numbers: zeros when absent; nullopt when it is not a float32 constant.
 std::optional<std::vector<float>> BiasValues(const Rewriter& r, const Node& node);
 
-// For every element of the weights, in order: the input channel and the output channel it connects.
-struct WeightChannels {
-  int64_t inputs, outputs;  // numbers of channels
-  std::vector<int32_t> input_of, output_of;
+// How weights connect input to output channels. They are `taps` matrices of rows x columns, all alike: the element at
+// (i, j) connects input channel input(i, j) to output channel output(i, j).
+struct WeightLayout {
+  int64_t taps, rows, columns;
+  int64_t groups;          // columns fall into so many groups, each of which sees its own `rows` inputs
+  bool rows_are_outputs;
+
+  int64_t num_inputs() const { return rows_are_outputs ? columns : rows * groups; }
+  int64_t input(int64_t i, int64_t j) const { return rows_are_outputs ? j : i + rows * (j / (columns / groups)); }
+  int64_t output(int64_t i, int64_t j) const { return rows_are_outputs ? i : j; }
 };
-WeightChannels ChannelsOf(const Rewriter& r, const Node& node);
+WeightLayout LayoutOf(const Rewriter& r, const Node& node);
 
 // `id` as constant of shape [channels], if it is one that differs along the last axis only; else kNoValue. No arithmetic:
 // any dtype.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/status_macros.h"
 #include "passes/constants.h"
@@ -78,17 +79,24 @@ Result<ValueId> AddLinear(Rewriter& r, const Node& node, ValueId x, std::optiona
   return r.Add(node.op, node.name, std::move(inputs), node.attrs);
 }
 
-Tensor Scaled(const Tensor& weights, const std::vector<int32_t>& channel_of, const Vector& scale) {
+// The weights times scale[channel(i, j)] at (i, j) of every tap; nullopt if an element is not finite.
+template <typename Channel>
+std::optional<Tensor> Scaled(const Tensor& weights, const WeightLayout& layout, const Vector& scale, Channel channel) {
+  std::vector<float> factors(layout.rows * layout.columns);
+  for (int64_t i = 0; i < layout.rows; ++i)
+    for (int64_t j = 0; j < layout.columns; ++j) factors[i * layout.columns + j] = scale[channel(i, j)];
   Tensor result(DType::kFloat32, weights.shape());
   const float* in = weights.as<float>();
   float* out = result.mutable_as<float>();
-  for (size_t i = 0; i < channel_of.size(); ++i) out[i] = in[i] * scale[channel_of[i]];
+  bool finite = true;
+  for (int64_t tap = 0; tap < layout.taps; ++tap, in += factors.size(), out += factors.size()) {
+    for (size_t i = 0; i < factors.size(); ++i) {
+      out[i] = in[i] * factors[i];
+      finite &= std::abs(out[i]) <= std::numeric_limits<float>::max();
+    }
+  }
+  if (!finite) return std::nullopt;
   return result;
-}
-
-bool IsFinite(const Tensor& t) {
-  const float* data = t.as<float>();
-  return std::all_of(data, data + t.num_elements(), [](float x) { return std::isfinite(x); });
 }
 
 // affine(linear(x)) → linear(x)
@@ -103,8 +111,12 @@ Result<bool> FoldIntoProducer(Rewriter& r, const Node& node) {
   if (!bias || (affine->HasScale() && !weights)) return false;
   for (size_t i = 0; i < bias->size(); ++i) (*bias)[i] = (*bias)[i] * affine->scale[i] + affine->shift[i];
   std::optional<Tensor> scaled;
-  if (affine->HasScale()) scaled = Scaled(*weights, ChannelsOf(r, linear).output_of, affine->scale);
-  if (!IsFinite(*bias) || (scaled && !IsFinite(*scaled))) return false;
+  if (affine->HasScale()) {
+    WeightLayout layout = LayoutOf(r, linear);
+    scaled = Scaled(*weights, layout, affine->scale, [&](int64_t i, int64_t j) { return layout.output(i, j); });
+    if (!scaled) return false;
+  }
+  if (!IsFinite(*bias)) return false;
   TFE_ASSIGN_OR_RETURN(ValueId result, AddLinear(r, linear, linear.inputs[0], scaled, *bias));
   return r.Replace(node.outputs[0], result);
 }
@@ -129,17 +141,23 @@ Result<bool> FoldIntoConsumer(Rewriter& r, const Node& linear) {
   const Tensor* weights = WeightsOf(r, linear);
   std::optional<Vector> bias = BiasValues(r, linear);
   if (!weights || !bias) return false;
-  WeightChannels channels = ChannelsOf(r, linear);
-  if (channels.inputs != static_cast<int64_t>(affine->scale.size())) return false;
+  WeightLayout layout = LayoutOf(r, linear);
+  if (layout.num_inputs() != static_cast<int64_t>(affine->scale.size())) return false;
   if (shifts) {
     std::vector<double> sums(bias->begin(), bias->end());
-    for (size_t i = 0; i < channels.input_of.size(); ++i)
-      sums[channels.output_of[i]] += static_cast<double>(weights->as<float>()[i]) * affine->shift[channels.input_of[i]];
+    const float* w = weights->as<float>();
+    for (int64_t tap = 0; tap < layout.taps; ++tap)
+      for (int64_t i = 0; i < layout.rows; ++i)
+        for (int64_t j = 0; j < layout.columns; ++j)
+          sums[layout.output(i, j)] += static_cast<double>(*w++) * affine->shift[layout.input(i, j)];
     bias->assign(sums.begin(), sums.end());
   }
   std::optional<Tensor> scaled;
-  if (affine->HasScale()) scaled = Scaled(*weights, channels.input_of, affine->scale);
-  if (!IsFinite(*bias) || (scaled && !IsFinite(*scaled))) return false;
+  if (affine->HasScale()) {
+    scaled = Scaled(*weights, layout, affine->scale, [&](int64_t i, int64_t j) { return layout.input(i, j); });
+    if (!scaled) return false;
+  }
+  if (!IsFinite(*bias)) return false;
   TFE_ASSIGN_OR_RETURN(ValueId result, AddLinear(r, linear, affine->x, scaled, *bias));
   return r.Replace(linear.outputs[0], result);
 }
