@@ -195,6 +195,7 @@ Result<Plan> Plan::Load(const std::string& path) {
     if (!by_kind.count(kind)) return corrupt(fmt::format("section {} is missing", kind));
 
   Plan plan;
+  plan.file = file;
   plan.network_text = std::string(by_kind[kNetwork]);
   // nlohmann throws on malformed documents; the checksum makes that all but impossible, a hostile writer does not.
   try {

@@ -11,6 +11,8 @@
 
 namespace tfengine {
 
+class MappedFile;
+
 // What was chosen for one kind of device by timing.
 struct DeviceChoices {
   std::map<std::string, std::string> tactics;  // node's first output value name → tactic
@@ -35,6 +37,7 @@ struct Plan {
   std::string precision = "FP32";
   std::map<std::string, DeviceChoices> devices;  // by fingerprint
   std::vector<std::vector<std::vector<int64_t>>> prepared_shapes;  // buffer plans to make on load
+  std::shared_ptr<const MappedFile> file;  // what the constants view; null for a plan made in memory
 
   // Writes to a temporary file beside `path`, then renames it.
   Status Save(const std::string& path) const;

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/function_ref.h"
+#include "network/network.h"
+#include "runtime/kernel.h"
+#include "runtime/memory_pool.h"
+
+// The compile side of a backend: what the compiler knows of it.
+namespace tfengine {
+
+// Packed weights, made once per (constants, layout) and shared by every shape and context. Thread-safe.
+class WeightStore {
+ public:
+  // `key` must name the constants and everything else that the packed form depends on; `fill` writes `bytes` bytes.
+  // A second caller of a key waits for the first. nullptr: out of memory.
+  std::shared_ptr<const AlignedBuffer> Get(const std::string& key, size_t bytes, FunctionRef<void(void*)> fill);
+  // Calls `visit` for every packed buffer. Not to be called together with Get.
+  void Visit(FunctionRef<void(const AlignedBuffer&)> visit) const;
+
+ private:
+  struct Slot {
+    std::mutex mu;
+    std::shared_ptr<const AlignedBuffer> buffer;
+  };
+  std::mutex mu_;
+  std::map<std::string, std::shared_ptr<Slot>> slots_;
+};
+
+struct Operand {
+  bool present = false;
+  DType dtype = DType::kInvalid;
+  std::vector<int64_t> shape;
+  std::shared_ptr<const Tensor> constant;  // set if the value is known at compile time
+
+  int64_t num_elements() const {
+    int64_t n = 1;
+    for (int64_t d : shape) n *= d;
+    return n;
+  }
+};
+
+// A node at fixed shapes: every Dim attribute is a number.
+struct ConcreteNode {
+  Op op;
+  Attrs attrs;
+  std::vector<Operand> inputs;  // absent optional inputs have present == false
+  std::vector<Operand> outputs;
+
+  bool has_input(size_t i) const { return i < inputs.size() && inputs[i].present; }
+};
+
+struct Lowered {
+  std::shared_ptr<const Kernel> kernel;
+  std::vector<int> in;   // which node inputs the kernel takes as pointers, in its order (baked-in weights are left out)
+  int in_place = -1;     // a node input whose buffer output 0 may take over, or -1
+  std::string tactic;
+};
+
+class CompileBackend {
+ public:
+  virtual ~CompileBackend() = default;
+  // Names the kind of device: timings and packed forms made under one fingerprint fit another machine with the same.
+  virtual std::string Fingerprint() const = 0;
+  // Ways to run this node, best guess first; never empty. Depends on shapes without the batch only where possible.
+  virtual std::vector<std::string> Tactics(const ConcreteNode& node) const = 0;
+  // `tactic`: one of Tactics(); an unknown or unusable name means the first. `threads`: of the Gang that will run it.
+  virtual Result<Lowered> Lower(const ConcreteNode& node, const std::string& tactic, WeightStore& weights,
+                                int threads) const = 0;
+};
+
+// The backend for "cpu"; nullptr for a name that this build does not have.
+const CompileBackend* FindBackend(const std::string& device);
+
+}  // namespace tfengine

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cpu/kernels/matmul.h"
+
+#include <algorithm>
+
+#include "backends/cpu/lower/lower.h"
+#include "base/errors.h"
+
+namespace tfengine::cpu {
+namespace {
+
+// Matrix `i` of a stack of shape [..., rows, cols]: element strides per batch dim of the result, 0 where broadcast.
+MatrixLayout LayoutOf(const std::vector<int64_t>& shape, bool transposed, const std::vector<int64_t>& batch) {
+  MatrixLayout l;
+  const size_t rank = shape.size();
+  const int64_t cols = shape[rank - 1];
+  l.row = transposed ? 1 : cols;
+  l.col = transposed ? cols : 1;
+  int64_t stride = shape[rank - 1] * shape[rank - 2];
+  for (size_t i = 0; i + 2 < rank; ++i) {
+    const size_t d = rank - 3 - i;              // dim of the operand, from the inside
+    const size_t b = batch.size() - 1 - i;      // dim of the grid
+    l.batch[b] = shape[d] == 1 ? 0 : stride;
+    stride *= shape[d];
+  }
+  return l;
+}
+
+}  // namespace
+
+LowerResult LowerMatMul(const LowerContext& c) {
+  const auto activation = ActivationOf(c.node.attrs);
+  const Operand& a = c.node.inputs[0];
+  const Operand& b = c.node.inputs[1];
+  const auto& out = c.node.outputs[0].shape;
+  if (!activation || !IsF32(a) || !IsF32(b)) return std::optional<Lowered>();
+  const bool ta = c.node.attrs.Bool("transpose_a"), tb = c.node.attrs.Bool("transpose_b");
+  const size_t rank = out.size();
+  MatmulShape s;
+  s.m = out[rank - 2];
+  s.n = out[rank - 1];
+  s.k = a.shape[a.shape.size() - (ta ? 2 : 1)];
+  std::vector<int64_t> batch(out.begin(), out.end() - 2);
+  const bool one_b = b.shape.size() == 2 || Product(b.shape, 0, b.shape.size() - 2) == 1;
+  // One B for every row of A: the batch is just more rows.
+  if (one_b && !ta && a.shape.size() == rank) {
+    for (int64_t d : batch) s.m *= d;
+    batch.clear();
+  }
+  if (batch.size() > static_cast<size_t>(kMatmulMaxBatchDims)) return std::optional<Lowered>();
+  s.batch_rank = static_cast<int>(batch.size());
+  std::copy(batch.begin(), batch.end(), s.batch);
+  auto matrix = [&](const Operand& o) {
+    std::vector<int64_t> shape = o.shape;
+    if (batch.empty()) shape = {Product(shape, 0, shape.size() - 1), shape.back()};
+    return shape;
+  };
+  s.a = LayoutOf(matrix(a), ta, batch);
+  s.b = LayoutOf(batch.empty() ? std::vector<int64_t>(b.shape.end() - 2, b.shape.end()) : b.shape, tb, batch);
+  s.c = LayoutOf(batch.empty() ? std::vector<int64_t>{s.m, s.n} : out, false, batch);
+  s.residual = s.c;
+
+  const bool bias = c.node.has_input(2), residual = c.node.has_input(3);
+  const bool packs = b.constant != nullptr && one_b && s.n > 0 && s.k > 0;
+  std::shared_ptr<const AlignedBuffer> packed;
+  if (packs) {
+    const std::string key = fmt::format("matmul {} {}", static_cast<const void*>(b.constant->data()), tb);
+    const size_t bytes = static_cast<size_t>(PackedMatmulBSize(s.k, s.n)) * sizeof(float);
+    packed = c.weights.Get(key, bytes, [&](void* p) {
+      PackMatmulB(b.constant->as<float>(), tb ? 1 : s.n, tb ? s.k : 1, s.k, s.n, F32(p));
+    });
+    if (!packed) return Error(ErrorId::kOutOfMemory, "cannot allocate {} bytes of packed weights", bytes);
+  }
+  std::vector<int> in = {0};
+  if (!packs) in.push_back(1);
+  const int bias_at = static_cast<int>(in.size());
+  if (bias) in.push_back(2);
+  const int residual_at = static_cast<int>(in.size());
+  if (residual) in.push_back(3);
+  auto run = [=, act = *activation](const void* const* in, void* const* out, void* scratch, Gang& gang) {
+    MatmulArgs args;
+    args.a = F32(in[0]);
+    if (packs) {
+      args.packed_b = F32(packed->data());
+    } else {
+      args.b = F32(in[1]);
+    }
+    if (bias) args.bias = F32(in[bias_at]);
+    if (residual) args.residual = F32(in[residual_at]);
+    args.activation = act;
+    args.c = F32(out[0]);
+    Matmul(s, args, scratch, gang);
+    return OkStatus();
+  };
+  return MakeLowered("packed", std::move(in), std::move(run), -1,
+                     [s, packs](int threads) { return MatmulScratchBytes(s, packs, threads); });
+}
+
+}  // namespace tfengine::cpu

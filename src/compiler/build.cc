@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/build.h"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+
+#include "backends/compile_backend.h"
+#include "base/errors.h"
+#include "base/status_macros.h"
+#include "compiler/engine_impl.h"
+#include "compiler/tactics.h"
+#include "compiler/timing_cache.h"
+#include "passes/pipeline.h"
+#include "plan/plan.h"
+
+namespace tfengine {
+namespace {
+
+// A size for a symbol nobody gave one for: a sample for "batch", else a middling extent.
+int64_t GuessSize(const std::string& symbol) { return symbol == "batch" ? 1 : 64; }
+
+struct Optimized {
+  Network network;
+  DeviceChoices choices;
+  std::vector<std::vector<std::vector<int64_t>>> shapes;  // the build shapes, per set and input
+};
+
+std::vector<std::vector<int64_t>> ShapesAt(const Network& network, const std::vector<int64_t>& symbols) {
+  std::vector<std::vector<int64_t>> shapes;
+  for (ValueId v : network.inputs()) {
+    shapes.emplace_back();
+    for (Dim d : network.value(v).shape) {
+      auto size = network.dims().Eval(d, symbols);
+      shapes.back().push_back(size.ok() ? *size : 1);
+    }
+  }
+  return shapes;
+}
+
+// Inputs that are safe for any op: zeros are valid indices and finite numbers.
+std::vector<Tensor> ZeroInputs(const Network& network, const std::vector<std::vector<int64_t>>& shapes) {
+  std::vector<Tensor> tensors;
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    tensors.emplace_back(network.value(network.inputs()[i]).dtype, shapes[i]);
+    std::fill_n(tensors.back().mutable_as<char>(), tensors.back().num_bytes(), 0);
+  }
+  return tensors;
+}
+
+// Tries ways to run a batch of kProbe samples and leaves the engine with the fastest.
+Status ChooseBatching(EngineImpl& engine, const Network& network, const std::vector<int64_t>& symbols, int threads,
+                      DeviceChoices* choices) {
+  constexpr int64_t kProbe = 8;
+  struct Candidate {
+    int micro_batch;
+    bool parallel;
+  };
+  std::vector<Candidate> candidates = {{0, false}, {1, false}, {2, false}, {4, false}};
+  if (threads > 1) candidates.push_back({1, true});
+  std::vector<int64_t> at = symbols;
+  at[engine.separation().symbol] = kProbe;
+  const std::vector<Tensor> inputs = ZeroInputs(network, ShapesAt(network, at));
+  double best = std::numeric_limits<double>::infinity();
+  for (const Candidate& c : candidates) {
+    engine.SetBatching(c.micro_batch, c.parallel);
+    double least = std::numeric_limits<double>::infinity(), spent = 0;
+    for (int round = 0; round < 6 && (round < 3 || spent < 60.0); ++round) {
+      const auto start = std::chrono::steady_clock::now();
+      auto result = static_cast<Engine&>(engine).Run(inputs);
+      if (!result.ok()) return OkStatus();  // zeros do not suit this model; keep whole batches
+      const double t = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+      spent += t;
+      if (round > 0) least = std::min(least, t);
+      if (round > 0 && least > 1.3 * best) break;
+    }
+    // Pieces cost calls; they must win clearly.
+    if (least < best * (c.micro_batch == 0 ? 1.0 : 0.98)) {
+      best = least;
+      choices->micro_batch = c.micro_batch;
+      choices->sample_parallel = c.parallel;
+    }
+  }
+  return OkStatus();
+}
+
+Result<Optimized> Optimize(Network network, const BuildOptions& build) {
+  if (build.precision != "FP32")
+    return Error(ErrorId::kPrecisionUnsupported, "precision {}: expected FP32", build.precision);
+  Optimized result;
+  TFE_RETURN_IF_ERROR(passes::RunPasses(network));
+  const CompileBackend* backend = FindBackend("cpu");
+
+  std::vector<std::vector<int64_t>> symbol_sets;
+  for (const auto& shapes : build.shapes) {
+    TFE_ASSIGN_OR_RETURN(std::vector<int64_t> symbols, network.BindSymbols(shapes));
+    symbol_sets.push_back(std::move(symbols));
+  }
+  if (symbol_sets.empty()) {
+    symbol_sets.emplace_back();
+    for (int s = 0; s < network.dims().num_symbols(); ++s) symbol_sets[0].push_back(GuessSize(network.dims().symbol_name(s)));
+    // A guess that breaks a constraint of the network is no shape to build for.
+    if (!network.BindSymbols(ShapesAt(network, symbol_sets[0])).ok()) symbol_sets.clear();
+  }
+  for (const auto& symbols : symbol_sets) result.shapes.push_back(ShapesAt(network, symbols));
+
+  if (build.time_tactics && !symbol_sets.empty()) {
+    const int threads = build.threads > 0 ? build.threads : AvailableCpus();
+    ThreadPool pool(threads - 1);
+    Gang gang(threads, [&](std::function<void()> f) { pool.Schedule(std::move(f)); });
+    TimingCache cache;
+    if (!build.timing_cache.empty()) cache = TimingCache::Load(build.timing_cache);
+    TacticOptions options;
+    options.threads = threads;
+    options.symbol_sets = symbol_sets;
+    options.cache = &cache;
+    options.gang = &gang;
+    if (build.progress) options.progress = [&](double f) { build.progress("timing tactics", f); };
+    TFE_ASSIGN_OR_RETURN(result.choices.tactics, ChooseTactics(network, *backend, options));
+    if (!build.timing_cache.empty()) TFE_RETURN_IF_ERROR(cache.Save(build.timing_cache));
+  }
+  if (build.time_tactics && !symbol_sets.empty()) {
+    EngineOptions options;
+    options.threads = build.threads;
+    TFE_ASSIGN_OR_RETURN(std::shared_ptr<EngineImpl> engine, EngineImpl::Create(network, build.precision, result.choices, options));
+    if (engine->separation().separable) {
+      if (build.progress) build.progress("choosing batch pieces", 0);
+      TFE_RETURN_IF_ERROR(ChooseBatching(*engine, network, symbol_sets[0],
+                                         build.threads > 0 ? build.threads : AvailableCpus(), &result.choices));
+    }
+  }
+  result.network = std::move(network);
+  return result;
+}
+
+}  // namespace
+
+Status BuildEngineFile(Network network, const BuildOptions& build, const std::string& path) {
+  TFE_ASSIGN_OR_RETURN(Optimized optimized, Optimize(std::move(network), build));
+  Plan plan;
+  plan.network_text = PrintNetwork(optimized.network);
+  plan.constants = NetworkConstants(optimized.network);
+  plan.precision = build.precision;
+  if (build.time_tactics) plan.devices[FindBackend("cpu")->Fingerprint()] = optimized.choices;
+  plan.prepared_shapes = optimized.shapes;
+  if (build.progress) build.progress("writing the engine", 1);
+  return plan.Save(path);
+}
+
+Result<std::shared_ptr<Engine>> BuildEngine(Network network, const BuildOptions& build, const EngineOptions& options) {
+  TFE_ASSIGN_OR_RETURN(Optimized optimized, Optimize(std::move(network), build));
+  TFE_ASSIGN_OR_RETURN(std::shared_ptr<EngineImpl> engine,
+                       EngineImpl::Create(std::move(optimized.network), build.precision, optimized.choices, options));
+  for (const auto& shapes : optimized.shapes) TFE_RETURN_IF_ERROR(engine->Prepare(shapes));
+  return std::shared_ptr<Engine>(std::move(engine));
+}
+
+}  // namespace tfengine

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/engine_impl.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "base/errors.h"
+#include "base/mapped_file.h"
+#include "base/status_macros.h"
+
+namespace tfengine {
+namespace {
+
+// One pool for all engines of the process that bring no scheduler of their own: idle engines must not cost threads.
+std::shared_ptr<ThreadPool> SharedPool(int threads) {
+  static std::mutex mu;
+  static std::weak_ptr<ThreadPool> pool;
+  std::lock_guard<std::mutex> lock(mu);
+  auto current = pool.lock();
+  if (!current || current->threads() < threads) {
+    current = std::make_shared<ThreadPool>(threads);
+    pool = current;
+  }
+  return current;
+}
+
+TensorSpec SpecOf(const Value& value) {
+  TensorSpec spec{value.name, value.dtype, {}};
+  for (Dim d : value.shape) spec.shape.push_back(d.is_const() ? d.value : -1);
+  return spec;
+}
+
+}  // namespace
+
+EngineImpl::EngineImpl(Network network, const EngineOptions& options)
+    : network_(std::move(network)), options_(options), backend_(FindBackend("cpu")) {}
+
+Result<std::shared_ptr<EngineImpl>> EngineImpl::Create(Plan plan, const EngineOptions& options) {
+  TFE_ASSIGN_OR_RETURN(Network network, ParseNetwork(plan.network_text, plan.constants));
+  TFE_RETURN_IF_ERROR(Verify(network));
+  std::shared_ptr<EngineImpl> engine(new EngineImpl(std::move(network), options));
+  engine->precision_ = plan.precision;
+  auto choices = plan.devices.find(engine->backend_->Fingerprint());
+  engine->rebuilt_ = choices == plan.devices.end();
+  if (!engine->rebuilt_) engine->choices_ = choices->second;
+  TFE_RETURN_IF_ERROR(engine->Initialize());
+  for (const auto& shapes : plan.prepared_shapes) TFE_RETURN_IF_ERROR(engine->Prepare(shapes));
+  return engine;
+}
+
+Result<std::shared_ptr<EngineImpl>> EngineImpl::Create(Network network, const std::string& precision,
+                                                       const DeviceChoices& choices, const EngineOptions& options) {
+  std::shared_ptr<EngineImpl> engine(new EngineImpl(std::move(network), options));
+  engine->precision_ = precision;
+  engine->choices_ = choices;
+  TFE_RETURN_IF_ERROR(engine->Initialize());
+  return engine;
+}
+
+Status EngineImpl::Initialize() {
+  if (options_.threads <= 0) options_.threads = AvailableCpus();
+  options_.max_cached_shapes = std::max(options_.max_cached_shapes, 1);
+  if (!options_.spawn && options_.threads > 1) {
+    pool_ = SharedPool(options_.threads - 1);
+    options_.spawn = [pool = pool_.get()](std::function<void()> f) { pool->Schedule(std::move(f)); };
+  }
+  for (ValueId v : network_.inputs()) input_specs_.push_back(SpecOf(network_.value(v)));
+  for (ValueId v : network_.outputs()) output_specs_.push_back(SpecOf(network_.value(v)));
+  separation_ = AnalyzeBatch(network_);
+  return OkStatus();
+}
+
+Result<std::shared_ptr<const EngineImpl::ShapePlan>> EngineImpl::MakeShapePlan(
+    const std::vector<std::vector<int64_t>>& shapes) {
+  TFE_ASSIGN_OR_RETURN(std::vector<int64_t> symbols, network_.BindSymbols(shapes));
+  auto plan = std::make_shared<ShapePlan>();
+  plan->input_shapes = shapes;
+  auto specialize = [&](int64_t batch, int threads) {
+    std::vector<int64_t> s = symbols;
+    if (separation_.separable) s[separation_.symbol] = batch;
+    return Specialize(network_, *backend_, s, choices_.tactics, weights_, threads);
+  };
+  const int64_t micro = choices_.micro_batch;
+  const int64_t batch = separation_.separable ? symbols[separation_.symbol] : 1;
+  if (separation_.separable && micro > 0 && batch > micro) {
+    plan->batch = batch;
+    plan->piece = micro;
+    plan->parallel = choices_.sample_parallel && options_.threads > 1;
+    plan->pieces = batch / micro;
+    // A last round that would leave threads idle is run with all threads on each piece instead.
+    int64_t rest = batch % micro;
+    if (plan->parallel) {
+      rest += plan->pieces % options_.threads * micro;
+      plan->pieces -= plan->pieces % options_.threads;
+      if (plan->pieces == 0) plan->parallel = false;
+    }
+    if (plan->pieces > 0) {
+      TFE_ASSIGN_OR_RETURN(plan->main, specialize(micro, plan->parallel ? 1 : options_.threads));
+    }
+    if (rest > 0) {
+      TFE_ASSIGN_OR_RETURN(plan->tail, specialize(rest, options_.threads));
+    }
+  } else {
+    plan->batch = plan->piece = std::max<int64_t>(batch, 1);
+    TFE_ASSIGN_OR_RETURN(plan->main, specialize(batch, options_.threads));
+  }
+  for (ValueId v : network_.outputs()) {
+    Executable::Port port;
+    port.dtype = network_.value(v).dtype;
+    port.bytes = DTypeSize(port.dtype);
+    for (Dim d : network_.value(v).shape) {
+      TFE_ASSIGN_OR_RETURN(int64_t size, network_.dims().Eval(d, symbols));
+      port.shape.push_back(size);
+      port.bytes *= static_cast<size_t>(size);
+    }
+    plan->outputs.push_back(port);
+  }
+  return std::shared_ptr<const ShapePlan>(plan);
+}
+
+Result<std::shared_ptr<const EngineImpl::ShapePlan>> EngineImpl::GetShapePlan(
+    const std::vector<std::vector<int64_t>>& shapes) {
+  auto find = [&]() -> std::shared_ptr<const ShapePlan> {
+    for (auto it = shapes_.begin(); it != shapes_.end(); ++it) {
+      if ((*it)->input_shapes != shapes) continue;
+      shapes_.splice(shapes_.begin(), shapes_, it);
+      return shapes_.front();
+    }
+    return nullptr;
+  };
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    if (auto plan = find()) return plan;
+  }
+  // Made outside the lock: requests with known shapes go on. Two threads may make the same plan; one is dropped.
+  TFE_ASSIGN_OR_RETURN(std::shared_ptr<const ShapePlan> fresh, MakeShapePlan(shapes));
+  std::lock_guard<std::mutex> lock(mu_);
+  if (auto plan = find()) return plan;
+  shapes_.push_front(fresh);
+  while (shapes_.size() > static_cast<size_t>(options_.max_cached_shapes)) shapes_.pop_back();
+  return fresh;
+}
+
+void EngineImpl::SetBatching(int micro_batch, bool sample_parallel) {
+  choices_.micro_batch = micro_batch;
+  choices_.sample_parallel = sample_parallel;
+  shapes_.clear();
+}
+
+Status EngineImpl::Prepare(const std::vector<std::vector<int64_t>>& input_shapes) {
+  auto plan = GetShapePlan(input_shapes);
+  return plan.ok() ? OkStatus() : plan.status();
+}
+
+Status EngineImpl::CheckInputs(const std::vector<InputView>& inputs) const {
+  if (inputs.size() != input_specs_.size())
+    return Error(ErrorId::kInputMismatch, "expected {} inputs, got {}", input_specs_.size(), inputs.size());
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const TensorSpec& want = input_specs_[i];
+    if (inputs[i].dtype != want.dtype)
+      return Error(ErrorId::kInputMismatch, "input \"{}\": expected {}, got {}", want.name, DTypeName(want.dtype),
+                   DTypeName(inputs[i].dtype));
+    bool fits = inputs[i].shape.size() == want.shape.size();
+    for (size_t d = 0; fits && d < want.shape.size(); ++d)
+      fits = inputs[i].shape[d] >= 0 && (want.shape[d] < 0 || want.shape[d] == inputs[i].shape[d]);
+    if (!fits)
+      return Error(ErrorId::kInputMismatch, "input \"{}\": expected shape {} (-1: any), got {}", want.name,
+                   ShapeToString(want.shape), ShapeToString(inputs[i].shape));
+  }
+  return OkStatus();
+}
+
+Status EngineImpl::RunPieces(const ShapePlan& plan, const std::vector<InputView>& inputs,
+                             const std::vector<void*>& outputs) {
+  Gang gang(options_.threads, options_.spawn);
+  const size_t main_bytes = plan.main ? (plan.main->memory_bytes() + 63) / 64 * 64 : 0;
+  const size_t tail_bytes = plan.tail ? plan.tail->memory_bytes() : 0;
+  const int lanes = plan.parallel ? gang.threads() : 1;
+  AlignedBuffer memory = memory_.Take(std::max(main_bytes * static_cast<size_t>(lanes), tail_bytes));
+  if (memory.data() == nullptr)
+    return Error(ErrorId::kOutOfMemory, "cannot allocate {} bytes of activations", main_bytes * static_cast<size_t>(lanes));
+
+  // Runs `exe` on samples [first, first + its batch) of the caller's buffers.
+  auto run = [&](const Executable& exe, int64_t first, void* arena, Gang& workers) {
+    std::vector<const void*> in(inputs.size());
+    std::vector<void*> out(outputs.size());
+    for (size_t i = 0; i < in.size(); ++i) {
+      in[i] = inputs[i].data;
+      if (first > 0 && separation_.input_has_batch[i])
+        in[i] = static_cast<const char*>(in[i]) + exe.inputs[i].bytes / static_cast<size_t>(exe.inputs[i].shape[0]) * static_cast<size_t>(first);
+    }
+    for (size_t i = 0; i < out.size(); ++i)
+      out[i] = static_cast<char*>(outputs[i]) + plan.outputs[i].bytes / static_cast<size_t>(plan.batch) * static_cast<size_t>(first);
+    return exe.Run(in.data(), out.data(), arena, workers);
+  };
+
+  Status status;
+  if (plan.parallel) {
+    std::mutex mu;
+    gang.Run(plan.pieces, [&](int64_t piece, int worker) {
+      Gang alone;
+      Status s = run(*plan.main, piece * plan.piece, static_cast<char*>(memory.data()) + main_bytes * static_cast<size_t>(worker), alone);
+      if (s.ok()) return;
+      std::lock_guard<std::mutex> lock(mu);
+      status = std::move(s);
+    });
+  } else {
+    for (int64_t piece = 0; piece < plan.pieces && plan.main && status.ok(); ++piece)
+      status = run(*plan.main, piece * plan.piece, memory.data(), gang);
+  }
+  if (status.ok() && plan.tail) status = run(*plan.tail, plan.pieces * plan.piece, memory.data(), gang);
+  memory_.Give(std::move(memory));
+  return status;
+}
+
+Status EngineImpl::Run(const std::vector<InputView>& inputs, const OutputAllocator& allocate) {
+  TFE_RETURN_IF_ERROR(CheckInputs(inputs));
+  std::vector<std::vector<int64_t>> shapes;
+  shapes.reserve(inputs.size());
+  for (const InputView& in : inputs) shapes.push_back(in.shape);
+  TFE_ASSIGN_OR_RETURN(std::shared_ptr<const ShapePlan> plan, GetShapePlan(shapes));
+  std::vector<void*> outputs(plan->outputs.size());
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    outputs[i] = allocate(static_cast<int>(i), plan->outputs[i].dtype, plan->outputs[i].shape);
+    if (outputs[i] == nullptr && plan->outputs[i].bytes > 0)
+      return Error(ErrorId::kOutOfMemory, "cannot allocate {} bytes for output \"{}\"", plan->outputs[i].bytes, output_specs_[i].name);
+  }
+  return RunPieces(*plan, inputs, outputs);
+}
+
+std::string EngineImpl::DescribeJson() const {
+  nlohmann::json j;
+  j["device"] = backend_->Fingerprint();
+  j["precision"] = precision_;
+  j["threads"] = options_.threads;
+  j["tuned_for_this_device"] = !rebuilt_;
+  j["micro_batch"] = choices_.micro_batch;
+  j["sample_parallel"] = choices_.sample_parallel;
+  j["batch_separable"] = separation_.separable;
+  j["network"] = PrintNetwork(network_);
+  auto& layers = j["layers"] = nlohmann::json::array();
+  for (const Node& node : network_.nodes()) {
+    auto tactic = choices_.tactics.find(network_.value(node.outputs[0]).name);
+    layers.push_back({{"name", node.name},
+                      {"op", OpName(node.op)},
+                      {"tactic", tactic == choices_.tactics.end() ? "" : tactic->second},
+                      {"precision", precision_}});
+  }
+  return j.dump();
+}
+
+Result<std::string> EngineImpl::ProfileJson(const std::vector<InputView>& inputs) {
+  TFE_RETURN_IF_ERROR(CheckInputs(inputs));
+  std::vector<std::vector<int64_t>> shapes;
+  for (const InputView& in : inputs) shapes.push_back(in.shape);
+  TFE_ASSIGN_OR_RETURN(std::vector<int64_t> symbols, network_.BindSymbols(shapes));
+  TFE_ASSIGN_OR_RETURN(std::shared_ptr<const Executable> exe,
+                       Specialize(network_, *backend_, symbols, choices_.tactics, weights_, options_.threads));
+  std::vector<const void*> in;
+  std::vector<Tensor> results;
+  std::vector<void*> out;
+  for (const InputView& i : inputs) in.push_back(i.data);
+  for (const Executable::Port& p : exe->outputs) {
+    results.emplace_back(p.dtype, p.shape);
+    out.push_back(results.back().mutable_data());
+  }
+  AlignedBuffer memory(exe->memory_bytes());
+  if (memory.data() == nullptr) return Error(ErrorId::kOutOfMemory, "cannot allocate {} bytes of activations", exe->memory_bytes());
+  std::vector<double> best(exe->steps.size(), 1e30);
+  Gang gang(options_.threads, options_.spawn);
+  for (int round = 0; round < 5; ++round) {
+    auto last = std::chrono::steady_clock::now();
+    TFE_RETURN_IF_ERROR(exe->Run(in.data(), out.data(), memory.data(), gang, [&](int step) {
+      const auto now = std::chrono::steady_clock::now();
+      best[step] = std::min(best[step], std::chrono::duration<double, std::milli>(now - last).count());
+      last = std::chrono::steady_clock::now();
+    }));
+  }
+  nlohmann::json j = nlohmann::json::array();
+  for (size_t i = 0; i < exe->steps.size(); ++i)
+    j.push_back({{"name", exe->steps[i].name}, {"op", exe->steps[i].op}, {"tactic", exe->steps[i].tactic}, {"ms", best[i]}});
+  return j.dump();
+}
+
+Result<std::vector<Tensor>> Engine::Run(const std::vector<Tensor>& inputs) {
+  std::vector<InputView> views;
+  for (const Tensor& t : inputs) views.push_back({t.dtype(), t.shape(), t.data()});
+  std::vector<Tensor> outputs(this->outputs().size());
+  TFE_RETURN_IF_ERROR(Run(views, [&](int index, DType dtype, const std::vector<int64_t>& shape) {
+    outputs[index] = Tensor(dtype, shape);
+    return outputs[index].mutable_data();
+  }));
+  return outputs;
+}
+
+Result<std::shared_ptr<Engine>> Engine::Load(const std::string& path, const EngineOptions& options) {
+  TFE_ASSIGN_OR_RETURN(Plan plan, Plan::Load(path));
+  const auto file = plan.file;
+  TFE_ASSIGN_OR_RETURN(std::shared_ptr<EngineImpl> engine, EngineImpl::Create(std::move(plan), options));
+  // Packed by now if shapes were prepared; pages that are still needed come back from the page cache.
+  if (file) file->Release();
+  return std::shared_ptr<Engine>(std::move(engine));
+}
+
+}  // namespace tfengine

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/engine_impl.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <random>
+#include <thread>
+
+#include "backends/ref/ref.h"
+#include "base/errors.h"
+#include "compiler/batching.h"
+#include "compiler/build.h"
+
+namespace tfengine {
+namespace {
+
+std::shared_ptr<const Tensor> RandomF32(std::vector<int64_t> shape, uint32_t seed) {
+  auto t = std::make_shared<Tensor>(DType::kFloat32, std::move(shape));
+  std::mt19937 rng(seed);
+  std::normal_distribution<float> normal(0, 0.5f);
+  for (int64_t i = 0; i < t->num_elements(); ++i) t->mutable_as<float>()[i] = normal(rng);
+  return t;
+}
+
+Network Parse(const std::string& text, const std::vector<std::shared_ptr<const Tensor>>& constants = {}) {
+  auto network = ParseNetwork(text, constants);
+  EXPECT_TRUE(network.ok()) << network.status().ToString();
+  return std::move(network).value();
+}
+
+// A small residual CNN: every way an executable binds memory (arena, in place, alias, baked weights) occurs in it.
+Network SmallCnn() {
+  return Parse(R"(network {
+    input %x: f32[batch,13,11,3]
+    const %w1: f32[3,3,3,16] @0
+    const %b1: f32[16] @1
+    const %w2: f32[1,1,16,16] @2
+    const %w3: f32[80,7] @3
+    %c1: f32[batch,13,11,16] = conv2d(%x, %w1, %b1) {act="relu", pads=[1,1,1,1]} "c1"
+    %c2: f32[batch,13,11,16] = conv2d(%c1, %w2, _, %c1) {} "c2"
+    %p: f32[batch,6,5,16] = pool(%c2) {kind="max", ksize=[2,2], strides=[2,2]} "p"
+    %m: f32[batch,5,16] = reduce(%p) {axes=[1], kind="mean"} "m"
+    %f: f32[batch,80] = reshape(%m) {shape=[batch,80]} "f"
+    %d: f32[batch,7] = matmul(%f, %w3) {} "d"
+    %s: f32[batch,7] = softmax(%d) {} "s"
+    return %s, %f
+  })",
+               {RandomF32({3, 3, 3, 16}, 1), RandomF32({16}, 2), RandomF32({1, 1, 16, 16}, 3), RandomF32({80, 7}, 4)});
+}
+
+void ExpectClose(const Tensor& got, const Tensor& want, const std::string& what) {
+  ASSERT_EQ(got.shape(), want.shape()) << what;
+  ASSERT_EQ(got.dtype(), want.dtype()) << what;
+  for (int64_t i = 0; i < want.num_elements(); ++i)
+    ASSERT_NEAR(got.as<float>()[i], want.as<float>()[i], 1e-5 * (1 + std::fabs(want.as<float>()[i]))) << what << " at " << i;
+}
+
+TEST(Engine, EqualsTheReferenceForEveryBatchAndWayToCutIt) {
+  const Network network = SmallCnn();
+  ASSERT_TRUE(AnalyzeBatch(network).separable);
+  struct Cut {
+    int micro_batch;
+    bool parallel;
+  };
+  for (Cut cut : {Cut{0, false}, Cut{1, false}, Cut{2, false}, Cut{1, true}, Cut{2, true}}) {
+    DeviceChoices choices;
+    choices.micro_batch = cut.micro_batch;
+    choices.sample_parallel = cut.parallel;
+    EngineOptions options;
+    options.threads = 2;
+    auto engine = EngineImpl::Create(network, "FP32", choices, options);
+    ASSERT_TRUE(engine.ok());
+    for (int64_t batch : {1, 2, 3, 5, 8}) {
+      const Tensor x = *RandomF32({batch, 13, 11, 3}, static_cast<uint32_t>(batch));
+      auto want = ref::Execute(network, {x});
+      auto got = static_cast<Engine&>(**engine).Run({x});
+      ASSERT_TRUE(want.ok()) << want.status().ToString();
+      ASSERT_TRUE(got.ok()) << got.status().ToString();
+      for (size_t i = 0; i < want->size(); ++i)
+        ExpectClose((*got)[i], (*want)[i], fmt::format("batch {} micro {} parallel {} output {}", batch, cut.micro_batch, cut.parallel, i));
+    }
+  }
+}
+
+TEST(Engine, OutputsMayBeInputsConstantsReshapesAndEachOther) {
+  const Network network = Parse(R"(network {
+    input %x: f32[batch,6]
+    const %c: f32[2] @0
+    %r: f32[batch,2,3] = reshape(%x) {shape=[batch,2,3]} "r"
+    %y: f32[batch,6] = binary(%x, %x) {kind="mul"} "y"
+    %z: f32[batch,6] = unary(%y) {kind="neg"} "z"
+    %t: f32[batch,3,2] = reshape(%z) {shape=[batch,3,2]} "t"
+    return %x, %r, %c, %y, %z, %t, %z
+  })",
+                              {RandomF32({2}, 9)});
+  EXPECT_FALSE(AnalyzeBatch(network).separable);  // the constant has no batch
+  auto engine = EngineImpl::Create(network, "FP32", {}, {});
+  ASSERT_TRUE(engine.ok());
+  const Tensor x = *RandomF32({4, 6}, 3);
+  auto want = ref::Execute(network, {x});
+  auto got = static_cast<Engine&>(**engine).Run({x});
+  ASSERT_TRUE(got.ok()) << got.status().ToString();
+  for (size_t i = 0; i < want->size(); ++i) ExpectClose((*got)[i], (*want)[i], fmt::format("output {}", i));
+}
+
+TEST(Engine, RefusesWrongInputsAndStaysUsable) {
+  auto engine = EngineImpl::Create(SmallCnn(), "FP32", {}, {});
+  Engine& e = **engine;
+  const auto message = [&](const std::vector<Tensor>& in) { return e.Run(in).status().message(); };
+  EXPECT_NE(message({}).find("expected 1 inputs, got 0"), std::string::npos);
+  EXPECT_NE(message({Tensor(DType::kInt32, {1, 13, 11, 3})}).find("expected float32, got int32"), std::string::npos);
+  EXPECT_NE(message({Tensor(DType::kFloat32, {1, 13, 10, 3})}).find("expected shape [-1,13,11,3]"), std::string::npos);
+  EXPECT_NE(message({Tensor(DType::kFloat32, {13, 11, 3})}).find("got [13,11,3]"), std::string::npos);
+  EXPECT_TRUE(e.Run({*RandomF32({2, 13, 11, 3}, 1)}).ok());
+}
+
+TEST(Engine, ServesManyThreadsAndMoreShapesThanItCaches) {
+  const Network network = SmallCnn();
+  EngineOptions options;
+  options.threads = 2;
+  options.max_cached_shapes = 2;
+  auto engine = EngineImpl::Create(network, "FP32", {}, options);
+  std::vector<std::thread> threads;
+  std::atomic<int> failures{0};
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 20; ++i) {
+        const Tensor x = *RandomF32({1 + (t + i) % 5, 13, 11, 3}, static_cast<uint32_t>(t * 100 + i));
+        auto want = ref::Execute(network, {x});
+        auto got = static_cast<Engine&>(**engine).Run({x});
+        for (int64_t k = 0; got.ok() && k < (*want)[0].num_elements(); ++k)
+          failures += std::fabs((*got)[0].as<float>()[k] - (*want)[0].as<float>()[k]) > 1e-5;
+        failures += !got.ok();
+      }
+    });
+  }
+  for (auto& t : threads) t.join();
+  EXPECT_EQ(failures.load(), 0);
+}
+
+TEST(Engine, FileBuildsLoadsAndRebuildsWithoutChoices) {
+  const std::string path = (std::filesystem::temp_directory_path() / fmt::format("engine_test_{}", getpid())).string();
+  const Network network = SmallCnn();
+  BuildOptions build;
+  build.shapes = {{{1, 13, 11, 3}}, {{4, 13, 11, 3}}};
+  Status status = BuildEngineFile(network, build, path);
+  ASSERT_TRUE(status.ok()) << status.ToString();
+  const Tensor x = *RandomF32({3, 13, 11, 3}, 5);
+  auto want = ref::Execute(network, {x});
+  for (bool foreign : {false, true}) {
+    auto plan = Plan::Load(path);
+    ASSERT_TRUE(plan.ok());
+    if (foreign) plan->devices = {{"another cpu", {{{"c1", "no such tactic"}}, 3, true}}};
+    ASSERT_TRUE(plan->Save(path).ok());
+    auto engine = Engine::Load(path);
+    ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+    auto got = (*engine)->Run({x});
+    ASSERT_TRUE(got.ok()) << got.status().ToString();
+    ExpectClose((*got)[0], (*want)[0], foreign ? "foreign" : "own");
+    EXPECT_EQ((*engine)->DescribeJson().find("\"tuned_for_this_device\":true") == std::string::npos, foreign);
+  }
+  std::filesystem::remove(path);
+}
+
+TEST(AnalyzeBatch, SaysNoWhenSamplesMix) {
+  EXPECT_FALSE(AnalyzeBatch(Parse(R"(network {
+    input %x: f32[batch,6]
+    %m: f32[6] = reduce(%x) {axes=[0], kind="mean"} "m"
+    %y: f32[batch,6] = binary(%x, %m) {kind="sub"} "y"
+    return %y
+  })")).separable);
+  EXPECT_FALSE(AnalyzeBatch(Parse(R"(network {
+    input %x: f32[batch,6]
+    %y: f32[6,batch] = transpose(%x) {perm=[1,0]} "y"
+    return %y
+  })")).separable);
+}
+
+}  // namespace
+}  // namespace tfengine

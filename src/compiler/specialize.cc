@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/specialize.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "backends/ref/ref.h"
+#include "base/errors.h"
+#include "base/status_macros.h"
+#include "compiler/buffer_plan.h"
+
+namespace tfengine {
+namespace {
+
+// Copies one buffer; for outputs that are also something else (an input, a constant, another output).
+class CopyKernel : public Kernel {
+ public:
+  explicit CopyKernel(size_t bytes) : bytes_(bytes) {}
+  Status Run(const void* const* in, void* const* out, void*, Gang&) const override {
+    std::memcpy(out[0], in[0], bytes_);
+    return OkStatus();
+  }
+
+ private:
+  size_t bytes_;
+};
+
+Result<std::vector<int64_t>> EvalShape(const Network& network, const Shape& shape, const std::vector<int64_t>& symbols) {
+  std::vector<int64_t> dims;
+  dims.reserve(shape.size());
+  for (Dim d : shape) {
+    TFE_ASSIGN_OR_RETURN(int64_t v, network.dims().Eval(d, symbols));
+    if (v < 0) return Error(ErrorId::kShapeUnsupported, "size {} is {} at these input shapes", network.dims().ToString(d), v);
+    dims.push_back(v);
+  }
+  return dims;
+}
+
+// Everything that is decided while the steps of one Executable are made.
+class Specializer {
+ public:
+  Specializer(const Network& network, const CompileBackend& backend, const std::vector<int64_t>& symbols,
+              const TacticMap& tactics, WeightStore& weights, int threads)
+      : network_(network), backend_(backend), symbols_(symbols), tactics_(tactics), weights_(weights), threads_(threads) {}
+
+  Result<std::shared_ptr<const Executable>> Run() {
+    const size_t n = network_.values().size();
+    constants_.resize(n);
+    storage_of_.assign(n, -1);
+    last_use_.assign(n, -1);
+    exe_ = std::make_shared<Executable>();
+    exe_->threads = threads_;
+    for (size_t v = 0; v < n; ++v) constants_[v] = network_.value(static_cast<int>(v)).constant;
+    for (size_t i = 0; i < network_.inputs().size(); ++i) {
+      const ValueId v = network_.inputs()[i];
+      TFE_ASSIGN_OR_RETURN(Executable::Port port, MakePort(v));
+      exe_->inputs.push_back(port);
+      storage_of_[v] = AddStorage({BufferRef::Kind::kInput, static_cast<int>(i), 0}, port.bytes);
+    }
+    FindAliasesAndUses();
+    for (size_t i = 0; i < network_.nodes().size(); ++i) {
+      Status status = LowerNode(static_cast<int>(i));
+      if (!status.ok()) return status.WithContext(network_.nodes()[i].name);
+    }
+    TFE_RETURN_IF_ERROR(BindOutputs());
+    PlanArena();
+    return std::shared_ptr<const Executable>(exe_);
+  }
+
+ private:
+  // A piece of memory that one or more values live in.
+  struct Storage {
+    BufferRef ref;
+    int64_t bytes = 0;
+    int first = 0;  // step that writes it first
+    int last = 0;   // last step that touches it
+  };
+
+  Result<Executable::Port> MakePort(ValueId v) const {
+    Executable::Port port;
+    port.dtype = network_.value(v).dtype;
+    TFE_ASSIGN_OR_RETURN(port.shape, EvalShape(network_, network_.value(v).shape, symbols_));
+    TFE_ASSIGN_OR_RETURN(port.bytes, Bytes(port.dtype, port.shape));
+    return port;
+  }
+  static Result<size_t> Bytes(DType dtype, const std::vector<int64_t>& shape) {
+    int64_t bytes = static_cast<int64_t>(DTypeSize(dtype));
+    for (int64_t d : shape)
+      if (__builtin_mul_overflow(bytes, d, &bytes)) return Error(ErrorId::kShapeUnsupported, "a tensor would need more than 2^63 bytes");
+    return static_cast<size_t>(bytes);
+  }
+  int AddStorage(BufferRef ref, size_t bytes) {
+    storages_.push_back({ref, static_cast<int64_t>(bytes), 0, 0});
+    return static_cast<int>(storages_.size()) - 1;
+  }
+
+  // alias_root_[v]: the value whose memory v shares because only reshapes lie between. last_use_ is kept per root, as
+  // node index; outputs are used "after the end".
+  void FindAliasesAndUses() {
+    const auto& nodes = network_.nodes();
+    alias_root_.resize(network_.values().size());
+    for (size_t v = 0; v < alias_root_.size(); ++v) alias_root_[v] = static_cast<int>(v);
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      if (nodes[i].op == Op::kReshape) alias_root_[nodes[i].outputs[0]] = alias_root_[nodes[i].inputs[0]];
+      for (ValueId in : nodes[i].inputs)
+        if (in != kNoValue) last_use_[alias_root_[in]] = static_cast<int>(i);
+    }
+    is_output_.assign(network_.values().size(), false);
+    for (ValueId out : network_.outputs()) is_output_[alias_root_[out]] = true;
+  }
+
+  int ConstantStorage(ValueId v) {
+    exe_->constants.push_back(constants_[v]);
+    return AddStorage({BufferRef::Kind::kConstant, static_cast<int>(exe_->constants.size()) - 1, 0},
+                      constants_[v]->num_bytes());
+  }
+  int StorageOf(ValueId v) {
+    if (storage_of_[v] < 0 && constants_[v]) storage_of_[v] = ConstantStorage(v);
+    return storage_of_[v];
+  }
+
+  Status LowerNode(int index) {
+    const Node& node = network_.nodes()[index];
+    const ValueId out0 = node.outputs[0];
+    if (node.op == Op::kReshape && !constants_[node.inputs[0]]) {
+      // Evaluated only to refuse sizes that make no sense at these shapes.
+      TFE_ASSIGN_OR_RETURN(std::vector<int64_t> from, EvalShape(network_, network_.value(node.inputs[0]).shape, symbols_));
+      TFE_ASSIGN_OR_RETURN(std::vector<int64_t> to, EvalShape(network_, network_.value(out0).shape, symbols_));
+      int64_t a = 1, b = 1;
+      for (int64_t d : from) a *= d;
+      for (int64_t d : to) b *= d;
+      if (a != b) return Error(ErrorId::kShapeUnsupported, "cannot reshape {} to {}", ShapeToString(from), ShapeToString(to));
+      storage_of_[out0] = StorageOf(node.inputs[0]);
+      return OkStatus();
+    }
+    TFE_ASSIGN_OR_RETURN(ConcreteNode concrete, MakeConcrete(network_, node, symbols_, constants_));
+    if (std::all_of(node.inputs.begin(), node.inputs.end(), [&](ValueId v) { return v == kNoValue || constants_[v]; }))
+      return Fold(node, concrete);
+
+    auto tactic = tactics_.find(network_.value(out0).name);
+    TFE_ASSIGN_OR_RETURN(Lowered lowered, backend_.Lower(concrete, tactic == tactics_.end() ? "" : tactic->second, weights_, threads_));
+    Step step;
+    step.name = node.name;
+    step.op = OpName(node.op);
+    step.tactic = lowered.tactic;
+    step.kernel = lowered.kernel;
+    const int step_index = static_cast<int>(exe_->steps.size());
+    for (int i : lowered.in) {
+      const int s = StorageOf(node.inputs[i]);
+      storages_[s].last = step_index;
+      step_in_.push_back({step_index, s});
+      step.in.push_back({});
+    }
+    for (size_t k = 0; k < node.outputs.size(); ++k) {
+      const ValueId v = node.outputs[k];
+      TFE_ASSIGN_OR_RETURN(size_t bytes, Bytes(concrete.outputs[k].dtype, concrete.outputs[k].shape));
+      int s = k == 0 ? InPlaceStorage(node, lowered.in_place, index, bytes) : -1;
+      if (s < 0) {
+        s = AddStorage({BufferRef::Kind::kArena, 0, 0}, bytes);
+        storages_[s].first = step_index;
+      }
+      storages_[s].last = step_index;
+      storage_of_[v] = s;
+      step_out_.push_back({step_index, s});
+      step.out.push_back({});
+    }
+    exe_->scratch_bytes = std::max(exe_->scratch_bytes, step.kernel->scratch_bytes(threads_));
+    exe_->steps.push_back(std::move(step));
+    return OkStatus();
+  }
+
+  Status Fold(const Node& node, const ConcreteNode& concrete) {
+    std::vector<const Tensor*> inputs;
+    for (const Operand& o : concrete.inputs) inputs.push_back(o.constant.get());
+    std::vector<std::shared_ptr<Tensor>> results;
+    std::vector<Tensor*> outputs;
+    for (const Operand& o : concrete.outputs) {
+      results.push_back(std::make_shared<Tensor>(o.dtype, o.shape));
+      outputs.push_back(results.back().get());
+    }
+    TFE_RETURN_IF_ERROR(ref::RunNode(concrete.op, concrete.attrs, inputs, outputs));
+    for (size_t k = 0; k < results.size(); ++k) constants_[node.outputs[k]] = results[k];
+    return OkStatus();
+  }
+
+  // The storage of the operand that the step may overwrite: it must be arena memory whose content nobody needs later.
+  int InPlaceStorage(const Node& node, int operand, int node_index, size_t bytes) {
+    if (operand < 0) return -1;
+    const ValueId v = node.inputs[operand];
+    const int s = StorageOf(v);
+    const ValueId root = alias_root_[v];
+    if (storages_[s].ref.kind != BufferRef::Kind::kArena || storages_[s].bytes != static_cast<int64_t>(bytes)) return -1;
+    if (last_use_[root] != node_index || is_output_[root]) return -1;
+    // The same memory may be read through another operand too (x * x): kernels allow that only elementwise, so refuse.
+    int reads = 0;
+    for (ValueId in : node.inputs) reads += in != kNoValue && !constants_[in] && StorageOf(in) == s;
+    return reads == 1 ? s : -1;
+  }
+
+  Status BindOutputs() {
+    std::vector<bool> taken(storages_.size(), false);
+    for (size_t i = 0; i < network_.outputs().size(); ++i) {
+      const ValueId v = network_.outputs()[i];
+      TFE_ASSIGN_OR_RETURN(Executable::Port port, MakePort(v));
+      exe_->outputs.push_back(port);
+      const BufferRef target{BufferRef::Kind::kOutput, static_cast<int>(i), 0};
+      const int s = StorageOf(v);
+      taken.resize(storages_.size(), false);
+      if (storages_[s].ref.kind == BufferRef::Kind::kArena && !taken[s]) {
+        storages_[s].ref = target;
+        taken[s] = true;
+        continue;
+      }
+      const int step_index = static_cast<int>(exe_->steps.size());
+      storages_[s].last = std::max(storages_[s].last, step_index);
+      const int copy = AddStorage(target, port.bytes);
+      step_in_.push_back({step_index, s});
+      step_out_.push_back({step_index, copy});
+      Step step;
+      step.name = network_.value(v).name;
+      step.op = "copy";
+      step.tactic = "memcpy";
+      step.kernel = std::make_shared<CopyKernel>(port.bytes);
+      step.in.resize(1);
+      step.out.resize(1);
+      exe_->steps.push_back(std::move(step));
+    }
+    return OkStatus();
+  }
+
+  void PlanArena() {
+    std::vector<BufferUse> uses;
+    std::vector<int> ids;
+    for (size_t s = 0; s < storages_.size(); ++s) {
+      if (storages_[s].ref.kind != BufferRef::Kind::kArena) continue;
+      uses.push_back({storages_[s].bytes, storages_[s].first, storages_[s].last});
+      ids.push_back(static_cast<int>(s));
+    }
+    int64_t total = 0;
+    const auto offsets = PlanBuffers(uses, &total);
+    for (size_t i = 0; i < ids.size(); ++i) storages_[ids[i]].ref.offset = offsets[i];
+    // A little room behind the activations: vector kernels may load, never store, a register past the end.
+    exe_->arena_bytes = static_cast<size_t>(total) + 64;
+    Fill(step_in_, &Step::in);
+    Fill(step_out_, &Step::out);
+  }
+
+  struct StepOperand {
+    int step;
+    int storage;
+  };
+  void Fill(const std::vector<StepOperand>& operands, std::vector<BufferRef> Step::*member) {
+    size_t k = 0;
+    int step = -1;
+    for (const StepOperand& o : operands) {
+      k = o.step == step ? k + 1 : 0;
+      step = o.step;
+      (exe_->steps[o.step].*member)[k] = storages_[o.storage].ref;
+    }
+  }
+
+  const Network& network_;
+  const CompileBackend& backend_;
+  const std::vector<int64_t>& symbols_;
+  const TacticMap& tactics_;
+  WeightStore& weights_;
+  const int threads_;
+  std::shared_ptr<Executable> exe_;
+  std::vector<std::shared_ptr<const Tensor>> constants_;
+  std::vector<int> storage_of_, alias_root_, last_use_;
+  std::vector<bool> is_output_;
+  std::vector<Storage> storages_;
+  std::vector<StepOperand> step_in_, step_out_;
+};
+
+}  // namespace
+
+Result<ConcreteNode> MakeConcrete(const Network& network, const Node& node, const std::vector<int64_t>& symbols,
+                                  const std::vector<std::shared_ptr<const Tensor>>& constants) {
+  ConcreteNode c;
+  c.op = node.op;
+  for (const auto& [key, attr] : node.attrs.items()) {
+    const Shape* dims = std::get_if<Shape>(&attr);
+    if (dims == nullptr) {
+      c.attrs.Set(key, attr);
+      continue;
+    }
+    Shape evaluated;
+    for (Dim d : *dims) {
+      TFE_ASSIGN_OR_RETURN(int64_t v, network.dims().Eval(d, symbols));
+      evaluated.push_back(Dim(v));
+    }
+    c.attrs.Set(key, evaluated);
+  }
+  auto operand = [&](ValueId v) -> Result<Operand> {
+    Operand o;
+    if (v == kNoValue) return o;
+    o.present = true;
+    o.dtype = network.value(v).dtype;
+    o.constant = constants.empty() ? network.value(v).constant : constants[v];
+    TFE_ASSIGN_OR_RETURN(o.shape, EvalShape(network, network.value(v).shape, symbols));
+    return o;
+  };
+  for (ValueId v : node.inputs) {
+    TFE_ASSIGN_OR_RETURN(Operand o, operand(v));
+    c.inputs.push_back(std::move(o));
+  }
+  for (ValueId v : node.outputs) {
+    TFE_ASSIGN_OR_RETURN(Operand o, operand(v));
+    c.outputs.push_back(std::move(o));
+  }
+  return c;
+}
+
+Result<std::shared_ptr<const Executable>> Specialize(const Network& network, const CompileBackend& backend,
+                                                     const std::vector<int64_t>& symbols, const TacticMap& tactics,
+                                                     WeightStore& weights, int threads) {
+  return Specializer(network, backend, symbols, tactics, weights, threads).Run();
+}
+
+}  // namespace tfengine

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backends/compile_backend.h"
+#include "network/network.h"
+#include "runtime/executable.h"
+
+namespace tfengine {
+
+// Node → tactic, keyed by the name of the node's first output value.
+using TacticMap = std::map<std::string, std::string>;
+
+// The node with every dim a number. `constants[v]` overrides a value's constant (values known at these shapes).
+Result<ConcreteNode> MakeConcrete(const Network& network, const Node& node, const std::vector<int64_t>& symbols,
+                                  const std::vector<std::shared_ptr<const Tensor>>& constants);
+
+// Lowers `network` at fixed symbol values: evaluates shapes, folds what is constant at these shapes, lowers every node
+// with its tactic, lets reshapes alias and elementwise steps run in place, and plans the arena. Cheap once the weights
+// are in `weights`. Thread-safe for a const network.
+Result<std::shared_ptr<const Executable>> Specialize(const Network& network, const CompileBackend& backend,
+                                                     const std::vector<int64_t>& symbols, const TacticMap& tactics,
+                                                     WeightStore& weights, int threads);
+
+}  // namespace tfengine
