@@ -35,7 +35,7 @@ Result<Network> LowerSegment(const tfgraph::Graph& segment) {
       return Error(ErrorId::kSegmentNotConvertible, "argument \"{}\": expected a tensor of numbers of known rank, got {}",
                    node.name, DTypeName(node.output_types[0]));
     }
-    if (verdict.ok()) continue;
+    if (verdict.ok() || node.op == "NoOp") continue;
     return Error(ErrorId::kSegmentNotConvertible, "node \"{}\" ({}): {}{}{}", node.name, node.op,
                  ReasonName(verdict.reason), verdict.detail.empty() ? "" : ": ", verdict.detail);
   }

@@ -13,7 +13,11 @@ std::optional<Dim> Apply(DimTable& dims, const std::string& kind, Dim a, Dim b) 
   // Divisions by what may be 0 fail in TensorFlow; only known divisors are taken.
   if (!b.is_const() || b.value == 0) return std::nullopt;
   if (kind == "floor_div") return dims.FloorDiv(a, b);
-  if (kind == "floor_mod") return dims.Sub(a, dims.Mul(b, dims.FloorDiv(a, b)));
+  if (kind == "floor_mod") {
+    Dim rest = dims.Sub(a, dims.Mul(b, dims.FloorDiv(a, b)));
+    // The normal form does not show that the rest has the sign of the divisor.
+    return b.value > 0 && !dims.IsNonNegative(rest) ? dims.Max(rest, 0) : rest;
+  }
   if (kind == "div" && b.value > 0 && dims.IsNonNegative(a)) return dims.FloorDiv(a, b);
   return std::nullopt;
 }

@@ -49,28 +49,32 @@ class CaseFile:
         self.module.variables_ = getattr(self.module, "variables_", []) + [v]
         return v
 
-    def add(self, name, fn, args, runs=None, expect=None):
+    def add(self, name, fn, args, runs=None, expect=None, reference=None):
         """fn(*args) returns a tensor or a list. `runs`: a list of shapes per run; by default an unknown batch is 1 and 3.
 
         `expect`: the reason that some node of the case is not converted; None if all must be.
+        `reference`: computes the expected results where TensorFlow has no CPU kernel for what `fn` uses.
         """
         assert name not in self.cases, name
         rng = np.random.default_rng(zlib.crc32(name.encode()))
 
-        def wrapped(**kwargs):
-            result = fn(*[kwargs[f"x{i}"] for i in range(len(args))])
-            result = result if isinstance(result, (list, tuple)) else [result]
-            return {f"y{i}": r for i, r in enumerate(result)}
+        def named(function):
+            def wrapped(**kwargs):
+                result = function(*[kwargs[f"x{i}"] for i in range(len(args))])
+                result = result if isinstance(result, (list, tuple)) else [result]
+                return {f"y{i}": r for i, r in enumerate(result)}
+            return wrapped
 
         specs = {f"x{i}": tf.TensorSpec(a.shape, a.dtype, name=f"x{i}") for i, a in enumerate(args)}
-        concrete = tf.function(wrapped).get_concrete_function(**specs)
+        concrete = tf.function(named(fn)).get_concrete_function(**specs)
+        run = tf.function(named(reference)).get_concrete_function(**specs) if reference else concrete
         if runs is None:
             batches = [1, 3] if any(None in a.shape for a in args) else [1]
             runs = [[[b if s is None else s for s in a.shape] for a in args] for b in batches]
         written = []
         for shapes in runs:
             inputs = {f"x{i}": a.draw(rng, s) for i, (a, s) in enumerate(zip(args, shapes))}
-            outputs = concrete(**{k: tf.constant(v) for k, v in inputs.items()})
+            outputs = run(**{k: tf.constant(v) for k, v in inputs.items()})
             written.append({
                 "inputs": {k: self.blob(v) for k, v in inputs.items()},
                 "outputs": {k: self.blob(v.numpy()) for k, v in outputs.items()},
@@ -79,7 +83,7 @@ class CaseFile:
         self.cases[name] = {"expect": expect, "runs": written}
 
     def blob(self, array):
-        array = np.ascontiguousarray(array)
+        array = np.asarray(array, order="C")
         self.data += b"\0" * (-len(self.data) % 64)
         entry = {"dtype": tf.as_dtype(array.dtype).name, "shape": list(np.shape(array)), "offset": len(self.data)}
         self.data += array.tobytes()

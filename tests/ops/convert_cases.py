@@ -82,6 +82,31 @@ f.add("bias_add_2d", lambda x: tf.nn.bias_add(x, const(6)), [Arg(None, 6)])
 f.add("bias_add_nchw", lambda x: tf.nn.bias_add(x, const(9), data_format="NCHW"), [image])
 f.add("bias_add_ncw", lambda x: raw.BiasAdd(value=x, bias=const(5), data_format="NCHW"), [Arg(None, 5, 4)])
 
+
+# --- channels first: computed by transposing around the NHWC op ---------------------------------------------------
+def nchw(name, op, **attrs):
+    """op(x, data_format, place) for x [N,C,H,W]; place(h, w) puts two numbers into a list of four for that format."""
+    last = lambda x: tf.transpose(op(tf.transpose(x, [0, 2, 3, 1]), "NHWC", lambda h, w: [1, h, w, 1]), [0, 3, 1, 2])
+    f.add(name, lambda x: op(x, "NCHW", lambda h, w: [1, 1, h, w]), [Arg(None, 6, 9, 11)], reference=last, **attrs)
+
+
+w_nchw, w_depth = weights(3, 2, 6, 4), weights(3, 3, 6, 2)
+for pad in ["SAME", "VALID"]:
+    nchw(f"conv_nchw_{pad}", lambda x, d, p, pad=pad: raw.Conv2D(
+        input=x, filter=tf.constant(w_nchw), strides=p(2, 1), padding=pad, data_format=d))
+    nchw(f"maxpool_nchw_{pad}", lambda x, d, p, pad=pad: raw.MaxPool(
+        input=x, ksize=p(3, 2), strides=p(2, 1), padding=pad, data_format=d))
+    nchw(f"avgpool_nchw_{pad}", lambda x, d, p, pad=pad: raw.AvgPool(
+        value=x, ksize=p(3, 2), strides=p(2, 1), padding=pad, data_format=d))
+nchw("conv_nchw_dilated", lambda x, d, p: raw.Conv2D(
+    input=x, filter=tf.constant(w_nchw), strides=p(1, 1), dilations=p(1, 3), padding="SAME", data_format=d))
+nchw("conv_nchw_explicit", lambda x, d, p: raw.Conv2D(
+    input=x, filter=tf.constant(w_nchw), strides=p(1, 1), padding="EXPLICIT", data_format=d,
+    explicit_paddings=[0, 0, 1, 2, 3, 0, 0, 0] if d == "NHWC" else [0, 0, 0, 0, 1, 2, 3, 0]))
+nchw("depthwise_nchw", lambda x, d, p: raw.DepthwiseConv2dNative(
+    input=x, filter=tf.constant(w_depth), strides=p(2, 2), padding="SAME", data_format=d))
+nchw("depth_to_space_nchw", lambda x, d, p: raw.DepthToSpace(input=tf.concat([x, x + 1.0], 1 if d == "NCHW" else 3), block_size=2, data_format=d))
+
 # --- pooling ------------------------------------------------------------------------------------------------------
 for kind, pad, s, k in itertools.product(["MaxPool", "AvgPool"], ["SAME", "VALID"], [1, 2, 3], [1, 2, 3]):
     pool = getattr(raw, kind)
@@ -246,6 +271,8 @@ def batch_norm(x, op=raw.FusedBatchNormV3, channels=None, **attrs):
 
 for name in ["FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"]:
     f.add(f"{name}".lower(), lambda x, op=getattr(raw, name): batch_norm(x, op, is_training=False, epsilon=1e-3)[0], [image])
+nchw("fusedbatchnorm_nchw", lambda x, d, p: batch_norm(x, is_training=False, data_format=d)[0])
+nchw("fusedbatchnorm_nchw_training", lambda x, d, p: batch_norm(x, is_training=True, data_format=d)[0])
 f.add("fusedbatchnorm_training", lambda x: batch_norm(x, is_training=True, epsilon=1e-3)[0], [image])
 f.add("fusedbatchnorm_statistics", lambda x: batch_norm(x, is_training=False)[1], [image], expect="attribute")
 
