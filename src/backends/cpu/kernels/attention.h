@@ -53,7 +53,7 @@ struct AttentionArgs {
 // O = softmax(Q K^T * scale + mask) V per batch and head, without storing the scores. Flash attention: keys are taken in
 // blocks with a running maximum and sum (arXiv:2205.14135). keys == 0 gives zeros. A score of NaN or +inf makes its row
 // NaN; a row whose scores are all -inf is NaN, as in TensorFlow.
-size_t AttentionScratchBytes(const AttentionShape& shape, int threads);
+size_t AttentionScratchBytes(const AttentionShape& shape, int threads, CpuIsa isa = HostCpu().isa);
 void Attention(const AttentionShape& shape, const AttentionArgs& args, void* scratch, Gang& gang,
                CpuIsa isa = HostCpu().isa);
 

@@ -14,9 +14,27 @@ namespace tfengine::cpu {
 enum class Fold { kSum, kMax, kMin, kProd, kMaxNumber };
 inline constexpr int kFolds = 5;
 
+// One block of a row of attention scores. On return scores[i] = exp(v[i] - max) with v = masked scores * scale, `max` and
+// `sum` are those of this and all earlier blocks (start with -inf and 0).
+struct SoftmaxStep {
+  float* scores;
+  int64_t n;  // >= 1
+  float scale;
+  const float* add;   // null, or added to the scaled scores
+  const float* keep;  // null, or the scaled score becomes `masked` where this is 0
+  float masked;
+  float max, sum;
+  float correction;  // out: what earlier sums and products have to be multiplied with
+};
+
 struct RowKernels {
   void (*softmax)(const float* x, float* y, int64_t n);
   void (*log_softmax)(const float* x, float* y, int64_t n);
+  void (*softmax_step)(SoftmaxStep& step);
+  // y = x * scale
+  void (*scale)(const float* x, float scale, float* y, int64_t n);
+  // y = mask ? yes : no
+  void (*mask)(const bool* mask, float yes, float no, float* y, int64_t n);
   // One row of LayerNormArgs (x, residual, y, sum point to the row).
   void (*layer_norm)(const LayerNormArgs& row);
   // y = (x - mean) * scale + offset

@@ -135,6 +135,48 @@ inline void LogSoftmaxRow(const float* x, float* y, int64_t n) {
   if (i < n) Store(y + i, Sub(Sub(Load(x + i, Tail(n - i)), shift), less), Tail(n - i));
 }
 
+inline void ScaleRow(const float* x, float scale, float* y, int64_t n) {
+  const VF factor = Set(scale);
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const VTail tail = Tail(n - i);
+    Store(y + i, Mul(Load(x + i, tail), factor), tail);
+  }
+}
+
+inline void MaskRow(const bool* mask, float yes, float no, float* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] = mask[i] ? yes : no;
+}
+
+TFE_INLINE VF MaskedScore(const SoftmaxStep& step, int64_t i, VTail tail) {
+  VF v = Mul(Load(step.scores + i, tail), Set(step.scale));
+  if (step.add) v = Add(v, Load(step.add + i, tail));
+  if (step.keep) v = Select(Less(Zero(), Load(step.keep + i, tail)), v, Set(step.masked));
+  return v;
+}
+
+inline void SoftmaxStepRow(SoftmaxStep& step) {
+  const int64_t n = step.n, whole = n / kLanes * kLanes;
+  VF best = Set(step.max);
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    const VF v = MaskedScore(step, i, Tail(kLanes));
+    Store(step.scores + i, v);
+    best = FoldMax::Run(best, v);
+  }
+  float max = FoldLanes<FoldMax>(best);
+  if (whole < n) {
+    Store(step.scores + whole, MaskedScore(step, whole, Tail(n - whole)), Tail(n - whole));
+    for (int64_t i = whole; i < n; ++i) max = FoldMax::Run(max, step.scores[i]);
+  }
+  // With only -inf so far every exponential is 0, not that of inf - inf.
+  const float shift = max == -__builtin_inff() ? 0 : max;
+  const float sum = ExpOfRow(step.scores, shift, step.scores, n);
+  alignas(64) float correction[kLanes];
+  Store(correction, Exp(Set(step.max - shift)));
+  step.correction = correction[0];
+  step.sum = step.sum * step.correction + sum;
+  step.max = max;
+}
+
 inline void LayerNormRow(const LayerNormArgs& row) {
   const int64_t n = row.cols;
   const float* v = row.x;
@@ -205,7 +247,7 @@ inline void BilinearRow(const float* top_left, const float* top_right, const flo
 #define TFE_FOLDS(function) \
   { function<FoldSum>, function<FoldMax>, function<FoldMin>, function<FoldProd>, function<FoldMaxNumber> }
 constexpr RowKernels MakeRowKernels() {
-  return {SoftmaxRow,  LogSoftmaxRow,           LayerNormRow,          BatchNormRow,          BilinearRow,
+  return {SoftmaxRow, LogSoftmaxRow, SoftmaxStepRow, ScaleRow, MaskRow, LayerNormRow,         BatchNormRow,          BilinearRow,
           TFE_FOLDS(ReduceRow), TFE_FOLDS(CombineRow), TFE_FOLDS(FoldRows)};
 }
 #undef TFE_FOLDS
