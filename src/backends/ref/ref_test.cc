@@ -122,9 +122,13 @@ TEST(Ref, SixteenBitFloatsRoundHalfToEven) {
   EXPECT_EQ(FloatToBfloat16(1 + 3 * 0x1p-8f), 0x3f82);
   for (uint32_t bits = 0; bits < 65536; ++bits) {
     const float v = HalfToFloat(static_cast<uint16_t>(bits));
-    if (v == v) ASSERT_EQ(FloatToHalf(v), bits);
+    if (v == v) {
+      ASSERT_EQ(FloatToHalf(v), bits);
+    }
     const float b = Bfloat16ToFloat(static_cast<uint16_t>(bits));
-    if (b == b) ASSERT_EQ(FloatToBfloat16(b), bits);
+    if (b == b) {
+      ASSERT_EQ(FloatToBfloat16(b), bits);
+    }
   }
 }
 
