@@ -35,6 +35,9 @@ std::vector<const ConvTactic*> ConvTactics(const ConvShape& shape) {
   for (const ConvTactic* tactic : AllConvTactics()) {
     if (HostCpu().Has(tactic->isa()) && tactic->Supports(shape)) usable.push_back(tactic);
   }
+  std::stable_sort(usable.begin(), usable.end(), [&](const ConvTactic* a, const ConvTactic* b) {
+    return a->EstimateWork(shape) < b->EstimateWork(shape);
+  });
   return usable;
 }
 

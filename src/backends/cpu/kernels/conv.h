@@ -56,6 +56,8 @@ class ConvTactic {
   CpuIsa isa() const { return isa_; }
 
   virtual bool Supports(const ConvShape& shape) const = 0;
+  // A rough measure of a run's time, in vector multiply-adds: only for ordering tactics.
+  virtual double EstimateWork(const ConvShape& shape) const = 0;
   virtual int64_t PackedBytes(const ConvShape& shape) const = 0;
   virtual void Pack(const ConvShape& shape, const float* hwio, void* packed) const = 0;
   virtual int64_t ScratchBytes(const ConvShape& shape, int threads) const = 0;

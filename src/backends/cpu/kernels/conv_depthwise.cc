@@ -12,6 +12,11 @@ bool DepthwiseConv::Supports(const ConvShape& s) const {
   return s.groups == s.in_c && s.in_c > 0 && s.out_c % s.in_c == 0 && s.k_h * s.k_w <= kMaxDepthwiseTaps;
 }
 
+double DepthwiseConv::EstimateWork(const ConvShape& s) const {
+  const double vectors = static_cast<double>(CeilDiv(s.out_c, kernels_.lanes));
+  return 2 * static_cast<double>(s.Pixels() * s.k_h * s.k_w) * vectors;
+}
+
 int64_t DepthwiseConv::PackedBytes(const ConvShape& s) const {
   return RoundUp(s.k_h * s.k_w * RoundUp(s.out_c, kernels_.lanes) * 4, kCacheLine);
 }

@@ -11,6 +11,7 @@ class DepthwiseConv : public ConvTactic {
  public:
   DepthwiseConv(const char* name, const ConvKernels& kernels) : ConvTactic(name, kernels.isa), kernels_(kernels) {}
   bool Supports(const ConvShape& shape) const override;
+  double EstimateWork(const ConvShape& shape) const override;
   int64_t PackedBytes(const ConvShape& shape) const override;
   void Pack(const ConvShape& shape, const float* hwio, void* packed) const override;
   int64_t ScratchBytes(const ConvShape& shape, int threads) const override;

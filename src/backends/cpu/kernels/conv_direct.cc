@@ -79,6 +79,12 @@ bool DirectConv::Supports(const ConvShape& s) const {
   return s.groups > 0 && s.in_c % s.groups == 0 && s.out_c % s.groups == 0;
 }
 
+double DirectConv::EstimateWork(const ConvShape& s) const {
+  const double vectors = static_cast<double>(CeilDiv(s.out_c / s.groups, kernels_.lanes) * s.groups);
+  const double terms = static_cast<double>(s.k_h * s.k_w * (s.in_c / s.groups)) + 4;  // 4: loads and stores of the sums
+  return static_cast<double>(s.Pixels()) * terms * vectors + kWorkPerWeightByte * static_cast<double>(PackedBytes(s));
+}
+
 int64_t DirectConv::PackedBytes(const ConvShape& s) const {
   const int64_t padded = RoundUp(s.out_c / s.groups, kernels_.lanes);
   return RoundUp(s.k_h * s.k_w * (s.in_c / s.groups) * padded * s.groups * 4, kCacheLine);

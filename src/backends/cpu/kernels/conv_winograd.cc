@@ -41,6 +41,15 @@ bool WinogradConv::Supports(const ConvShape& s) const {
          s.in_c >= 8 && s.out_c >= 8;
 }
 
+double WinogradConv::EstimateWork(const ConvShape& s) const {
+  const double tiles = static_cast<double>(s.batch * CeilDiv(s.out_h, m_) * CeilDiv(s.out_w, m_));
+  const double positions = static_cast<double>((m_ + 2) * (m_ + 2));
+  const double vectors = static_cast<double>(CeilDiv(s.out_c, kernels_.lanes));
+  const double transforms = 8 * (static_cast<double>(CeilDiv(s.in_c, kernels_.lanes)) + vectors);
+  return tiles * positions * (1.1 * static_cast<double>(s.in_c) * vectors + transforms) +
+         kWorkPerWeightByte * static_cast<double>(PackedBytes(s));
+}
+
 int64_t WinogradConv::PackedBytes(const ConvShape& s) const {
   return (m_ + 2) * (m_ + 2) * s.in_c * RoundUp(s.out_c, kernels_.lanes) * 4;
 }

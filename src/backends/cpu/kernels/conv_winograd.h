@@ -13,6 +13,7 @@ class WinogradConv : public ConvTactic {
  public:
   WinogradConv(const char* name, const ConvKernels& kernels, int64_t m) : ConvTactic(name, kernels.isa), kernels_(kernels), m_(m) {}
   bool Supports(const ConvShape& shape) const override;
+  double EstimateWork(const ConvShape& shape) const override;
   int64_t PackedBytes(const ConvShape& shape) const override;
   void Pack(const ConvShape& shape, const float* hwio, void* packed) const override;
   int64_t ScratchBytes(const ConvShape& shape, int threads) const override;
