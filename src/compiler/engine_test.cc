@@ -105,6 +105,77 @@ TEST(Engine, OutputsMayBeInputsConstantsReshapesAndEachOther) {
   for (size_t i = 0; i < want->size(); ++i) ExpectClose((*got)[i], (*want)[i], fmt::format("output {}", i));
 }
 
+// Engine against reference for one network text, at batches 1 and 3.
+void ExpectEqualsReference(const std::string& text, const std::vector<std::vector<int64_t>>& sample_shapes,
+                           const std::vector<std::shared_ptr<const Tensor>>& constants = {}) {
+  const Network network = Parse(text, constants);
+  auto engine = EngineImpl::Create(network, "FP32", {}, {});
+  ASSERT_TRUE(engine.ok());
+  for (int64_t batch : {1, 3}) {
+    std::vector<Tensor> inputs;
+    for (size_t i = 0; i < sample_shapes.size(); ++i) {
+      std::vector<int64_t> shape = sample_shapes[i];
+      shape.insert(shape.begin(), batch);
+      const DType dtype = network.value(network.inputs()[i]).dtype;
+      if (dtype == DType::kBool) {
+        inputs.emplace_back(dtype, shape);
+        for (int64_t k = 0; k < inputs.back().num_elements(); ++k) inputs.back().mutable_as<bool>()[k] = k % 3 != 0;
+      } else {
+        inputs.push_back(*RandomF32(shape, static_cast<uint32_t>(10 * batch + static_cast<int64_t>(i))));
+      }
+    }
+    auto want = ref::Execute(network, inputs);
+    auto got = static_cast<Engine&>(**engine).Run(inputs);
+    ASSERT_TRUE(want.ok()) << want.status().ToString();
+    ASSERT_TRUE(got.ok()) << got.status().ToString();
+    for (size_t i = 0; i < want->size(); ++i) ExpectClose((*got)[i], (*want)[i], fmt::format("batch {} output {}", batch, i));
+  }
+}
+
+TEST(Engine, AttentionMasksBroadcastAsInTheReference) {
+  const std::string head = R"(network {
+    input %q: f32[batch,5,2,8]
+    input %k: f32[batch,7,2,8]
+    input %v: f32[batch,7,2,6]
+)";
+  const std::vector<std::vector<int64_t>> qkv = {{5, 2, 8}, {7, 2, 8}, {7, 2, 6}};
+  ExpectEqualsReference(head + "%y: f32[batch,5,2,6] = attention(%q, %k, %v) {scale=0.35} \"a\"\n" + "return %y\n}", qkv);
+  for (const char* mask : {"1,1,7", "1,5,7", "2,5,7", "2,1,7", "1,5,1"}) {
+    std::vector<std::vector<int64_t>> shapes = qkv;
+    shapes.push_back({mask[0] - '0', mask[2] - '0', mask[4] - '0'});
+    for (const char* type : {"f32", "bool"}) {
+      SCOPED_TRACE(std::string(type) + " " + mask);
+      ExpectEqualsReference(head + "input %m: " + type + "[batch," + mask + "]\n" +
+                                "%y: f32[batch,5,2,6] = attention(%q, %k, %v, %m) {scale=0.35, mask_value=-1e9} \"a\"\n" +
+                                "return %y\n}",
+                            shapes);
+    }
+  }
+}
+
+TEST(Engine, MatmulsOfEveryFormEqualTheReference) {
+  ExpectEqualsReference(R"(network {
+    input %x: f32[batch,4,9]
+    input %y: f32[batch,9,5]
+    input %z: f32[batch,5,9]
+    const %w: f32[9,6] @0
+    const %wt: f32[6,9] @1
+    const %b: f32[6] @2
+    const %stack: f32[4,9,3] @3
+    %a: f32[batch,4,6] = matmul(%x, %w, %b) {act="gelu_erf"} "a"
+    %c: f32[batch,4,6] = matmul(%x, %wt, %b, %a) {transpose_b=true} "c"
+    %d: f32[batch,4,5] = matmul(%x, %y) {} "d"
+    %e: f32[batch,4,5] = matmul(%x, %z, _, %d) {transpose_b=true} "e"
+    %f: f32[batch,9,9] = matmul(%y, %z) {} "f"
+    %g: f32[batch,9,9] = matmul(%z, %y) {transpose_a=true, transpose_b=true} "g"
+    %r: f32[batch,4,1,9] = reshape(%x) {shape=[batch,4,1,9]} "r"
+    %h: f32[batch,4,1,3] = matmul(%r, %stack) {} "h"
+    return %c, %d, %e, %f, %g, %h
+  })",
+                        {{4, 9}, {9, 5}, {5, 9}},
+                        {RandomF32({9, 6}, 1), RandomF32({6, 9}, 2), RandomF32({6}, 3), RandomF32({4, 9, 3}, 4)});
+}
+
 TEST(Engine, RefusesWrongInputsAndStaysUsable) {
   auto engine = EngineImpl::Create(SmallCnn(), "FP32", {}, {});
   Engine& e = **engine;

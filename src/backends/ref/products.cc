@@ -74,7 +74,10 @@ Status RunAttention(const Call& c) {
       double dot = 0;
       for (int64_t d = 0; d < depth; ++d)
         dot += q[((b * queries + i) * heads + h) * depth + d] * k[((b * keys + j) * heads + h) * depth + d];
-      scores[j] = dot * scale + (mask.empty() ? 0 : mask[Offset({b, h, i, j}, mask_strides)]);
+      scores[j] = dot * scale;
+      // Rounded as TensorFlow does: adding -1e9 wipes out the score, so a row that is masked whole becomes uniform.
+      if (!mask.empty())
+        scores[j] = static_cast<float>(scores[j]) + static_cast<float>(mask[Offset({b, h, i, j}, mask_strides)]);
       highest = std::max(highest, scores[j]);
     }
     for (double& s : scores) sum += s = std::exp(s - highest);

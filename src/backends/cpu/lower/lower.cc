@@ -60,7 +60,7 @@ struct Row {
 
 // Ops without a row run on the reference kernels.
 constexpr Row kRows[] = {
-    {Op::kConv2d, LowerConv2d},         {Op::kMatMul, LowerMatMul},
+    {Op::kConv2d, LowerConv2d},         {Op::kMatMul, LowerMatMul},       {Op::kAttention, LowerAttention},
     {Op::kLayerNorm, LowerLayerNorm},   {Op::kBatchNorm, LowerBatchNorm}, {Op::kSoftmax, LowerSoftmax},
     {Op::kLogSoftmax, LowerSoftmax},    {Op::kPool, LowerPool},           {Op::kReduce, LowerReduce},
     {Op::kArgReduce, LowerArgReduce},   {Op::kTopK, LowerTopK},           {Op::kCumulative, LowerCumulative},
