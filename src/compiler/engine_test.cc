@@ -176,6 +176,17 @@ TEST(Engine, MatmulsOfEveryFormEqualTheReference) {
                         {RandomF32({9, 6}, 1), RandomF32({6, 9}, 2), RandomF32({6}, 3), RandomF32({4, 9, 3}, 4)});
 }
 
+TEST(Engine, TransposedConvolutionEqualsTheReference) {
+  ExpectEqualsReference(R"(network {
+    input %x: f32[batch,5,4,6]
+    const %w: f32[3,3,7,6] @0
+    const %b: f32[7] @1
+    %y: f32[batch,10,8,7] = conv2d_transpose(%x, %w, %b) {act="relu", strides=[2,2], pads=[0,1,0,1], output_shape=[batch,10,8,7]} "y"
+    return %y
+  })",
+                        {{5, 4, 6}}, {RandomF32({3, 3, 7, 6}, 1), RandomF32({7}, 2)});
+}
+
 TEST(Engine, RefusesWrongInputsAndStaysUsable) {
   auto engine = EngineImpl::Create(SmallCnn(), "FP32", {}, {});
   Engine& e = **engine;

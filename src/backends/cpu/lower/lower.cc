@@ -69,7 +69,7 @@ constexpr Row kRows[] = {
     {Op::kConcat, LowerConcat},         {Op::kSlice, LowerSlice},         {Op::kPad, LowerPad},
     {Op::kGather, LowerGather},         {Op::kGatherNd, LowerGatherNd},   {Op::kOneHot, LowerOneHot},
     {Op::kTile, LowerTile},             {Op::kResize, LowerResize},       {Op::kDepthToSpace, LowerBlocks},
-    {Op::kSpaceToDepth, LowerBlocks},
+    {Op::kSpaceToDepth, LowerBlocks},   {Op::kConv2dTranspose, LowerConv2dTranspose},
 };
 
 // Kernels keep shapes in fixed arrays.

@@ -28,6 +28,7 @@ struct LowerContext {
 using LowerResult = Result<std::optional<Lowered>>;
 
 LowerResult LowerConv2d(const LowerContext& c);
+LowerResult LowerConv2dTranspose(const LowerContext& c);
 LowerResult LowerMatMul(const LowerContext& c);
 LowerResult LowerAttention(const LowerContext& c);
 LowerResult LowerLayerNorm(const LowerContext& c);
