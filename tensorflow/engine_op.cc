@@ -134,7 +134,7 @@ class TRTEngineOp : public AsyncOpKernel {
     // Engines of TF-TRT are called the same in every model, so the segment tells them apart.
     const std::string variant =
         source_.empty() ? SegmentFingerprint(ctx->function_library(), native_->function())
-                        : source_;
+                        : FileId(source_);
     return EngineDirectory::Global().FindOrCreate({manager, engine_name_, variant}, [&] {
       return std::make_shared<EngineState>(engine_name_, source_);
     });

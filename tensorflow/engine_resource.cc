@@ -29,24 +29,37 @@ bool IsTensorRtFile(const std::string& path) {
 
 }  // namespace
 
-EngineResource* OpenEngineFile(const std::string& name, const std::string& path,
+std::string FileId(const std::string& path) {
+  tensorflow::FileStatistics stat;
+  if (!tensorflow::Env::Default()->Stat(path, &stat).ok()) return path;
+  return absl::StrCat(path, "?", stat.length, "?", stat.mtime_nsec);
+}
+
+EngineResource* OpenEngineFile(const void* device, const std::string& name, const std::string& path,
                                const EngineOptions& options) {
+  const std::string id = FileId(path);
   if (IsTensorRtFile(path)) {
     return new EngineResource(
-        absl::StrCat("the engine file ", path, " is one of TensorRT, or empty"));
+        id, nullptr, absl::StrCat("the engine file ", path, " is one of TensorRT, or empty"));
   }
+  // A kernel may be loading the same file already.
+  std::shared_ptr<EngineState> state = EngineDirectory::Global().FindOrCreate(
+      {device, name, id}, [&] { return std::make_shared<EngineState>(name, path); });
+  if (state->failed()) return new EngineResource(id, nullptr, state->Describe());
+  if (!state->TryBeginBuild()) return new EngineResource(id, std::move(state), "");
   Result<std::shared_ptr<Engine>> engine = Engine::Load(path, options);
   if (!engine.ok()) {
+    std::string reason = engine.status().ToString();
     LOG(WARNING)
         << name
         << ": the engine file cannot be used, the engine will be built from the native segment: "
-        << engine.status().ToString();
-    return new EngineResource(engine.status().ToString());
+        << reason;
+    state->SetFailed(reason);
+    return new EngineResource(id, nullptr, std::move(reason));
   }
   EngineDirectory::Global().RememberSource(name, path);
-  auto state = std::make_shared<EngineState>(name, path);
   state->SetReady(std::move(*engine));
-  return new EngineResource(std::move(state));
+  return new EngineResource(id, std::move(state), "");
 }
 
 }  // namespace tfengine

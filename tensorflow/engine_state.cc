@@ -69,6 +69,11 @@ void EngineState::RecordShapes(const std::vector<std::vector<int64_t>>& shapes) 
   if (shapes_.size() < kMaxRecordedShapes) shapes_.insert(shapes);
 }
 
+bool EngineState::failed() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return phase_ == Phase::kFailed;
+}
+
 std::string EngineState::Describe() const {
   std::lock_guard<std::mutex> lock(mutex_);
   switch (phase_) {

@@ -44,6 +44,7 @@ class EngineState {
   bool CountNativeRun(const std::string& reason);
   // Remembers a set of input shapes that a request came with while shapes were being collected.
   void RecordShapes(const std::vector<std::vector<int64_t>>& shapes);
+  bool failed() const;
   // Why there is no engine: "being built", the error of a failed build, ...
   std::string Describe() const;
   // An object with name, state, source, runs, native_runs, last_fallback_reason, error, shapes.

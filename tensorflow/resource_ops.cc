@@ -45,8 +45,8 @@ class CreateTRTResourceHandle : public OpKernel {
   std::string resource_name_;
 };
 
-// Opens an engine file. A second initialisation of the same engine (a model loaded twice) keeps the
-// engine there is.
+// Opens an engine file. A model loaded twice shares its engines; the same engine from another file
+// (a model tuned again) takes the place of the older one for kernels that have not run yet.
 class InitializeTRTResource : public OpKernel {
  public:
   explicit InitializeTRTResource(OpKernelConstruction* ctx) : OpKernel(ctx) {
@@ -59,13 +59,14 @@ class InitializeTRTResource : public OpKernel {
     const tensorflow::ResourceHandle handle = tensorflow::HandleFromInput(ctx, 0);
     tensorflow::core::RefCountPtr<EngineResource> present;
     if (tensorflow::LookupResource(ctx, handle, &present).ok()) {
-      if (present->state() != nullptr) return;
-      // What is there has no engine; this file may have one.
+      if (present->file_id() == FileId(path)) return;
+      // Another thread may have deleted it first.
       (void)tensorflow::DeleteResource(ctx, handle);
     }
     // Loading takes time, so it is done outside the resource manager's lock.
     tensorflow::core::RefCountPtr<EngineResource> opened(
-        OpenEngineFile(handle.name(), path, OptionsFor(ctx->device(), max_cached_engines_)));
+        OpenEngineFile(ctx->resource_manager(), handle.name(), path,
+                       OptionsFor(ctx->device(), max_cached_engines_)));
     tensorflow::core::RefCountPtr<EngineResource> kept;
     OP_REQUIRES_OK(ctx, tensorflow::LookupOrCreateResource<EngineResource>(
                             ctx, handle, &kept, [&](EngineResource** resource) {

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tfengine/model.h"
+
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <map>
+
+#include "arrays.h"
+#include "bindings.h"
+#include "errors.h"
+
+namespace nb = nanobind;
+
+namespace tfengine::python {
+namespace {
+
+std::shared_ptr<Model> Load(const std::string& path, int threads) {
+  EngineOptions options;
+  options.threads = threads;
+  Result<std::shared_ptr<Model>> model = [&] {
+    nb::gil_scoped_release release;
+    return Model::Load(path, options);
+  }();
+  return ValueOrRaise(std::move(model));
+}
+
+DType InputType(const Model& model, const std::string& signature, const std::string& input) {
+  for (const SignatureInfo& info : model.signatures()) {
+    if (info.name != signature) continue;
+    for (const TensorSpec& spec : info.inputs) {
+      if (spec.name == input) return spec.dtype;
+    }
+  }
+  return DType::kInvalid;
+}
+
+nb::dict Run(Model& model, const nb::dict& values, const std::string& signature) {
+  nb::list keep;
+  std::map<std::string, Tensor> inputs;
+  for (const auto& [key, value] : values) {
+    const auto name = nb::cast<std::string>(key);
+    inputs.emplace(name, ToTensor(value, InputType(model, signature, name), keep));
+  }
+  Result<std::map<std::string, Tensor>> outputs = [&] {
+    nb::gil_scoped_release release;
+    return model.Run(signature, inputs);
+  }();
+  nb::dict arrays;
+  for (const auto& [name, tensor] : ValueOrRaise(std::move(outputs)))
+    arrays[name.c_str()] = ToNumpy(tensor);
+  return arrays;
+}
+
+}  // namespace
+
+void BindModel(nb::module_& m) {
+  nb::class_<Model>(m, "Model", "A converted SavedModel, run without TensorFlow. Thread-safe.")
+      .def(nb::new_(&Load), nb::arg("path"), nb::kw_only(), nb::arg("threads") = 0,
+           "Loads a converted SavedModel; `threads` of one run, 0: all CPUs.")
+      .def_prop_ro("signatures", &Model::signatures)
+      .def("run", &Run, nb::arg("inputs"), nb::arg("signature") = "serving_default",
+           nb::sig("def run(self, inputs: Mapping[str, Any], signature: str = 'serving_default') "
+                   "-> dict[str, numpy.ndarray]"),
+           "Runs a signature: input name to array in, output name to array out.")
+      .def(
+          "engine",
+          [](Model& model, const std::string& signature) {
+            return ValueOrRaise(model.engine(signature));
+          },
+          nb::arg("signature") = "serving_default",
+          "The engine behind a signature that converted whole.");
+}
+
+}  // namespace tfengine::python

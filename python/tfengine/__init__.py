@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tfengine: inference engines for TensorFlow SavedModels.
+
+    import tfengine
+    tfengine.convert("resnet50", "resnet50_fast")            # SavedModel in, SavedModel with engines out
+    model = tfengine.Model("resnet50_fast")                  # run it without TensorFlow, or ...
+    tf.saved_model.load("resnet50_fast")                     # ... in TensorFlow as before
+
+`tfengine.trt_convert` has the API of TF-TRT: `from tfengine import trt_convert as trt`.
+Importing tfengine makes TRTEngineOp known to TensorFlow, whichever of the two is imported first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Union
+
+from tfengine import _core, _tensorflow, errors
+from tfengine._core import ConvertReport, Engine, Model, SignatureInfo, TensorSpec, __version__
+from tfengine._tensorflow import EngineStats, engine_stats, wait_for_engines
+from tfengine.errors import TfEngineError
+
+__all__ = [
+    "ConvertReport",
+    "Engine",
+    "EngineStats",
+    "Model",
+    "SignatureInfo",
+    "TensorSpec",
+    "TfEngineError",
+    "__version__",
+    "convert",
+    "engine_stats",
+    "errors",
+    "explain",
+    "wait_for_engines",
+]
+
+Path = Union[str, "os.PathLike[str]"]
+Shapes = Mapping[str, Sequence[int]]
+
+
+def _options(given: Mapping[str, object]) -> _core.ConvertOptions:
+    options = _core.ConvertOptions()
+    for name, value in given.items():
+        setattr(options, name, value)
+    return options
+
+
+def convert(
+    input_dir: Path,
+    output_dir: Path,
+    *,
+    tags: Sequence[str] = ("serve",),
+    signatures: Sequence[str] = (),
+    precision: str = "FP32",
+    minimum_segment_size: int = 3,
+    max_engines: int = 0,
+    excluded_ops: Sequence[str] = (),
+    excluded_nodes: Sequence[str] = (),
+    build_shapes: Sequence[Shapes] = (),
+    build_engines: bool = True,
+    allow_build_at_runtime: bool = True,
+    maximum_cached_engines: int = 16,
+    threads: int = 0,
+    timing_cache: Path = "",
+    progress: Callable[[str, float], object] | None = None,
+) -> ConvertReport:
+    """Converts the SavedModel in `input_dir` and writes the result to `output_dir`, which must not exist.
+
+    All signatures survive; those named in `signatures` (all, if empty) get engines where that is possible. Engines take
+    any input shape; `build_shapes` (input name to shape) only says at which ones they are tuned, by default at batch 1.
+    `progress` is called with a stage name and the share done. Needs no TensorFlow.
+    """
+    options = _options(
+        {
+            "tags": list(tags),
+            "signatures": list(signatures),
+            "precision": precision,
+            "minimum_segment_size": minimum_segment_size,
+            "max_engines": max_engines,
+            "excluded_ops": list(excluded_ops),
+            "excluded_nodes": list(excluded_nodes),
+            "build_shapes": [{name: list(shape) for name, shape in shapes.items()} for shapes in build_shapes],
+            "build_engines": build_engines,
+            "allow_build_at_runtime": allow_build_at_runtime,
+            "maximum_cached_engines": maximum_cached_engines,
+            "threads": threads,
+            "timing_cache": os.fspath(timing_cache),
+        }
+    )
+    return _core.convert(os.fspath(input_dir), os.fspath(output_dir), options, progress)
+
+
+def explain(
+    input_dir: Path,
+    *,
+    tags: Sequence[str] = ("serve",),
+    signatures: Sequence[str] = (),
+    precision: str = "FP32",
+    minimum_segment_size: int = 3,
+    max_engines: int = 0,
+    excluded_ops: Sequence[str] = (),
+    excluded_nodes: Sequence[str] = (),
+) -> ConvertReport:
+    """What `convert` would do with each node, and why, without building anything."""
+    options = _options(
+        {
+            "tags": list(tags),
+            "signatures": list(signatures),
+            "precision": precision,
+            "minimum_segment_size": minimum_segment_size,
+            "max_engines": max_engines,
+            "excluded_ops": list(excluded_ops),
+            "excluded_nodes": list(excluded_nodes),
+        }
+    )
+    return _core.explain(os.fspath(input_dir), options)
+
+
+_tensorflow.load_when_imported()
