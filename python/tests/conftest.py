@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures: the legacy model, a small model made by TensorFlow, and its conversion."""
 
+import functools
 import os
 import pathlib
 
@@ -42,6 +43,12 @@ class SmallModel(tf.Module):
     )
     def mix(self, a, b):
         return {"mixed": tf.nn.relu(tf.nn.tanh(a @ self.square) * b - a)}
+
+
+@functools.lru_cache(maxsize=None)
+def original(seed=0):
+    """The model itself, for reference results."""
+    return SmallModel(seed)
 
 
 def save_small_model(directory, seed=0):
