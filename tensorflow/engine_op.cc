@@ -132,9 +132,13 @@ class TRTEngineOp : public AsyncOpKernel {
       source_ = EngineDirectory::Global().SourceOf(engine_name_);
     }
     // Engines of TF-TRT are called the same in every model, so the segment tells them apart.
-    const std::string variant =
-        source_.empty() ? SegmentFingerprint(ctx->function_library(), native_->function())
-                        : FileId(source_);
+    std::string variant;
+    if (source_.empty()) {
+      const Result<SegmentSource> segment = TakeSegment(ctx);
+      if (segment.ok()) variant = segment->Fingerprint();
+    } else {
+      variant = FileId(source_);
+    }
     return EngineDirectory::Global().FindOrCreate({manager, engine_name_, variant}, [&] {
       return std::make_shared<EngineState>(engine_name_, source_);
     });
@@ -148,12 +152,12 @@ class TRTEngineOp : public AsyncOpKernel {
     }
     if (!state->TryBeginBuild()) return;
     if (precision_ != "FP32" && source_.empty()) NoticePrecisionOnce(precision_);
-    Result<SegmentSource> segment = ReadSegment(ctx->function_library(), native_->function());
+    const Result<SegmentSource> segment = TakeSegment(ctx);
     std::lock_guard<std::mutex> lock(bind_mutex_);
     build_submitted_ = true;
     BuildQueue::Global().Submit(
         state_owner_,
-        [path = source_, allow_build = allow_build_, segment = std::move(segment),
+        [path = source_, allow_build = allow_build_, segment,
          options =
              OptionsFor(ctx->device(), max_cached_engines_)]() -> Result<std::shared_ptr<Engine>> {
           if (!path.empty()) {
@@ -161,8 +165,13 @@ class TRTEngineOp : public AsyncOpKernel {
             if (loaded.ok() || !allow_build) return loaded;
           }
           if (!segment.ok()) return segment.status();
-          return BuildSegmentEngine(segment->function, segment->library, segment->op_list, options);
+          const SegmentSource::Serialized source = segment->Serialize();
+          return BuildSegmentEngine(source.function, source.library, source.op_list, options);
         });
+  }
+
+  Result<SegmentSource> TakeSegment(OpKernelContext* ctx) const {
+    return SegmentSource::Take(ctx->function_library(), native_->function().name());
   }
 
   void CollectShapes(OpKernelContext* ctx, EngineState* state) {
