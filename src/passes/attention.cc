@@ -231,7 +231,8 @@ Result<bool> RecognizeNode(Rewriter& r, int index) {
     TFE_ASSIGN_OR_RETURN(result, r.Add(Op::kSelect, m.name, {rows, result, zero}));
   }
   if (m.rank == 4) {
-    TFE_ASSIGN_OR_RETURN(result, r.AddTranspose(m.name, result, m.result_transposed ? Perm{0, 2, 3, 1} : Perm{0, 2, 1, 3}));
+    TFE_ASSIGN_OR_RETURN(result,
+                         r.AddTranspose(m.name, result, m.result_transposed ? Perm{0, 2, 3, 1} : Perm{0, 2, 1, 3}));
   } else {
     Shape shape = r.shape(result);
     TFE_ASSIGN_OR_RETURN(result, r.AddReshape(m.name, result, {shape[0], shape[1], shape[3]}));

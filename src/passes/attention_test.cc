@@ -147,7 +147,8 @@ TEST(Attention, LeavesAlone) {
   });
   // One key for all heads.
   ExpectUntouched(RecognizeAttention, [](Builder& b) {
-    ValueId q = b.Input("q", {b.batch, 2, 3, 4}), k = b.Input("k", {b.batch, 1, 5, 4}), v = b.Input("v", {b.batch, 2, 5, 4});
+    ValueId q = b.Input("q", {b.batch, 2, 3, 4}), k = b.Input("k", {b.batch, 1, 5, 4}),
+            v = b.Input("v", {b.batch, 2, 5, 4});
     b.Return(b.MatMul(Softmax(b, b.MatMul(q, k, false, true)), v));
   });
   // No softmax between.

@@ -16,13 +16,23 @@ TEST(ConstantFolding, ChainsOfConstants) {
 }
 
 TEST(ConstantFolding, SizesThatAreKnown) {
-  ExpectRewrite(FoldConstants, [](Builder& b) {
-    b.Return(b.Do(Op::kDims, {}, {{"values", Shape{3, 4}}, {"dtype", static_cast<int64_t>(DType::kInt32)}, {"shape", Shape{2}}}));
-    b.Return(b.Do(Op::kRange, {}, {{"start", int64_t{1}}, {"size", int64_t{4}}, {"delta", int64_t{2}}, {"dtype", static_cast<int64_t>(DType::kInt64)}}));
-  }, "");
+  ExpectRewrite(
+      FoldConstants,
+      [](Builder& b) {
+        b.Return(b.Do(Op::kDims, {},
+                      {{"values", Shape{3, 4}}, {"dtype", static_cast<int64_t>(DType::kInt32)}, {"shape", Shape{2}}}));
+        b.Return(b.Do(Op::kRange, {},
+                      {{"start", int64_t{1}},
+                       {"size", int64_t{4}},
+                       {"delta", int64_t{2}},
+                       {"dtype", static_cast<int64_t>(DType::kInt64)}}));
+      },
+      "");
   ExpectUntouched(FoldConstants, [](Builder& b) {
     b.Input("x", {b.batch});
-    b.Return(b.Do(Op::kDims, {}, {{"values", Shape{b.batch, 4}}, {"dtype", static_cast<int64_t>(DType::kInt32)}, {"shape", Shape{2}}}));
+    b.Return(
+        b.Do(Op::kDims, {},
+             {{"values", Shape{b.batch, 4}}, {"dtype", static_cast<int64_t>(DType::kInt32)}, {"shape", Shape{2}}}));
   });
 }
 

@@ -53,7 +53,8 @@ Result<bool> FuseResidual(Rewriter& r, const Node& node) {
 }
 
 Result<bool> FuseAdd(Rewriter& r, const Node& node) {
-  if (BinaryKindOf(node) != BinaryKind::k_add || HasActivation(node) || !IsFloat(r.dtype(node.outputs[0]))) return false;
+  if (BinaryKindOf(node) != BinaryKind::k_add || HasActivation(node) || !IsFloat(r.dtype(node.outputs[0])))
+    return false;
   TFE_ASSIGN_OR_RETURN(bool changed, FuseBias(r, node));
   return changed ? Result<bool>(true) : FuseResidual(r, node);
 }

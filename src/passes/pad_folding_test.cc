@@ -13,7 +13,9 @@ ValueId Pad(Builder& b, ValueId x, Shape lo, Shape hi, double value = 0) {
 }
 
 ValueId Pool(Builder& b, const char* kind, ValueId x) {
-  return b.Do(Op::kPool, {x}, {{"kind", std::string(kind)}, {"ksize", std::vector<int64_t>{3, 3}}, {"strides", std::vector<int64_t>{2, 2}}});
+  return b.Do(
+      Op::kPool, {x},
+      {{"kind", std::string(kind)}, {"ksize", std::vector<int64_t>{3, 3}}, {"strides", std::vector<int64_t>{2, 2}}});
 }
 
 TEST(PadFolding, IntoConvolutions) {

@@ -17,28 +17,39 @@ Result<bool> RunDefault(Network& network) {
 
 // Keras 3's batch norm: the statistics are reshaped, gamma * rsqrt(variance + eps) stands at the side.
 ValueId BatchNorm(Builder& b, ValueId x, int64_t n) {
-  auto channels = [&](const char* name, float lo, float hi) { return b.Reshape(b.Const(name, {n}, lo, hi), {1, 1, 1, n}); };
-  ValueId scale = b.Mul(b.Unary("rsqrt", b.Add(channels("variance", 0.5, 2), b.Scalar(1e-3))), channels("gamma", 0.5, 2));
+  auto channels = [&](const char* name, float lo, float hi) {
+    return b.Reshape(b.Const(name, {n}, lo, hi), {1, 1, 1, n});
+  };
+  ValueId scale =
+      b.Mul(b.Unary("rsqrt", b.Add(channels("variance", 0.5, 2), b.Scalar(1e-3))), channels("gamma", 0.5, 2));
   ValueId shift = b.Sub(channels("beta", -1, 1), b.Mul(channels("mean", -1, 1), scale));
   return b.Add(b.Mul(x, scale), shift);
 }
 
 TEST(Pipeline, AResidualBlockBecomesThreeNodes) {
-  ExpectRewrite(RunDefault, [](Builder& b) {
-    ValueId x = b.Do(Op::kPad, {b.Input("x", {b.batch, 9, 9, 4})}, {{"lo", Shape{0, 1, 1, 0}}, {"hi", Shape{0, 1, 1, 0}}});
-    ValueId y = b.Add(b.Conv(x, b.Const("w1", {3, 3, 4, 8}), 2), b.Const("b1", {8}));
-    y = b.Unary("relu", BatchNorm(b, y, 8));
-    ValueId z = BatchNorm(b, b.Conv(y, b.Const("w2", {3, 3, 8, 8}), 1, {1, 1, 1, 1}), 8);
-    z = b.Unary("relu", b.Add(z, y));
-    z = b.Do(Op::kPad, {z}, {{"lo", Shape{0, 1, 1, 0}}, {"hi", Shape{0, 1, 1, 0}}});
-    b.Return(b.Do(Op::kPool, {z}, {{"kind", std::string("max")}, {"ksize", std::vector<int64_t>{3, 3}}, {"strides", std::vector<int64_t>{2, 2}}}));
-  }, "conv2d+bias+relu conv2d+bias+residual+relu pool", 1e-4);
+  ExpectRewrite(
+      RunDefault,
+      [](Builder& b) {
+        ValueId x =
+            b.Do(Op::kPad, {b.Input("x", {b.batch, 9, 9, 4})}, {{"lo", Shape{0, 1, 1, 0}}, {"hi", Shape{0, 1, 1, 0}}});
+        ValueId y = b.Add(b.Conv(x, b.Const("w1", {3, 3, 4, 8}), 2), b.Const("b1", {8}));
+        y = b.Unary("relu", BatchNorm(b, y, 8));
+        ValueId z = BatchNorm(b, b.Conv(y, b.Const("w2", {3, 3, 8, 8}), 1, {1, 1, 1, 1}), 8);
+        z = b.Unary("relu", b.Add(z, y));
+        z = b.Do(Op::kPad, {z}, {{"lo", Shape{0, 1, 1, 0}}, {"hi", Shape{0, 1, 1, 0}}});
+        b.Return(b.Do(Op::kPool, {z},
+                      {{"kind", std::string("max")},
+                       {"ksize", std::vector<int64_t>{3, 3}},
+                       {"strides", std::vector<int64_t>{2, 2}}}));
+      },
+      "conv2d+bias+relu conv2d+bias+residual+relu pool", 1e-4);
 }
 
 ValueId LayerNorm(Builder& b, ValueId x, int64_t n) {
   ValueId mean = b.Reduce("mean", x, {2});
   ValueId variance = b.Reduce("mean", b.Binary("squared_difference", x, mean), {2});
-  ValueId factor = b.Mul(b.Unary("rsqrt", b.Add(variance, b.Scalar(1e-6))), b.Reshape(b.Const("gamma", {n}), {1, 1, n}));
+  ValueId factor =
+      b.Mul(b.Unary("rsqrt", b.Add(variance, b.Scalar(1e-6))), b.Reshape(b.Const("gamma", {n}), {1, 1, n}));
   ValueId shift = b.Add(b.Mul(b.Unary("neg", mean), factor), b.Reshape(b.Const("beta", {n}), {1, 1, n}));
   return b.Add(b.Mul(x, factor), shift);
 }
@@ -55,7 +66,8 @@ TEST(Pipeline, AnEncoderLayerOfKeras3) {
     ValueId q = b.Transpose(project("q"), {0, 2, 1, 3}), k = b.Transpose(project("k"), {0, 2, 1, 3});
     ValueId scores = b.Scale(b.MatMul(q, k, false, true), 0.5);
     ValueId ones = b.Broadcast(b.Scalar(1, DType::kBool), {b.batch, heads, s, s});
-    ValueId selected = b.Do(Op::kSelect, {b.Binary("logical_and", ones, mask), scores, b.Scalar(-2.3726709583555947e+38)});
+    ValueId selected =
+        b.Do(Op::kSelect, {b.Binary("logical_and", ones, mask), scores, b.Scalar(-2.3726709583555947e+38)});
     ValueId v = b.Transpose(project("v"), {0, 2, 1, 3});
     ValueId a = b.Transpose(b.MatMul(b.Do(Op::kSoftmax, {selected}), v), {0, 2, 1, 3});
     a = b.MatMul(b.Reshape(a, {b.batch, s, d}), b.Reshape(b.Const("o", {heads, depth, d}), {d, d}));
@@ -81,7 +93,9 @@ TEST(Pipeline, LayerNormOfKeras2) {
 }
 
 TEST(Pipeline, DisabledPassesDoNotRun) {
-  auto build = [](Builder& b) { b.Return(b.Unary("relu", b.MatMul(b.Input("x", {b.batch, 4}), b.Const("w", {4, 4})))); };
+  auto build = [](Builder& b) {
+    b.Return(b.Unary("relu", b.MatMul(b.Input("x", {b.batch, 4}), b.Const("w", {4, 4}))));
+  };
   Builder builder(build);
   std::vector<std::string> seen;
   PassOptions options{.disabled = {"fusion"}, .trace = [&](const PassTrace& t) { seen.push_back(t.name); }};

@@ -52,9 +52,13 @@ TEST(ScaleFolding, DepthwiseGroupedTransposedAndMatMul) {
 TEST(ScaleFolding, InFrontOfTheNextOp) {
   auto head = [](Builder& b, ValueId x, int64_t n) { return b.Add(b.Mul(x, b.Const("s", {n})), b.Const("t", {n})); };
   for (int64_t groups : {1, 2, 4}) {
-    ExpectRewrite(FoldScales, [&](Builder& b) {
-      b.Return(b.Unary("relu", b.Conv(head(b, Image(b), 4), b.Const("w", {3, 3, 4 / groups, 8}), 1, {0, 0, 0, 0}, groups)));
-    }, "conv2d+bias relu", kTolerance);
+    ExpectRewrite(
+        FoldScales,
+        [&](Builder& b) {
+          b.Return(b.Unary("relu",
+                           b.Conv(head(b, Image(b), 4), b.Const("w", {3, 3, 4 / groups, 8}), 1, {0, 0, 0, 0}, groups)));
+        },
+        "conv2d+bias relu", kTolerance);
   }
   ExpectRewrite(FoldScales, [&](Builder& b) {
     b.Return(b.MatMul(head(b, b.Input("x", {b.batch, 4}), 4), b.Const("w", {6, 4}), false, true));
@@ -95,7 +99,8 @@ TEST(ScaleFolding, LeavesAlone) {
 }
 
 ValueId Norm(Builder& b, ValueId x, int64_t n) {
-  return b.Do(Op::kBatchNorm, {x, b.Const("gamma", {n}), b.Const("beta", {n}), b.Const("mean", {n}), b.Const("var", {n}, 0.5, 2)},
+  return b.Do(Op::kBatchNorm,
+              {x, b.Const("gamma", {n}), b.Const("beta", {n}), b.Const("mean", {n}), b.Const("var", {n}, 0.5, 2)},
               {{"epsilon", 1e-3}});
 }
 
@@ -105,11 +110,13 @@ TEST(BatchNorm, BecomesScaleAndShift) {
 
 TEST(BatchNorm, LeavesComputedAndUnusableStatisticsAlone) {
   ExpectUntouched(LowerBatchNorm, [](Builder& b) {
-    b.Return(b.Do(Op::kBatchNorm, {Image(b), b.Input("g", {4}), b.Const("b", {4}), b.Const("m", {4}), b.Const("v", {4}, 0.5, 2)},
+    b.Return(b.Do(Op::kBatchNorm,
+                  {Image(b), b.Input("g", {4}), b.Const("b", {4}), b.Const("m", {4}), b.Const("v", {4}, 0.5, 2)},
                   {{"epsilon", 1e-3}}));
   });
   ExpectUntouched(LowerBatchNorm, [](Builder& b) {
-    b.Return(b.Do(Op::kBatchNorm, {Image(b), b.Const("g", {4}), b.Const("b", {4}), b.Const("m", {4}), b.Const("v", {4}, -3, -2)},
+    b.Return(b.Do(Op::kBatchNorm,
+                  {Image(b), b.Const("g", {4}), b.Const("b", {4}), b.Const("m", {4}), b.Const("v", {4}, -3, -2)},
                   {{"epsilon", 1e-3}}));
   });
 }

@@ -64,7 +64,8 @@ Result<bool> SimplifyCast(Rewriter& r, const Node& node) {
   ValueId x = inner->inputs[0], out = node.outputs[0];
   DType from = r.dtype(x), via = r.dtype(inner->outputs[0]), to = r.dtype(out);
   // Integers that do not fit are converted differently from floats than from integers: keep those.
-  if (!IsLossless(from, via) || !(to == from || to == DType::kBool || IsFloat(to) || from == DType::kBool)) return false;
+  if (!IsLossless(from, via) || !(to == from || to == DType::kBool || IsFloat(to) || from == DType::kBool))
+    return false;
   if (to == from) return r.Replace(out, x);
   TFE_ASSIGN_OR_RETURN(ValueId cast, r.Add(Op::kCast, node.name, {x}, {{"dtype", static_cast<int64_t>(to)}}));
   return r.Replace(out, cast);
@@ -129,6 +130,53 @@ Result<bool> DropBroadcasts(Rewriter& r, int index) {
   return changed;
 }
 
+// The shape of x so that broadcasting it to `to` is what broadcasting it to `from` and then reshaping to `to` is: the
+// two differ in 1s only. Empty if they do not.
+Shape ReshapedSource(const Shape& x, const Shape& from, const Shape& to) {
+  Shape padded = WithRank(x, from.size()), result;
+  size_t i = 0;
+  for (const Dim& dim : to) {
+    while (!dim.is(1) && i < from.size() && from[i].is(1)) ++i;
+    if (dim.is(1) && (i == from.size() || !from[i].is(1))) {
+      result.push_back(Dim(1));
+    } else if (i < from.size() && from[i] == dim) {
+      result.push_back(padded[i++]);
+    } else {
+      return {};
+    }
+  }
+  while (i < from.size() && from[i].is(1)) ++i;
+  return i == from.size() ? result : Shape{};
+}
+
+bool HasOneElement(const Shape& shape) {
+  return std::all_of(shape.begin(), shape.end(), [](const Dim& d) { return d.is(1); });
+}
+
+// op(broadcast(x)) → broadcast(op(x)): less to compute, and masks stay compact.
+Result<bool> SinkBroadcast(Rewriter& r, const Node& node) {
+  ValueId out = node.outputs[0], result;
+  for (size_t slot = 0; slot < node.inputs.size(); ++slot) {
+    const Node* broadcast = r.Producer(node.inputs[slot], Op::kBroadcast);
+    if (!broadcast) continue;
+    ValueId x = broadcast->inputs[0];
+    if (node.op == Op::kReshape) {
+      Shape shape = ReshapedSource(r.shape(x), r.shape(node.inputs[0]), r.shape(out));
+      if (shape.empty()) return false;
+      TFE_ASSIGN_OR_RETURN(result, r.AddReshape(node.name, x, shape));
+    } else {
+      if (r.shape(out) != r.shape(node.inputs[slot])) continue;
+      if (node.inputs.size() == 2 && !HasOneElement(r.shape(node.inputs[1 - slot]))) continue;
+      std::vector<ValueId> inputs = node.inputs;
+      inputs[slot] = x;
+      TFE_ASSIGN_OR_RETURN(result, r.Add(node.op, node.name, std::move(inputs), node.attrs));
+    }
+    TFE_ASSIGN_OR_RETURN(result, r.Add(Op::kBroadcast, node.name, {result}, {{"shape", Shape(r.shape(out))}}));
+    return r.Replace(out, result);
+  }
+  return false;
+}
+
 // The input of a transpose that swaps the last two axes, or kNoValue.
 ValueId Untransposed(const Rewriter& r, ValueId id) {
   const Node* node = r.Producer(id, Op::kTranspose);
@@ -165,8 +213,15 @@ Result<bool> SimplifyNode(Rewriter& r, int index) {
   const Node node = r.node(index);  // a copy: Add moves nodes
   if (IsNoOp(node) && r.Replace(node.outputs[0], node.inputs[0])) return true;
   switch (node.op) {
-    case Op::kCast: return SimplifyCast(r, node);
-    case Op::kReshape: return SimplifyReshape(r, node);
+    case Op::kCast: {
+      TFE_ASSIGN_OR_RETURN(bool changed, SimplifyCast(r, node));
+      return changed ? Result<bool>(true) : SinkBroadcast(r, node);
+    }
+    case Op::kReshape: {
+      TFE_ASSIGN_OR_RETURN(bool changed, SimplifyReshape(r, node));
+      return changed ? Result<bool>(true) : SinkBroadcast(r, node);
+    }
+    case Op::kUnary: return SinkBroadcast(r, node);
     case Op::kTranspose: {
       TFE_ASSIGN_OR_RETURN(bool changed, SimplifyTranspose(r, node));
       return changed ? Result<bool>(true) : AbsorbResultTranspose(r, node);
@@ -178,7 +233,10 @@ Result<bool> SimplifyNode(Rewriter& r, int index) {
       }
       return false;
     case Op::kReduce: return SimplifyReduce(r, node);
-    case Op::kBinary:
+    case Op::kBinary: {
+      TFE_ASSIGN_OR_RETURN(bool changed, DropBroadcasts(r, index));
+      return changed ? Result<bool>(true) : SinkBroadcast(r, node);
+    }
     case Op::kSelect: return DropBroadcasts(r, index);
     case Op::kMatMul: return AbsorbTransposes(r, index);
     default: return false;

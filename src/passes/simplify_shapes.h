@@ -14,6 +14,7 @@ namespace tfengine::passes {
 //   cast(cast(x)), the first without loss    →  cast(x)
 //   reduce over dims of size 1               →  reshape, or fewer axes
 //   op(broadcast(a), b), op elementwise      →  op(a, b), if b still gives the shape
+//   unary, cast, reshape (adding or dropping 1s), op with one element of broadcast(x)  →  broadcast(op(x))
 //   matmul(transpose(a), b), last two axes   →  matmul(a, b) {transpose_a}; also b, and the result of a bare matmul
 //
 // Left alone: dims that are not equal as written (symbols that only happen to agree), casts that lose information,

@@ -49,7 +49,8 @@ TEST(SimplifyShapes, NoOpsVanish) {
     ValueId x = b.Input("x", {b.batch, 4});
     b.Return(b.Do(Op::kSlice, {x}, {{"begin", Shape{0, 1}}, {"size", Shape{b.batch, 3}}}));
     b.Return(b.Do(Op::kPad, {x}, {{"lo", Shape{0, 0}}, {"hi", Shape{0, 1}}}));
-    b.Return(b.Do(Op::kSlice, {x}, {{"begin", Shape{0, 3}}, {"size", Shape{b.batch, 4}}, {"strides", std::vector<int64_t>{1, -1}}}));
+    b.Return(b.Do(Op::kSlice, {x},
+                  {{"begin", Shape{0, 3}}, {"size", Shape{b.batch, 4}}, {"strides", std::vector<int64_t>{1, -1}}}));
   });
 }
 
@@ -89,6 +90,17 @@ TEST(SimplifyShapes, BroadcastsInFrontOfElementwiseOps) {
     ValueId y = b.Broadcast(row, {b.batch, 2, 4}), z = b.Broadcast(row, {b.batch, 2, 4});
     b.Return(b.Add(y, z));
   }, "broadcast add");
+}
+
+TEST(SimplifyShapes, BroadcastsMoveBehindWhatTheyRepeat) {
+  ExpectRewrite(SimplifyShapes, [](Builder& b) {
+    ValueId m = b.Broadcast(b.Input("m", {b.batch, 1, 4}, DType::kInt32), {b.batch, 3, 4});
+    m = b.Reshape(b.Cast(m, DType::kFloat32), {b.batch, 1, 3, 4});
+    b.Return(b.Scale(b.Sub(b.Scalar(1), b.Unary("abs", m)), -1e4));
+  }, "cast reshape abs sub mul broadcast");
+  ExpectUntouched(SimplifyShapes, [](Builder& b) {  // dims merge
+    b.Return(b.Reshape(b.Broadcast(b.Input("x", {b.batch, 1}), {b.batch, 4}), {b.net.dims().Mul(b.batch, Dim(4))}));
+  });
 }
 
 TEST(SimplifyShapes, MatMulAbsorbsTransposes) {

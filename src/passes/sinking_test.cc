@@ -80,6 +80,15 @@ TEST(TransposeSinking, ChannelsFirstModelsEndWithNoneBetweenConvolutions) {
   }, "transpose conv2d add relu conv2d add concat pad slice conv2d reduce");
 }
 
+TEST(TransposeSinking, SqueezeAndExcite) {
+  ExpectRewrite(kTransposes, [](Builder& b) {
+    ValueId x = ConvNchw(b, b.Input("x", {b.batch, 4, 6, 5}), 4, 4);
+    ValueId gate = b.Transpose(b.Reduce("mean", x, {2, 3}), {0, 2, 3, 1});
+    gate = b.Transpose(b.Conv(gate, b.Const("g", {1, 1, 4, 4})), {0, 3, 1, 2});
+    b.Return(ConvNchw(b, b.Mul(x, b.Reshape(b.Unary("sigmoid", gate), {b.batch, 4, 1, 1})), 4, 4));
+  }, "transpose conv2d reduce conv2d sigmoid mul conv2d transpose");
+}
+
 TEST(TransposeSinking, ReductionsMapTheirAxes) {
   ExpectRewrite(kTransposes, [](Builder& b) {
     ValueId x = b.Transpose(b.Input("x", {b.batch, 6, 5, 4}), {0, 3, 1, 2});

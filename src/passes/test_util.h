@@ -52,14 +52,18 @@ class Builder {
     if (beta != 0) attrs.Set("beta", Attr(beta));
     return Do(Op::kUnary, {x}, attrs);
   }
-  ValueId Binary(const char* kind, ValueId a, ValueId b) { return Do(Op::kBinary, {a, b}, {{"kind", std::string(kind)}}); }
+  ValueId Binary(const char* kind, ValueId a, ValueId b) {
+    return Do(Op::kBinary, {a, b}, {{"kind", std::string(kind)}});
+  }
   ValueId Add(ValueId a, ValueId b) { return Binary("add", a, b); }
   ValueId Sub(ValueId a, ValueId b) { return Binary("sub", a, b); }
   ValueId Mul(ValueId a, ValueId b) { return Binary("mul", a, b); }
   ValueId Div(ValueId a, ValueId b) { return Binary("div", a, b); }
   ValueId Scale(ValueId a, double factor) { return Mul(a, Scalar(factor)); }
   ValueId Reshape(ValueId x, Shape shape) { return Do(Op::kReshape, {x}, {{"shape", std::move(shape)}}); }
-  ValueId Transpose(ValueId x, std::vector<int64_t> perm) { return Do(Op::kTranspose, {x}, {{"perm", std::move(perm)}}); }
+  ValueId Transpose(ValueId x, std::vector<int64_t> perm) {
+    return Do(Op::kTranspose, {x}, {{"perm", std::move(perm)}});
+  }
   ValueId Broadcast(ValueId x, Shape shape) { return Do(Op::kBroadcast, {x}, {{"shape", std::move(shape)}}); }
   ValueId Cast(ValueId x, DType dtype) { return Do(Op::kCast, {x}, {{"dtype", static_cast<int64_t>(dtype)}}); }
   ValueId Reduce(const char* kind, ValueId x, std::vector<int64_t> axes, bool keepdims = true) {

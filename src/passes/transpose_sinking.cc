@@ -21,19 +21,15 @@ Perm CommonPerm(const Rewriter& r, const Node& node) {
   return {};
 }
 
-bool HasOneElement(const Shape& shape) {
-  return std::all_of(shape.begin(), shape.end(), [](const Dim& d) { return d.is(1); });
-}
-
-// Whether `id` can be read in front of the transpose, and that value. Operands of lower rank are broadcast.
+// Whether `id` can be read in front of the transpose at no cost, and that value. Operands of lower rank are broadcast.
 bool CanUntranspose(const Rewriter& r, ValueId id, const Perm& perm) {
+  if (r.shape(id).size() > perm.size()) return false;
   if (const Node* transpose = r.Producer(id, Op::kTranspose)) return transpose->attrs.Ints("perm") == perm;
-  return ConstantOf(r.network(), id) != nullptr || HasOneElement(r.shape(id));
+  return ConstantOf(r.network(), id) || KeepsOrder(Inverse(perm), WithRank(r.shape(id), perm.size()));
 }
 
 Result<ValueId> Untranspose(Rewriter& r, ValueId id, const Perm& perm) {
   if (const Node* transpose = r.Producer(id, Op::kTranspose)) return transpose->inputs[0];
-  if (HasOneElement(r.shape(id))) return r.AddReshape(r.value(id).name, id, {});
   const std::string name = r.value(id).name;
   TFE_ASSIGN_OR_RETURN(ValueId x, r.AddReshape(name, id, WithRank(r.shape(id), perm.size())));
   return r.AddTranspose(name, x, Inverse(perm));
@@ -90,19 +86,11 @@ Result<bool> SinkBelow(Rewriter& r, int index) {
   if (perm.empty() || !Adapt(original, perm, &attrs, &result_perm)) return false;
   const Node node = original;
   for (ValueId id : node.inputs) {
-    size_t rank = r.shape(id).size();
-    // Concat, and every transposed operand, have the full rank.
-    if (!CanUntranspose(r, id, perm) || rank > perm.size()) return false;
-    if (node.op == Op::kConcat && rank != perm.size()) return false;
+    if (!CanUntranspose(r, id, perm)) return false;
   }
   std::vector<ValueId> inputs;
   for (ValueId id : node.inputs) {
-    ValueId input = id;
-    if (node.op == Op::kConcat && !r.Producer(id, Op::kTranspose)) {
-      TFE_ASSIGN_OR_RETURN(input, r.AddTranspose(r.value(id).name, id, Inverse(perm)));
-    } else {
-      TFE_ASSIGN_OR_RETURN(input, Untranspose(r, id, perm));
-    }
+    TFE_ASSIGN_OR_RETURN(ValueId input, Untranspose(r, id, perm));
     inputs.push_back(input);
   }
   TFE_ASSIGN_OR_RETURN(ValueId inner, r.Add(node.op, node.name, std::move(inputs), std::move(attrs)));
