@@ -22,8 +22,8 @@ struct Expansion {
 };
 
 // Expresses `id` by the atoms through add, sub, mul, div by constants, neg, square, pow with small powers and
-// squared_difference; broadcasts do not show, so the caller compares shapes. nullopt when it cannot (another op or value,
-// a fused activation, too many terms).
+// squared_difference; broadcasts do not show, so the caller compares shapes. nullopt when it cannot (another op or
+// value, a fused activation, too many terms).
 std::optional<Polynomial> Expand(Rewriter& rewriter, ValueId id, const Expansion& expansion);
 
 // Equal up to a relative error of coefficients that decimal constants in source code have (2e-5).

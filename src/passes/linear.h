@@ -37,8 +37,8 @@ struct WeightLayout {
 };
 WeightLayout LayoutOf(const Rewriter& r, const Node& node);
 
-// `id` as constant of shape [channels], if it is one that differs along the last axis only; else kNoValue. No arithmetic:
-// any dtype.
+// `id` as constant of shape [channels], if it is one that differs along the last axis only; else kNoValue. Of any dtype:
+// there is no arithmetic.
 ValueId AsBias(Rewriter& r, ValueId id, int64_t channels);
 
 }  // namespace tfengine::passes

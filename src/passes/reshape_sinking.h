@@ -9,7 +9,7 @@ namespace tfengine::passes {
 //
 //   unary(reshape(x))                      →  reshape(unary(x));  also cast
 //   binary(reshape(x), reshape(y))         →  reshape(binary(x, y)), x and y of one shape
-//   binary(reshape(x), c)                  →  reshape(binary(x, reshape(c))), c a constant that covers whole trailing dims
+//   binary(reshape(x), c)                  →  reshape(binary(x, reshape(c))), c a constant over whole trailing dims
 //   matmul(reshape(x), W), softmax, layer_norm, last dim kept  →  reshape(matmul(x, W))
 //
 // So [B,S,K] x [K,N] stays as it is (Dense layers flatten it to 2-D), and the [12,64] bias of an attention head
