@@ -147,20 +147,20 @@ DirectPlan DirectConv::MakePlan(const ConvShape& s, int threads) const {
   p.seg_parts = 1;
   p.part_len = p.seg_len;
   if (task_weights > (320 << 10)) {
-    const int64_t tile_bytes = input_bytes / p.tiles + 1 + p.tile * 8 * kernels_.lanes + p.seg_count * kSegmentRowBytes;
-    p.block_tiles = std::clamp<int64_t>((384 << 10) / tile_bytes, 1, CeilDiv(p.tiles, p.pixel_parts));
     const int64_t most_k = (128 << 10) / (2 * kernels_.lanes * 4);
     if (k_total > most_k * 3 / 2) {
       if (p.seg_len > most_k) {
-        p.seg_parts = CeilDiv(p.seg_len, most_k);
-        p.part_len = RoundUp(CeilDiv(p.seg_len, p.seg_parts), 4);
+        p.part_len = RoundUp(CeilDiv(p.seg_len, CeilDiv(p.seg_len, most_k)), 4);
         p.seg_parts = CeilDiv(p.seg_len, p.part_len);
         p.block_segs = 1;
       } else {
-        const int64_t blocks = CeilDiv(k_total, most_k);
-        p.block_segs = CeilDiv(p.seg_count, blocks);
+        p.block_segs = CeilDiv(p.seg_count, CeilDiv(k_total, most_k));
       }
     }
+    // What one tile reads in one pass (taps share pixels), writes, and its table.
+    const int64_t all_taps = std::min(CeilDiv(input_bytes, p.tiles), p.tile * k_total * 4);
+    const int64_t tile_bytes = CeilDiv(all_taps * p.part_len, p.seg_len) + p.tile * 8 * kernels_.lanes + p.seg_count * kSegmentRowBytes;
+    p.block_tiles = std::clamp<int64_t>((512 << 10) / tile_bytes, 1, CeilDiv(p.tiles, p.pixel_parts));
   }
 
   const int64_t patch_bytes = p.whole_rows ? s.k_h * kernels_.max_tile * p.seg_len * 4 : 0;

@@ -148,10 +148,16 @@ void DirectTask(const DirectPlan& p, const ConvArgs& args, int64_t task, int wor
         call.full = width == nv * kLanes;
         call.w = weights + vector * kLanes * k_total + (seg * p.seg_len + offset) * nv * kLanes;
         call.bias = args.bias ? args.bias + channel : nullptr;
-        // The weights that come next, fetched a share per tile.
+        // The weights that come next, fetched a share per tile: the next panel's, or the next reduction block's of the
+        // first panel.
         const int64_t lines = segs * len * nv * kLanes * 4 / 64;
-        const char* next = reinterpret_cast<const char*>(panel + 1 < panel_end ? call.w + k_total * nv * kLanes : call.w);
-        call.prefetch_step = tiles >= 4 && lines > 128 ? (tiles >= 4 * nv ? 64 : 128) : 0;
+        const float* next = call.w + k_total * nv * kLanes;
+        if (panel + 1 == panel_end) {
+          const int64_t next_nv = panel_begin + 1 == p.panels ? p.vectors - panel_begin * 2 : 2;
+          const int64_t k = p.seg_parts > 1 ? (kb + 1) / p.seg_parts * p.seg_len + (kb + 1) % p.seg_parts * p.part_len : (seg + segs) * p.seg_len;
+          next = call.last ? call.w : weights + panel_begin * 2 * kLanes * k_total + k * next_nv * kLanes;
+        }
+        call.prefetch_step = tiles >= 2 && lines > 128 ? (tiles >= 4 * nv ? 64 : 128) : 0;
         for (int64_t t = 0; t < tiles; ++t) {
           const int64_t pixel = (block + t) * p.tile;
           const int64_t count = p.pixels - pixel < p.tile ? p.pixels - pixel : p.tile;
@@ -159,7 +165,7 @@ void DirectTask(const DirectPlan& p, const ConvArgs& args, int64_t task, int wor
           const int64_t at = pixel * g.out_c + channel;
           call.c = args.y + at;
           call.residual = args.residual ? args.residual + at : nullptr;
-          call.prefetch = next + (call.prefetch_step ? t * (segs * (len / kUnroll)) * call.prefetch_step : 0);
+          call.prefetch = reinterpret_cast<const char*>(next) + t * segs * (len / kUnroll) * call.prefetch_step;
           RunTile(static_cast<int>(nv), count, call);
           if (call.last && !clip) {
             for (int64_t m = 0; m < count; ++m) {
