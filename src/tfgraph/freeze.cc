@@ -137,7 +137,9 @@ class Freezer {
 
   Result<std::optional<CheckpointKey>> FindKey(const Variable& variable) {
     if (auto it = keys_.find(variable.id); it != keys_.end()) return std::optional(it->second);
-    if (variable.arg < 0 || signature_.kind != SignatureGraph::Kind::kFunction || meta_.saver) {
+    // Keras 3 saves every variable twice and its restore op may assign the copy that the signature does not read; the
+    // objects tell which tensor it is.
+    if (variable.arg < 0 || signature_.kind != SignatureGraph::Kind::kFunction) {
       return std::optional<CheckpointKey>();
     }
     if (!object_keys_) {

@@ -25,7 +25,7 @@ struct FreezeReport {
 // VariableV2 and the Identity that reads it. A ResourceGather of such a variable is split into a frozen ReadVariableOp
 // and a GatherV2. Handles passed to other ops or functions count as written unless the op
 // is known only to read. Values come from the checkpoint, by the key under which the model's own restore op assigns
-// the variable, or through the object graphs if there is no saver.
+// the variable, or else through the object graphs.
 // Errors: kVariableMissing (the checkpoint lacks it and nothing else initialises it), kCheckpointCorrupt.
 Result<FreezeReport> FreezeVariables(const saved_model::SavedModel& model, const saved_model::MetaGraph& meta,
                                      SignatureGraph* signature);

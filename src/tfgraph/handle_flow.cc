@@ -115,6 +115,7 @@ Result<HandleFlow> HandleFlowAnalysis::Run(const Graph& graph, const std::vector
   }
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& node = graph.nodes[i];
+    if (node.inputs.empty()) continue;
     const OpDef* op = ops_.Find(node.op);
     const std::vector<bool> refs = RefInputs(node, op);
     std::vector<bool> is_handle(node.inputs.size(), false);

@@ -79,7 +79,8 @@ class Inliner {
       auto name = f ? f->func() : std::nullopt;
       return name ? library_.Find(*name) : nullptr;
     }
-    return ops_.Find(node.op) == nullptr ? library_.Find(node.op) : nullptr;
+    const FunctionDef* function = library_.Find(node.op);
+    return function != nullptr && ops_.Find(node.op) == nullptr ? function : nullptr;
   }
 
   // The attributes a polymorphic function is called with: those of the call by name, or inside its func attribute.
