@@ -18,6 +18,7 @@ struct TensorSpec {
   std::string name;
   DType dtype = DType::kInvalid;
   std::vector<int64_t> shape;
+  bool known_rank = true;  // false: any shape; `shape` is empty
 };
 
 struct EngineOptions {
