@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "tfengine/convert.h"
+
 #include <fmt/format.h>
 
 #include <chrono>
@@ -8,7 +10,6 @@
 #include "command.h"
 #include "flags.h"
 #include "progress.h"
-#include "tfengine/convert.h"
 
 namespace tfengine::cli {
 namespace {
@@ -19,11 +20,15 @@ class ConvertCommand : public Command {
     app.add_option("IN", input_, "SavedModel directory")->required();
     app.add_option("OUT", output_, "Directory to write; must not exist")->required();
     DefinePartitionFlags(app, &options_, &exclude_);
-    app.add_option("--build-shapes", build_shapes_,
-                   "Input shapes to tune engines for, e.g. \"x=1x224x224x3,8x224x224x3\"; may be repeated");
-    app.add_option("--timing-cache", options_.timing_cache, "File of measured tactics, read and extended");
-    app.add_option("--threads", options_.threads, "Threads; 0: all CPUs")->check(CLI::NonNegativeNumber);
-    app.add_flag("!--no-build", options_.build_engines, "Do not time tactics: faster conversion, slower engines");
+    app.add_option(
+        "--build-shapes", build_shapes_,
+        "Input shapes to tune engines for, e.g. \"x=1x224x224x3,8x224x224x3\"; may be repeated");
+    app.add_option("--timing-cache", options_.timing_cache,
+                   "File of measured tactics, read and extended");
+    app.add_option("--threads", options_.threads, "Threads; 0: all CPUs")
+        ->check(CLI::NonNegativeNumber);
+    app.add_flag("!--no-build", options_.build_engines,
+                 "Do not time tactics: faster conversion, slower engines");
     app.add_flag("--json", json_, "Print the report as JSON");
   }
 
@@ -41,8 +46,9 @@ class ConvertCommand : public Command {
     if (json_) {
       fmt::print("{}\n", report->json);
     } else {
-      fmt::print("{}\nwrote {}: {} engine{}, {:.1f} % of compute nodes converted, {:.1f} s\n", report->text, output_,
-                 report->engines, report->engines == 1 ? "" : "s", 100 * report->converted_share, seconds.count());
+      fmt::print("{}\nwrote {}: {} engine{}, {:.1f} % of compute nodes converted, {:.1f} s\n",
+                 report->text, output_, report->engines, report->engines == 1 ? "" : "s",
+                 100 * report->converted_share, seconds.count());
     }
     return OkStatus();
   }

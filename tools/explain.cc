@@ -20,10 +20,11 @@ void PrintNodes(const std::string& report) {
     if (!signature.contains("nodes")) continue;
     for (const auto& node : signature.at("nodes")) {
       int engine = node.at("engine").get<int>();
-      std::string where = engine >= 0 ? fmt::format("engine {}", engine) : node.at("reason").get<std::string>();
+      std::string where =
+          engine >= 0 ? fmt::format("engine {}", engine) : node.at("reason").get<std::string>();
       std::string detail = node.at("detail").get<std::string>();
-      fmt::print("  {:16} {:24} {}{}{}\n", where, node.at("op").get<std::string>(), node.at("name").get<std::string>(),
-                 detail.empty() ? "" : "  -- ", detail);
+      fmt::print("  {:16} {:24} {}{}{}\n", where, node.at("op").get<std::string>(),
+                 node.at("name").get<std::string>(), detail.empty() ? "" : "  -- ", detail);
     }
   }
 }

@@ -5,17 +5,23 @@
 
 namespace tfengine::cli {
 
-void DefinePartitionFlags(CLI::App& app, ConvertOptions* options, std::vector<std::string>* exclude) {
-  app.add_option("--tags", options->tags, "Tags of the MetaGraph, separated by commas")->delimiter(',')->capture_default_str();
-  app.add_option("--signature", options->signatures, "Signature to convert; may be repeated (default: all)");
+void DefinePartitionFlags(CLI::App& app, ConvertOptions* options,
+                          std::vector<std::string>* exclude) {
+  app.add_option("--tags", options->tags, "Tags of the MetaGraph, separated by commas")
+      ->delimiter(',')
+      ->capture_default_str();
+  app.add_option("--signature", options->signatures,
+                 "Signature to convert; may be repeated (default: all)");
   app.add_option("--precision", options->precision, "FP32")->capture_default_str();
   app.add_option("--device", options->device, "cpu")->capture_default_str();
-  app.add_option("--min-segment-size", options->minimum_segment_size, "Fewest compute nodes of an engine")
+  app.add_option("--min-segment-size", options->minimum_segment_size,
+                 "Fewest compute nodes of an engine")
       ->capture_default_str();
   app.add_option("--max-engines", options->max_engines, "Most engines of a signature; 0: no limit")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--exclude", *exclude, "Op type or node name that stays in TensorFlow; may be repeated");
+  app.add_option("--exclude", *exclude,
+                 "Op type or node name that stays in TensorFlow; may be repeated");
 }
 
 void ApplyExclude(const std::vector<std::string>& exclude, ConvertOptions* options) {
@@ -23,7 +29,8 @@ void ApplyExclude(const std::vector<std::string>& exclude, ConvertOptions* optio
   options->excluded_nodes = exclude;
 }
 
-Result<std::pair<std::string, std::string>> SplitPair(const std::string& flag, const std::string& text) {
+Result<std::pair<std::string, std::string>> SplitPair(const std::string& flag,
+                                                      const std::string& text) {
   size_t equals = text.find('=');
   if (equals == std::string::npos || equals == 0 || equals + 1 == text.size())
     return Error(ErrorId::kBadFlag, "{} \"{}\": expected NAME=VALUE", flag, text);
@@ -32,7 +39,9 @@ Result<std::pair<std::string, std::string>> SplitPair(const std::string& flag, c
 
 Result<const SignatureInfo*> ChooseSignature(const Model& model, const std::string& name) {
   const auto& signatures = model.signatures();
-  std::string want = !name.empty() ? name : signatures.size() == 1 ? signatures[0].name : "serving_default";
+  std::string want = !name.empty()            ? name
+                     : signatures.size() == 1 ? signatures[0].name
+                                              : "serving_default";
   std::string present;
   for (const SignatureInfo& signature : signatures) {
     if (signature.name == want) return &signature;

@@ -13,14 +13,17 @@
 namespace tfengine::cli {
 
 // The flags that decide what is converted, shared by `convert` and `explain`.
-void DefinePartitionFlags(CLI::App& app, ConvertOptions* options, std::vector<std::string>* exclude);
+void DefinePartitionFlags(CLI::App& app, ConvertOptions* options,
+                          std::vector<std::string>* exclude);
 // --exclude takes op types and node names alike.
 void ApplyExclude(const std::vector<std::string>& exclude, ConvertOptions* options);
 
 // "name=value". Error: kBadFlag naming `flag`.
-Result<std::pair<std::string, std::string>> SplitPair(const std::string& flag, const std::string& text);
+Result<std::pair<std::string, std::string>> SplitPair(const std::string& flag,
+                                                      const std::string& text);
 
-// The signature called `name`; if that is empty, serving_default or the only one. Error: kUnknownSignature.
+// The signature called `name`; if that is empty, serving_default or the only one. Error:
+// kUnknownSignature.
 Result<const SignatureInfo*> ChooseSignature(const Model& model, const std::string& name);
 
 }  // namespace tfengine::cli

@@ -16,7 +16,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 void PrintSpecs(const char* title, const std::vector<TensorSpec>& specs) {
-  for (const TensorSpec& spec : specs) fmt::print("    {} {}: {}\n", title, spec.name, SpecToString(spec));
+  for (const TensorSpec& spec : specs)
+    fmt::print("    {} {}: {}\n", title, spec.name, SpecToString(spec));
 }
 
 // How many layers use each tactic.
@@ -68,20 +69,23 @@ class InspectCommand : public Command {
   }
 
   void PrintText(const Manifest& manifest, const std::vector<Json>& descriptions) const {
-    fmt::print("{}\nconverted by tfengine {} for {}, {}\n", model_, manifest.tfengine_version, manifest.device,
-               manifest.precision);
+    fmt::print("{}\nconverted by tfengine {} for {}, {}\n", model_, manifest.tfengine_version,
+               manifest.device, manifest.precision);
     for (const Manifest::Signature& signature : manifest.signatures) {
       fmt::print("\nsignature {}: {}\n", signature.info.name,
-                 signature.info.whole ? "runs without TensorFlow" : "needs TensorFlow: " + signature.info.reason);
+                 signature.info.whole ? "runs without TensorFlow"
+                                      : "needs TensorFlow: " + signature.info.reason);
       PrintSpecs("in ", signature.info.inputs);
       PrintSpecs("out", signature.info.outputs);
-      for (int engine : signature.engines) fmt::print("    engine {}\n", manifest.engines[engine].name);
+      for (int engine : signature.engines)
+        fmt::print("    engine {}\n", manifest.engines[engine].name);
     }
     for (size_t i = 0; i < manifest.engines.size(); ++i) {
       const Manifest::Engine& entry = manifest.engines[i];
-      fmt::print("\nengine {}\n    {}, {:.1f} MB, from {} TensorFlow nodes\n", entry.name, entry.file,
-                 SizeOf(entry) / 1e6, entry.nodes);
-      for (const auto& [tactic, count] : CountTactics(descriptions[i])) fmt::print("    {:5} x {}\n", count, tactic);
+      fmt::print("\nengine {}\n    {}, {:.1f} MB, from {} TensorFlow nodes\n", entry.name,
+                 entry.file, SizeOf(entry) / 1e6, entry.nodes);
+      for (const auto& [tactic, count] : CountTactics(descriptions[i]))
+        fmt::print("    {:5} x {}\n", count, tactic);
       if (network_) fmt::print("{}\n", descriptions[i].value("network", ""));
     }
   }

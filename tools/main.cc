@@ -43,7 +43,8 @@ int ExitCode(const Status& status) {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("tfengine " TFENGINE_VERSION ": TensorFlow SavedModels on fast CPU engines", "tfengine");
+  CLI::App app("tfengine " TFENGINE_VERSION ": TensorFlow SavedModels on fast CPU engines",
+               "tfengine");
   app.set_version_flag("--version", "tfengine " TFENGINE_VERSION);
   app.require_subcommand(1);
   std::vector<std::pair<CLI::App*, std::unique_ptr<Command>>> commands;

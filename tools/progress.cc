@@ -15,7 +15,8 @@ constexpr int kBarWidth = 30;
 
 }  // namespace
 
-ProgressLine::ProgressLine() : terminal_(isatty(STDERR_FILENO) == 1), start_(Clock::now()), shown_(start_) {}
+ProgressLine::ProgressLine()
+    : terminal_(isatty(STDERR_FILENO) == 1), start_(Clock::now()), shown_(start_) {}
 
 ProgressLine::~ProgressLine() {
   if (bar_visible_) fmt::print(stderr, "\r\033[K");
@@ -35,8 +36,8 @@ void ProgressLine::Update(const std::string& stage, double fraction) {
     return;
   }
   int filled = static_cast<int>(fraction * kBarWidth);
-  fmt::print(stderr, "\r\033[K[{}{}] {:3.0f}% {}", std::string(filled, '#'), std::string(kBarWidth - filled, '.'),
-             100 * fraction, stage.substr(0, 60));
+  fmt::print(stderr, "\r\033[K[{}{}] {:3.0f}% {}", std::string(filled, '#'),
+             std::string(kBarWidth - filled, '.'), 100 * fraction, stage.substr(0, 60));
   std::fflush(stderr);
   bar_visible_ = true;
 }

@@ -8,8 +8,8 @@
 
 namespace tfengine::cli {
 
-// Shows on stderr how far something is, once it has taken two seconds: a bar on a terminal, else a line now and then.
-// Not thread-safe.
+// Shows on stderr how far something is, once it has taken two seconds: a bar on a terminal, else a
+// line now and then. Not thread-safe.
 class ProgressLine {
  public:
   ProgressLine();

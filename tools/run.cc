@@ -19,15 +19,18 @@ class RunCommand : public Command {
     app.add_option("MODEL", model_, "Converted SavedModel directory")->required();
     app.add_option("--input", inputs_, "NAME=FILE.npy, once per input");
     app.add_option("--output", output_, "Directory for one .npy file per output")->required();
-    app.add_option("--signature", signature_, "Signature to run (default: serving_default, or the only one)");
-    app.add_option("--threads", options_.threads, "Threads; 0: all CPUs")->check(CLI::NonNegativeNumber);
+    app.add_option("--signature", signature_,
+                   "Signature to run (default: serving_default, or the only one)");
+    app.add_option("--threads", options_.threads, "Threads; 0: all CPUs")
+        ->check(CLI::NonNegativeNumber);
   }
 
   Status Run() override {
     std::map<std::string, Tensor> inputs;
     for (const std::string& input : inputs_) {
       TFE_ASSIGN_OR_RETURN(auto pair, SplitPair("--input", input));
-      if (inputs.count(pair.first)) return Error(ErrorId::kBadFlag, "--input: \"{}\" is given twice", pair.first);
+      if (inputs.count(pair.first))
+        return Error(ErrorId::kBadFlag, "--input: \"{}\" is given twice", pair.first);
       TFE_ASSIGN_OR_RETURN(inputs[pair.first], ReadNpy(pair.second));
     }
     TFE_ASSIGN_OR_RETURN(std::shared_ptr<Model> model, Model::Load(model_, options_));
@@ -42,7 +45,8 @@ class RunCommand : public Command {
         if (c == '/') c = '_';
       std::string path = (std::filesystem::path(output_) / (file + ".npy")).string();
       TFE_RETURN_IF_ERROR(WriteNpy(path, tensor));
-      fmt::print("{}: {}{} -> {}\n", name, DTypeName(tensor.dtype()), ShapeToString(tensor.shape()), path);
+      fmt::print("{}: {}{} -> {}\n", name, DTypeName(tensor.dtype()), ShapeToString(tensor.shape()),
+                 path);
     }
     return OkStatus();
   }

@@ -75,7 +75,8 @@ Result<ConvertOptions> OptionsOf(const tfengine_convert_options* c) {
   ConvertOptions options;
   if (c == nullptr) return options;
   if (c->struct_size != sizeof(tfengine_convert_options))
-    return Error(ErrorId::kBadFlag, "struct_size: expected {}, got {}; call tfengine_convert_options_init",
+    return Error(ErrorId::kBadFlag,
+                 "struct_size: expected {}, got {}; call tfengine_convert_options_init",
                  sizeof(tfengine_convert_options), c->struct_size);
   if (c->tags != nullptr) options.tags = ListOf(c->tags);
   options.signatures = ListOf(c->signatures);
@@ -92,7 +93,8 @@ Result<ConvertOptions> OptionsOf(const tfengine_convert_options* c) {
   options.threads = c->threads;
   if (c->timing_cache != nullptr) options.timing_cache = c->timing_cache;
   if (c->progress != nullptr)
-    options.progress = [call = c->progress, context = c->progress_context](const std::string& stage, double fraction) {
+    options.progress = [call = c->progress, context = c->progress_context](const std::string& stage,
+                                                                           double fraction) {
       call(stage.c_str(), fraction, context);
     };
   return options;
@@ -103,14 +105,19 @@ void HandOver(Result<ConvertReport>& result, tfengine_report** report) {
 }
 
 tfengine_tensor Describe(const TensorSpec& spec) {
-  return {spec.name.c_str(), static_cast<int>(spec.dtype), spec.known_rank ? static_cast<int>(spec.shape.size()) : -1,
-          spec.shape.data(), nullptr, 0};
+  return {spec.name.c_str(),
+          static_cast<int>(spec.dtype),
+          spec.known_rank ? static_cast<int>(spec.shape.size()) : -1,
+          spec.shape.data(),
+          nullptr,
+          0};
 }
 
 tfengine_tensor View(const std::pair<std::string, Tensor>& named) {
   const auto& [name, tensor] = named;
-  return {name.c_str(), static_cast<int>(tensor.dtype()), tensor.rank(), tensor.shape().data(), tensor.data(),
-          tensor.num_bytes()};
+  return {name.c_str(),  static_cast<int>(tensor.dtype()),
+          tensor.rank(), tensor.shape().data(),
+          tensor.data(), tensor.num_bytes()};
 }
 
 // A caller's tensor, checked for consistency and viewed in place.
@@ -125,7 +132,8 @@ Result<Tensor> TensorOf(const tfengine_tensor& c) {
   for (int i = 0; i < c.rank; ++i)
     if (c.shape[i] < 0 || __builtin_mul_overflow(bytes, static_cast<size_t>(c.shape[i]), &bytes))
       return invalid("the shape has a negative or absurd size");
-  if (bytes != c.bytes) return invalid(fmt::format("expected {} bytes for its shape, got {}", bytes, c.bytes));
+  if (bytes != c.bytes)
+    return invalid(fmt::format("expected {} bytes for its shape, got {}", bytes, c.bytes));
   if (bytes > 0 && c.data == nullptr) return invalid("data is NULL");
   return Tensor(dtype, std::vector<int64_t>(c.shape, c.shape + c.rank), c.data, nullptr);
 }
@@ -152,7 +160,8 @@ void tfengine_convert_options_init(tfengine_convert_options* options) {
   options->build_engines = 1;
 }
 
-tfengine_error* tfengine_convert(const char* input_dir, const char* output_dir, const tfengine_convert_options* options,
+tfengine_error* tfengine_convert(const char* input_dir, const char* output_dir,
+                                 const tfengine_convert_options* options,
                                  tfengine_report** report) {
   return Guard([&]() -> Status {
     TFE_RETURN_IF_ERROR(tfengine::RequireArgument(input_dir, "input_dir"));
@@ -177,10 +186,16 @@ tfengine_error* tfengine_explain(const char* input_dir, const tfengine_convert_o
   });
 }
 
-const char* tfengine_report_text(const tfengine_report* report) { return report->report.text.c_str(); }
-const char* tfengine_report_json(const tfengine_report* report) { return report->report.json.c_str(); }
+const char* tfengine_report_text(const tfengine_report* report) {
+  return report->report.text.c_str();
+}
+const char* tfengine_report_json(const tfengine_report* report) {
+  return report->report.json.c_str();
+}
 int tfengine_report_engines(const tfengine_report* report) { return report->report.engines; }
-double tfengine_report_converted_share(const tfengine_report* report) { return report->report.converted_share; }
+double tfengine_report_converted_share(const tfengine_report* report) {
+  return report->report.converted_share;
+}
 void tfengine_report_free(tfengine_report* report) { delete report; }
 
 tfengine_error* tfengine_model_load(const char* dir, int threads, tfengine_model** model) {
@@ -197,7 +212,9 @@ tfengine_error* tfengine_model_load(const char* dir, int threads, tfengine_model
 
 void tfengine_model_free(tfengine_model* model) { delete model; }
 
-size_t tfengine_model_signature_count(const tfengine_model* model) { return model->model->signatures().size(); }
+size_t tfengine_model_signature_count(const tfengine_model* model) {
+  return model->model->signatures().size();
+}
 const char* tfengine_model_signature_name(const tfengine_model* model, size_t signature) {
   return model->model->signatures()[signature].name.c_str();
 }
@@ -214,12 +231,14 @@ tfengine_tensor tfengine_model_input(const tfengine_model* model, size_t signatu
 size_t tfengine_model_output_count(const tfengine_model* model, size_t signature) {
   return model->model->signatures()[signature].outputs.size();
 }
-tfengine_tensor tfengine_model_output(const tfengine_model* model, size_t signature, size_t output) {
+tfengine_tensor tfengine_model_output(const tfengine_model* model, size_t signature,
+                                      size_t output) {
   return tfengine::Describe(model->model->signatures()[signature].outputs[output]);
 }
 
-tfengine_error* tfengine_model_run(tfengine_model* model, const char* signature, const tfengine_tensor* inputs,
-                                   size_t input_count, tfengine_outputs** outputs) {
+tfengine_error* tfengine_model_run(tfengine_model* model, const char* signature,
+                                   const tfengine_tensor* inputs, size_t input_count,
+                                   tfengine_outputs** outputs) {
   return Guard([&]() -> Status {
     TFE_RETURN_IF_ERROR(tfengine::RequireArgument(model, "model"));
     TFE_RETURN_IF_ERROR(tfengine::RequireArgument(signature, "signature"));
@@ -232,7 +251,8 @@ tfengine_error* tfengine_model_run(tfengine_model* model, const char* signature,
     }
     TFE_ASSIGN_OR_RETURN(auto results, model->model->Run(signature, tensors));
     auto owned = std::make_unique<tfengine_outputs>();
-    // A pass-through output may view the caller's memory, which the caller may free after this call.
+    // A pass-through output may view the caller's memory, which the caller may free after this
+    // call.
     for (auto& [name, tensor] : results) {
       for (const auto& [input_name, input] : tensors)
         if (tensor.num_bytes() > 0 && tensor.data() == input.data()) {

@@ -65,9 +65,12 @@ std::vector<TensorSpec> SpecsFromJson(const Json& list) {
 
 Json SourceToJson(const Manifest::Source& source) {
   switch (source.kind) {
-    case Manifest::Source::Kind::kInput: return {{"input", source.index}};
-    case Manifest::Source::Kind::kCall: return {{"call", source.index}, {"output", source.output}};
-    case Manifest::Source::Kind::kConstant: return {{"constant", source.file}};
+    case Manifest::Source::Kind::kInput:
+      return {{"input", source.index}};
+    case Manifest::Source::Kind::kCall:
+      return {{"call", source.index}, {"output", source.output}};
+    case Manifest::Source::Kind::kConstant:
+      return {{"constant", source.file}};
   }
   return {};
 }
@@ -117,7 +120,8 @@ Manifest::Signature SignatureFromJson(const Json& json, size_t engines) {
   signature.info.outputs = SpecsFromJson(json.at("outputs"));
   for (const Json& file : json.at("defaults"))
     signature.defaults.push_back(file == "" ? std::string() : RelativePath(file));
-  Require(signature.defaults.size() == signature.info.inputs.size(), "there must be one default per input");
+  Require(signature.defaults.size() == signature.info.inputs.size(),
+          "there must be one default per input");
   for (const Json& engine : json.at("engines")) signature.engines.push_back(Index(engine, engines));
   signature.info.whole = json.at("whole").get<bool>();
   if (!signature.info.whole) {
@@ -134,7 +138,8 @@ Manifest::Signature SignatureFromJson(const Json& json, size_t engines) {
   }
   for (const Json& source : json.at("results"))
     signature.results.push_back(SourceFromJson(source, inputs, signature.calls.size()));
-  Require(signature.results.size() == signature.info.outputs.size(), "there must be one result per output");
+  Require(signature.results.size() == signature.info.outputs.size(),
+          "there must be one result per output");
   return signature;
 }
 
@@ -148,9 +153,11 @@ std::string Manifest::ToJson() const {
                {"precision", precision}};
   json["engines"] = Json::array();
   for (const Engine& engine : engines)
-    json["engines"].push_back({{"name", engine.name}, {"file", engine.file}, {"nodes", engine.nodes}});
+    json["engines"].push_back(
+        {{"name", engine.name}, {"file", engine.file}, {"nodes", engine.nodes}});
   json["signatures"] = Json::array();
-  for (const Signature& signature : signatures) json["signatures"].push_back(SignatureToJson(signature));
+  for (const Signature& signature : signatures)
+    json["signatures"].push_back(SignatureToJson(signature));
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
@@ -185,17 +192,21 @@ Result<Manifest> Manifest::FromJson(std::string_view text, const std::string& pa
 Result<Manifest> Manifest::Load(const std::string& model_dir) {
   std::error_code ignored;
   if (!std::filesystem::is_directory(model_dir, ignored))
-    return Error(ErrorId::kFileMissing, "{}: no such directory; expected a model written by `tfengine convert`", model_dir);
+    return Error(ErrorId::kFileMissing,
+                 "{}: no such directory; expected a model written by `tfengine convert`",
+                 model_dir);
   std::string path = (std::filesystem::path(model_dir) / kManifestFile).string();
   if (!std::filesystem::exists(path, ignored))
-    return Error(ErrorId::kFileMissing, "{}: not a converted model (no {}); write one with `tfengine convert`", model_dir,
+    return Error(ErrorId::kFileMissing,
+                 "{}: not a converted model (no {}); write one with `tfengine convert`", model_dir,
                  kManifestFile);
   TFE_ASSIGN_OR_RETURN(auto file, MappedFile::Open(path));
   return FromJson(file->bytes(), path);
 }
 
 std::string SpecToString(const TensorSpec& spec) {
-  return std::string(DTypeName(spec.dtype)) + (spec.known_rank ? ShapeToString(spec.shape) : "[...]");
+  return std::string(DTypeName(spec.dtype)) +
+         (spec.known_rank ? ShapeToString(spec.shape) : "[...]");
 }
 
 }  // namespace tfengine

@@ -10,8 +10,9 @@
 
 namespace tfengine {
 
-// What a conversion records beside the model, in assets.extra/tfengine.json: which engines there are and, for the
-// signatures that converted whole, how to run them without TensorFlow. Paths are relative to the model's directory.
+// What a conversion records beside the model, in assets.extra/tfengine.json: which engines there
+// are and, for the signatures that converted whole, how to run them without TensorFlow. Paths are
+// relative to the model's directory.
 struct Manifest {
   struct Engine {
     std::string name;  // resource and node name
@@ -33,10 +34,11 @@ struct Manifest {
   };
   struct Signature {
     SignatureInfo info;
-    std::vector<int> engines;      // that its TensorFlow form uses
-    std::vector<Call> calls;       // if whole
-    std::vector<Source> results;   // if whole: one per output
-    std::vector<std::string> defaults;  // one per input: .npy file with the value of an omitted input, or empty
+    std::vector<int> engines;     // that its TensorFlow form uses
+    std::vector<Call> calls;      // if whole
+    std::vector<Source> results;  // if whole: one per output
+    std::vector<std::string>
+        defaults;  // one per input: .npy file with the value of an omitted input, or empty
   };
 
   std::string tfengine_version;
@@ -46,11 +48,12 @@ struct Manifest {
   std::vector<Signature> signatures;
 
   std::string ToJson() const;
-  // Every index and path of the result is checked. Error: kManifestInvalid, with `path` in its message.
+  // Every index and path of the result is checked. Error: kManifestInvalid, with `path` in its
+  // message.
   static Result<Manifest> FromJson(std::string_view json, const std::string& path);
 
-  // Reads it from a model directory. Errors: kFileMissing (no such directory, or not a converted model),
-  // kManifestInvalid.
+  // Reads it from a model directory. Errors: kFileMissing (no such directory, or not a converted
+  // model), kManifestInvalid.
   static Result<Manifest> Load(const std::string& model_dir);
 };
 

@@ -37,7 +37,8 @@ class ManifestModel : public Model {
     model->engines_.resize(model->manifest_.engines.size());
     for (const Manifest::Signature& signature : model->manifest_.signatures) {
       model->infos_.push_back(signature.info);
-      for (const Manifest::Call& call : signature.calls) TFE_RETURN_IF_ERROR(model->LoadEngine(call, options));
+      for (const Manifest::Call& call : signature.calls)
+        TFE_RETURN_IF_ERROR(model->LoadEngine(call, options));
       TFE_RETURN_IF_ERROR(model->CheckResults(signature));
       for (const auto& call : signature.calls)
         for (const auto& source : call.inputs) TFE_RETURN_IF_ERROR(model->LoadConstant(source));
@@ -57,9 +58,12 @@ class ManifestModel : public Model {
     std::vector<std::vector<Tensor>> results;
     auto resolve = [&](const Manifest::Source& source) -> const Tensor& {
       switch (source.kind) {
-        case Manifest::Source::Kind::kInput: return arguments[source.index];
-        case Manifest::Source::Kind::kCall: return results[source.index][source.output];
-        case Manifest::Source::Kind::kConstant: break;
+        case Manifest::Source::Kind::kInput:
+          return arguments[source.index];
+        case Manifest::Source::Kind::kCall:
+          return results[source.index][source.output];
+        case Manifest::Source::Kind::kConstant:
+          break;
       }
       return files_.at(source.file);
     };
@@ -79,8 +83,8 @@ class ManifestModel : public Model {
   Result<std::shared_ptr<Engine>> engine(const std::string& name) override {
     TFE_ASSIGN_OR_RETURN(const Manifest::Signature* signature, FindWhole(name));
     if (signature->calls.size() != 1)
-      return Error(ErrorId::kNotWhole, "{}: signature \"{}\" runs {} engines, expected one", dir_, name,
-                   signature->calls.size());
+      return Error(ErrorId::kNotWhole, "{}: signature \"{}\" runs {} engines, expected one", dir_,
+                   name, signature->calls.size());
     return engines_[signature->calls[0].engine];
   }
 
@@ -89,10 +93,12 @@ class ManifestModel : public Model {
     std::shared_ptr<Engine>& engine = engines_[call.engine];
     const Manifest::Engine& entry = manifest_.engines[call.engine];
     if (engine == nullptr) {
-      TFE_ASSIGN_OR_RETURN(engine, Engine::Load((std::filesystem::path(dir_) / entry.file).string(), options));
+      TFE_ASSIGN_OR_RETURN(
+          engine, Engine::Load((std::filesystem::path(dir_) / entry.file).string(), options));
     }
     if (engine->inputs().size() != call.inputs.size())
-      return Error(ErrorId::kManifestInvalid, "{}/{}: engine {} has {} inputs, expected {}; convert the model again", dir_,
+      return Error(ErrorId::kManifestInvalid,
+                   "{}/{}: engine {} has {} inputs, expected {}; convert the model again", dir_,
                    kManifestFile, entry.name, engine->inputs().size(), call.inputs.size());
     return OkStatus();
   }
@@ -103,8 +109,9 @@ class ManifestModel : public Model {
       if (source.kind != Manifest::Source::Kind::kCall) return OkStatus();
       size_t outputs = engines_[signature.calls[source.index].engine]->outputs().size();
       if (static_cast<size_t>(source.output) < outputs) return OkStatus();
-      return Error(ErrorId::kManifestInvalid, "{}/{}: output {} of an engine with {} outputs; convert the model again",
-                   dir_, kManifestFile, source.output, outputs);
+      return Error(ErrorId::kManifestInvalid,
+                   "{}/{}: output {} of an engine with {} outputs; convert the model again", dir_,
+                   kManifestFile, source.output, outputs);
     };
     for (const auto& call : signature.calls)
       for (const auto& source : call.inputs) TFE_RETURN_IF_ERROR(check(source));
@@ -130,11 +137,12 @@ class ManifestModel : public Model {
         continue;
       }
       if (!signature.info.whole)
-        return Error(ErrorId::kNotWhole, "{}: signature \"{}\" needs TensorFlow to run: {}", dir_, name,
-                     signature.info.reason);
+        return Error(ErrorId::kNotWhole, "{}: signature \"{}\" needs TensorFlow to run: {}", dir_,
+                     name, signature.info.reason);
       return &signature;
     }
-    return Error(ErrorId::kUnknownSignature, "{}: no signature \"{}\"; present: {}", dir_, name, present);
+    return Error(ErrorId::kUnknownSignature, "{}: no signature \"{}\"; present: {}", dir_, name,
+                 present);
   }
 
   Result<std::vector<Tensor>> CheckInputs(const Manifest::Signature& signature,
@@ -148,10 +156,12 @@ class ManifestModel : public Model {
         continue;
       }
       if (given == inputs.end())
-        return Error(ErrorId::kInputMismatch, "signature \"{}\": input \"{}\" is missing; expected {}",
-                     signature.info.name, specs[i].name, Names(specs));
+        return Error(ErrorId::kInputMismatch,
+                     "signature \"{}\": input \"{}\" is missing; expected {}", signature.info.name,
+                     specs[i].name, Names(specs));
       if (!Accepts(specs[i], given->second))
-        return Error(ErrorId::kInputMismatch, "signature \"{}\": input \"{}\": expected {}, got {}{}", signature.info.name,
+        return Error(ErrorId::kInputMismatch,
+                     "signature \"{}\": input \"{}\": expected {}, got {}{}", signature.info.name,
                      specs[i].name, SpecToString(specs[i]), DTypeName(given->second.dtype()),
                      ShapeToString(given->second.shape()));
       arguments.push_back(given->second);
@@ -160,8 +170,8 @@ class ManifestModel : public Model {
       bool known = false;
       for (const TensorSpec& spec : specs) known |= spec.name == name;
       if (!known)
-        return Error(ErrorId::kInputMismatch, "signature \"{}\": no input \"{}\"; expected {}", signature.info.name, name,
-                     Names(specs));
+        return Error(ErrorId::kInputMismatch, "signature \"{}\": no input \"{}\"; expected {}",
+                     signature.info.name, name, Names(specs));
     }
     return arguments;
   }

@@ -26,11 +26,11 @@ struct DescrRow {
 };
 
 constexpr DescrRow kDescrs[] = {
-    {"f4", DType::kFloat32}, {"f8", DType::kFloat64},   {"f2", DType::kFloat16},
-    {"V2", DType::kBfloat16}, {"i1", DType::kInt8},     {"i2", DType::kInt16},
-    {"i4", DType::kInt32},   {"i8", DType::kInt64},     {"u1", DType::kUint8},
-    {"u2", DType::kUint16},  {"u4", DType::kUint32},    {"u8", DType::kUint64},
-    {"b1", DType::kBool},    {"c8", DType::kComplex64}, {"c16", DType::kComplex128},
+    {"f4", DType::kFloat32},  {"f8", DType::kFloat64},   {"f2", DType::kFloat16},
+    {"V2", DType::kBfloat16}, {"i1", DType::kInt8},      {"i2", DType::kInt16},
+    {"i4", DType::kInt32},    {"i8", DType::kInt64},     {"u1", DType::kUint8},
+    {"u2", DType::kUint16},   {"u4", DType::kUint32},    {"u8", DType::kUint64},
+    {"b1", DType::kBool},     {"c8", DType::kComplex64}, {"c16", DType::kComplex128},
 };
 
 struct Header {
@@ -39,7 +39,8 @@ struct Header {
   std::optional<std::vector<int64_t>> shape;
 };
 
-// Reads the Python literal {'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), } in any key order.
+// Reads the Python literal {'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), } in any key
+// order.
 class HeaderParser {
  public:
   explicit HeaderParser(std::string_view text) : text_(text) {}
@@ -140,30 +141,38 @@ Result<Tensor> ReadNpy(const std::string& path) {
   if (bytes.substr(0, kMagic.size()) != kMagic || bytes.size() < kMagic.size() + 4)
     return Invalid(path, "not a .npy file; write it with numpy.save");
   int major = static_cast<unsigned char>(bytes[kMagic.size()]);
-  if (major < 1 || major > 3) return Invalid(path, fmt::format("expected format version 1, 2 or 3, got {}", major));
+  if (major < 1 || major > 3)
+    return Invalid(path, fmt::format("expected format version 1, 2 or 3, got {}", major));
   size_t length_at = kMagic.size() + 2;
   size_t length_size = major == 1 ? 2 : 4;
   if (bytes.size() < length_at + length_size) return Invalid(path, "truncated in its header");
   uint32_t header_size = 0;
-  std::memcpy(&header_size, bytes.data() + length_at, length_size);  // little-endian, as this machine
+  std::memcpy(&header_size, bytes.data() + length_at,
+              length_size);  // little-endian, as this machine
   size_t data_at = length_at + length_size + header_size;
   if (data_at > bytes.size()) return Invalid(path, "truncated in its header");
 
   Header header;
-  std::string problem = HeaderParser(bytes.substr(length_at + length_size, header_size)).Parse(&header);
+  std::string problem =
+      HeaderParser(bytes.substr(length_at + length_size, header_size)).Parse(&header);
   if (!problem.empty()) return Invalid(path, problem);
   if (header.descr[0] == '>')
-    return Invalid(path, fmt::format("expected little-endian data, got '{}'; save array.astype(array.dtype.newbyteorder('<'))",
+    return Invalid(path, fmt::format("expected little-endian data, got '{}'; save "
+                                     "array.astype(array.dtype.newbyteorder('<'))",
                                      header.descr));
   DType dtype = DTypeOfDescr(std::string_view(header.descr).substr(1));
-  if (dtype == DType::kInvalid || std::string_view("<|=").find(header.descr[0]) == std::string_view::npos)
-    return Invalid(path, fmt::format("expected a numeric or bool array, got type '{}'", header.descr.substr(0, 40)));
+  if (dtype == DType::kInvalid ||
+      std::string_view("<|=").find(header.descr[0]) == std::string_view::npos)
+    return Invalid(path, fmt::format("expected a numeric or bool array, got type '{}'",
+                                     header.descr.substr(0, 40)));
   if (*header.fortran_order && header.shape->size() > 1)
-    return Invalid(path, "the array is stored in Fortran order; save numpy.ascontiguousarray(array)");
+    return Invalid(path,
+                   "the array is stored in Fortran order; save numpy.ascontiguousarray(array)");
   std::optional<size_t> size = ByteSize(dtype, *header.shape);
   if (!size || *size != bytes.size() - data_at)
-    return Invalid(path, fmt::format("shape {} of {} and the {} bytes of data that follow do not match",
-                                     ShapeToString(*header.shape), DTypeName(dtype), bytes.size() - data_at));
+    return Invalid(
+        path, fmt::format("shape {} of {} and the {} bytes of data that follow do not match",
+                          ShapeToString(*header.shape), DTypeName(dtype), bytes.size() - data_at));
 
   const char* data = bytes.data() + data_at;
   if (reinterpret_cast<uintptr_t>(data) % DTypeSize(dtype) == 0)
@@ -178,7 +187,8 @@ Status WriteNpy(const std::string& path, const Tensor& tensor) {
   for (const DescrRow& row : kDescrs)
     if (row.dtype == tensor.dtype()) descr = row.descr;
   if (descr.empty())
-    return Error(ErrorId::kUnsupportedDType, "{}: a {} tensor cannot be written as .npy", path, DTypeName(tensor.dtype()));
+    return Error(ErrorId::kUnsupportedDType, "{}: a {} tensor cannot be written as .npy", path,
+                 DTypeName(tensor.dtype()));
   std::string shape;
   for (int64_t size : tensor.shape()) shape += fmt::format("{}, ", size);
   if (tensor.rank() > 1) shape.resize(shape.size() - 2);
@@ -192,12 +202,16 @@ Status WriteNpy(const std::string& path, const Tensor& tensor) {
 
   std::string beside = path + ".tmp";
   std::FILE* file = std::fopen(beside.c_str(), "wb");
-  auto put = [&](const void* data, size_t size) { return size == 0 || std::fwrite(data, 1, size, file) == size; };
-  bool ok = file != nullptr && put(kMagic.data(), kMagic.size()) && put("\x01\x00", 2) && put(&header_size, 2) &&
-            put(header.data(), header.size()) && put(tensor.data(), tensor.num_bytes());
+  auto put = [&](const void* data, size_t size) {
+    return size == 0 || std::fwrite(data, 1, size, file) == size;
+  };
+  bool ok = file != nullptr && put(kMagic.data(), kMagic.size()) && put("\x01\x00", 2) &&
+            put(&header_size, 2) && put(header.data(), header.size()) &&
+            put(tensor.data(), tensor.num_bytes());
   if (file != nullptr && std::fclose(file) != 0) ok = false;
   if (ok && std::rename(beside.c_str(), path.c_str()) == 0) return OkStatus();
-  Status status = Error(ErrorId::kOutputUnwritable, "{}: cannot be written: {}", path, std::strerror(errno));
+  Status status =
+      Error(ErrorId::kOutputUnwritable, "{}: cannot be written: {}", path, std::strerror(errno));
   std::remove(beside.c_str());
   return status;
 }

@@ -35,13 +35,16 @@ std::string ErrorOf(const std::string& bytes) {
 }
 
 TEST(Npy, RoundTripsEveryTypeAndRank) {
-  for (DType dtype : {DType::kFloat32, DType::kFloat64, DType::kFloat16, DType::kBfloat16, DType::kInt8, DType::kInt16,
-                      DType::kInt32, DType::kInt64, DType::kUint8, DType::kUint16, DType::kUint32, DType::kUint64,
-                      DType::kBool, DType::kComplex64, DType::kComplex128}) {
-    for (const std::vector<int64_t>& shape : std::vector<std::vector<int64_t>>{{}, {5}, {2, 3}, {0, 4}, {2, 1, 3, 2}}) {
+  for (DType dtype :
+       {DType::kFloat32, DType::kFloat64, DType::kFloat16, DType::kBfloat16, DType::kInt8,
+        DType::kInt16, DType::kInt32, DType::kInt64, DType::kUint8, DType::kUint16, DType::kUint32,
+        DType::kUint64, DType::kBool, DType::kComplex64, DType::kComplex128}) {
+    for (const std::vector<int64_t>& shape :
+         std::vector<std::vector<int64_t>>{{}, {5}, {2, 3}, {0, 4}, {2, 1, 3, 2}}) {
       Tensor tensor(dtype, shape);
       auto* bytes = tensor.mutable_as<unsigned char>();
-      for (size_t i = 0; i < tensor.num_bytes(); ++i) bytes[i] = dtype == DType::kBool ? i % 2 : i * 7;
+      for (size_t i = 0; i < tensor.num_bytes(); ++i)
+        bytes[i] = dtype == DType::kBool ? i % 2 : i * 7;
       std::string path = TempPath("round_trip.npy");
       ASSERT_TRUE(WriteNpy(path, tensor).ok());
       Result<Tensor> read = ReadNpy(path);
@@ -67,23 +70,32 @@ TEST(Npy, ReadsVersionsTwoAndThreeAndMisalignedData) {
 TEST(Npy, RejectsWhatItCannotRead) {
   EXPECT_NE(ErrorOf("hello").find("E-0704 invalid-argument"), std::string::npos);
   EXPECT_NE(ErrorOf("").find("not a .npy file"), std::string::npos);
-  EXPECT_NE(ErrorOf(File("{'descr': '<f4', 'fortran_order': True, 'shape': (2, 2), }", 16)).find("ascontiguousarray"),
+  EXPECT_NE(ErrorOf(File("{'descr': '<f4', 'fortran_order': True, 'shape': (2, 2), }", 16))
+                .find("ascontiguousarray"),
             std::string::npos);
-  EXPECT_NE(ErrorOf(File("{'descr': '>f4', 'fortran_order': False, 'shape': (2,), }", 8)).find("newbyteorder"),
+  EXPECT_NE(ErrorOf(File("{'descr': '>f4', 'fortran_order': False, 'shape': (2,), }", 8))
+                .find("newbyteorder"),
             std::string::npos);
-  EXPECT_NE(ErrorOf(File("{'descr': '|O', 'fortran_order': False, 'shape': (2,), }", 8)).find("got type '|O'"),
+  EXPECT_NE(ErrorOf(File("{'descr': '|O', 'fortran_order': False, 'shape': (2,), }", 8))
+                .find("got type '|O'"),
             std::string::npos);
-  EXPECT_NE(ErrorOf(File("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,), }", 8)).find("one field"),
+  EXPECT_NE(ErrorOf(File("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,), }", 8))
+                .find("one field"),
             std::string::npos);
-  EXPECT_NE(ErrorOf(File("{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", 8)).find("do not match"),
+  EXPECT_NE(ErrorOf(File("{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", 8))
+                .find("do not match"),
             std::string::npos);
   EXPECT_NE(ErrorOf(File("{'descr': '<f4', 'fortran_order': False, "
-                         "'shape': (4611686018427387904, 4611686018427387904), }", 0)).find("do not match"),
+                         "'shape': (4611686018427387904, 4611686018427387904), }",
+                         0))
+                .find("do not match"),
             std::string::npos);
-  EXPECT_NE(ErrorOf(File("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }", 8)).find("tuple of sizes"),
+  EXPECT_NE(ErrorOf(File("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }", 8))
+                .find("tuple of sizes"),
             std::string::npos);
   EXPECT_NE(ErrorOf(File("{'descr': '<f4', 'shape': (2,), }", 8)).find("lacks"), std::string::npos);
-  EXPECT_NE(ErrorOf(File("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", 8, 9)).find("version 1, 2 or 3"),
+  EXPECT_NE(ErrorOf(File("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", 8, 9))
+                .find("version 1, 2 or 3"),
             std::string::npos);
 }
 

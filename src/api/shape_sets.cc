@@ -50,8 +50,9 @@ Result<std::vector<ShapeMap>> ParseShapeSets(const std::vector<std::string>& tex
   std::vector<ShapeMap> result(sets);
   for (auto& [name, shapes] : by_input) {
     if (shapes.size() != sets && shapes.size() != 1)
-      return Error(ErrorId::kBadFlag, "shapes of \"{}\": expected {} or one, as for the other inputs, got {}", name, sets,
-                   shapes.size());
+      return Error(ErrorId::kBadFlag,
+                   "shapes of \"{}\": expected {} or one, as for the other inputs, got {}", name,
+                   sets, shapes.size());
     for (size_t i = 0; i < sets; ++i) result[i][name] = shapes[shapes.size() == 1 ? 0 : i];
   }
   return result;

@@ -16,7 +16,8 @@ TEST(ShapeSets, PairsTheShapesOfAllInputs) {
 TEST(ShapeSets, NothingIsNoSet) { EXPECT_TRUE(ParseShapeSets({})->empty()); }
 
 TEST(ShapeSets, RejectsWhatIsNotAShape) {
-  for (const char* text : {"x", "=1x2", "x=1xq", "x=-1x2", "x=1xx2", "x=1,2,3;y=1,2", "x=99999999999999999999"})
+  for (const char* text :
+       {"x", "=1x2", "x=1xq", "x=-1x2", "x=1xx2", "x=1,2,3;y=1,2", "x=99999999999999999999"})
     EXPECT_EQ(ParseShapeSets({text}).status().error_id(), 703) << text;
 }
 
