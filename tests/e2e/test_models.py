@@ -70,10 +70,10 @@ def test_converted_equals_native(name, saved_models, converted, cli, tmp_path):
                 standalone = run_without_tensorflow(cli, out, key, inputs, tmp_path / f"{key}{batch}")
                 for output in want:
                     expect_close(standalone[output], want[output], f"{name} {key} {output} batch {batch} alone")
-    stats = {s["name"]: s for s in tfengine.engine_stats()}
+    stats = {s.name: s for s in tfengine.engine_stats()}
     for signature in report["signatures"]:
         for engine in signature["engines"]:
-            assert stats[engine["name"]]["runs"] > 0 and stats[engine["name"]]["native_runs"] == 0
+            assert stats[engine["name"]].runs > 0 and stats[engine["name"]].native_runs == 0, stats[engine["name"]]
 
 
 def run_without_tensorflow(cli, out, signature, inputs, directory):
