@@ -31,7 +31,9 @@ Node Bitcast(std::string name, std::set<std::string>& names, TensorId input, DTy
   return node;
 }
 
-bool IsBitcast(const Node& node) { return node.op == "Bitcast" && node.inputs.size() == 1 && node.output_types.size() == 1; }
+bool IsBitcast(const Node& node) {
+  return node.op == "Bitcast" && node.inputs.size() == 1 && node.output_types.size() == 1;
+}
 
 }  // namespace
 
@@ -42,16 +44,21 @@ DType CarrierOf(DType dtype) {
     case DType::kFloat16:
     case DType::kFloat32:
     case DType::kInt32:
-    case DType::kResource: return dtype;
-    case DType::kUint8: return DType::kInt8;
+    case DType::kResource:
+      return dtype;
+    case DType::kUint8:
+      return DType::kInt8;
     case DType::kInt16:
     case DType::kUint16:
-    case DType::kBfloat16: return DType::kFloat16;
+    case DType::kBfloat16:
+      return DType::kFloat16;
     case DType::kUint32:
     case DType::kInt64:
     case DType::kUint64:
-    case DType::kFloat64: return DType::kInt32;
-    default: return DType::kInvalid;
+    case DType::kFloat64:
+      return DType::kInt32;
+    default:
+      return DType::kInvalid;
   }
 }
 
@@ -69,14 +76,16 @@ Graph WithCarriers(const Graph& body) {
   for (size_t v = 0; v < body.nodes.size(); ++v) {
     Node node = body.nodes[v];
     for (TensorId& input : node.inputs)
-      input = restored[input.node].node >= 0 ? restored[input.node] : TensorId{index[input.node], input.port};
+      input = restored[input.node].node >= 0 ? restored[input.node]
+                                             : TensorId{index[input.node], input.port};
     for (int& control : node.control_inputs) control = index[control];
     index[v] = static_cast<int>(result.nodes.size());
     if (node.op == "_Arg" && CarrierOf(node.output_types[0]) != node.output_types[0]) {
       DType type = node.output_types[0];
       node.output_types = {CarrierOf(type)};
       node.attrs["T"] = AttrValue::Type(CarrierOf(type));
-      if (!node.output_shapes.empty()) node.output_shapes[0] = CarrierShape(type, node.output_shapes[0]);
+      if (!node.output_shapes.empty())
+        node.output_shapes[0] = CarrierShape(type, node.output_shapes[0]);
       node.frozen = nullptr;
       std::string name = node.name + "_restored";
       result.nodes.push_back(std::move(node));
@@ -91,7 +100,8 @@ Graph WithCarriers(const Graph& body) {
   for (const auto& ret : body.returns) {
     DType type = body.type_of(ret.tensor);
     bool is_restored = restored[ret.tensor.node].node >= 0;
-    TensorId tensor = is_restored ? restored[ret.tensor.node] : TensorId{index[ret.tensor.node], ret.tensor.port};
+    TensorId tensor =
+        is_restored ? restored[ret.tensor.node] : TensorId{index[ret.tensor.node], ret.tensor.port};
     if (CarrierOf(type) != type) {
       result.nodes.push_back(Bitcast(ret.name + "_carried", names, tensor, type, CarrierOf(type)));
       tensor = {static_cast<int>(result.nodes.size()) - 1, 0};
@@ -130,7 +140,8 @@ void RemoveCarriers(Graph& body) {
   for (auto& ret : body.returns) {
     peel(ret.tensor);
     const Node& cast = body.nodes[ret.tensor.node];
-    if (!IsBitcast(cast) || CarrierOf(body.type_of(cast.inputs[0])) != cast.output_types[0]) continue;
+    if (!IsBitcast(cast) || CarrierOf(body.type_of(cast.inputs[0])) != cast.output_types[0])
+      continue;
     if (body.type_of(cast.inputs[0]) != cast.output_types[0]) ret.tensor = cast.inputs[0];
   }
 }
@@ -143,7 +154,8 @@ void CastAtEngines(Graph& graph, const std::vector<int>& engines) {
       TensorId input = graph.nodes[e].inputs[i];
       DType type = graph.type_of(input), carrier = CarrierOf(type);
       if (carrier == type) continue;
-      graph.nodes.push_back(Bitcast(engine_name + "_in_" + std::to_string(i), names, input, type, carrier));
+      graph.nodes.push_back(
+          Bitcast(engine_name + "_in_" + std::to_string(i), names, input, type, carrier));
       graph.nodes[e].inputs[i] = {static_cast<int>(graph.nodes.size()) - 1, 0};
     }
     const std::vector<DType> types = graph.nodes[e].output_types;
@@ -160,7 +172,8 @@ void CastAtEngines(Graph& graph, const std::vector<int>& engines) {
           if (input == carried) input = restored;
       for (auto& ret : graph.returns)
         if (ret.tensor == carried) ret.tensor = restored;
-      graph.nodes.push_back(Bitcast(engine_name + "_out_" + std::to_string(k), names, carried, carrier, types[k]));
+      graph.nodes.push_back(
+          Bitcast(engine_name + "_out_" + std::to_string(k), names, carried, carrier, types[k]));
     }
   }
 }

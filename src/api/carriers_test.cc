@@ -9,12 +9,13 @@
 namespace tfengine {
 namespace {
 
+using testing::ElementsAre;
 using tfgraph::Graph;
 using tfgraph::Node;
 using tfgraph::TensorId;
-using testing::ElementsAre;
 
-int Add(Graph& graph, const std::string& op, std::vector<TensorId> inputs, std::vector<DType> types) {
+int Add(Graph& graph, const std::string& op, std::vector<TensorId> inputs,
+        std::vector<DType> types) {
   Node node;
   node.name = op + std::to_string(graph.nodes.size());
   node.op = op;
@@ -45,12 +46,13 @@ std::vector<DType> ReturnTypes(const Graph& graph) {
 }
 
 TEST(Carriers, EveryTypeCrossesAsOneThatTheOpTakes) {
-  for (DType dtype : {DType::kFloat32, DType::kFloat64, DType::kInt32, DType::kUint8, DType::kInt16, DType::kInt8,
-                      DType::kInt64, DType::kBool, DType::kBfloat16, DType::kUint16, DType::kFloat16, DType::kUint32,
-                      DType::kUint64}) {
+  for (DType dtype : {DType::kFloat32, DType::kFloat64, DType::kInt32, DType::kUint8, DType::kInt16,
+                      DType::kInt8, DType::kInt64, DType::kBool, DType::kBfloat16, DType::kUint16,
+                      DType::kFloat16, DType::kUint32, DType::kUint64}) {
     DType carrier = CarrierOf(dtype);
     EXPECT_EQ(CarrierOf(carrier), carrier);
-    EXPECT_TRUE(DTypeSize(carrier) == DTypeSize(dtype) || (DTypeSize(dtype) == 8 && carrier == DType::kInt32));
+    EXPECT_TRUE(DTypeSize(carrier) == DTypeSize(dtype) ||
+                (DTypeSize(dtype) == 8 && carrier == DType::kInt32));
   }
   EXPECT_EQ(CarrierOf(DType::kString), DType::kInvalid);
   EXPECT_EQ(CarrierOf(DType::kResource), DType::kResource);
@@ -100,7 +102,8 @@ TEST(Carriers, CastsAroundEnginesEvenBetweenThem) {
     ASSERT_TRUE(tfgraph::SortTopologically(cast).ok());
     for (const Node& node : cast.nodes) {
       if (node.op != "TRTEngineOp") continue;
-      for (TensorId input : node.inputs) EXPECT_EQ(CarrierOf(cast.type_of(input)), cast.type_of(input));
+      for (TensorId input : node.inputs)
+        EXPECT_EQ(CarrierOf(cast.type_of(input)), cast.type_of(input));
       for (DType type : node.output_types) EXPECT_EQ(CarrierOf(type), type);
     }
     EXPECT_THAT(ReturnTypes(cast), ElementsAre(DType::kInt64, DType::kUint8));

@@ -71,6 +71,8 @@ Json SourceToJson(const Manifest::Source& source) {
       return {{"call", source.index}, {"output", source.output}};
     case Manifest::Source::Kind::kConstant:
       return {{"constant", source.file}};
+    case Manifest::Source::Kind::kUnread:
+      return {{"unread", true}};
   }
   return {};
 }
@@ -84,6 +86,8 @@ Manifest::Source SourceFromJson(const Json& json, size_t inputs, size_t calls) {
     source.kind = Manifest::Source::Kind::kCall;
     source.index = Index(json.at("call"), calls);
     source.output = Index(json.at("output"), 1 << 20);
+  } else if (json.contains("unread")) {
+    source.kind = Manifest::Source::Kind::kUnread;
   } else {
     source.kind = Manifest::Source::Kind::kConstant;
     source.file = RelativePath(json.at("constant"));
@@ -136,8 +140,10 @@ Manifest::Signature SignatureFromJson(const Json& json, size_t engines) {
       call.inputs.push_back(SourceFromJson(source, inputs, signature.calls.size()));
     signature.calls.push_back(std::move(call));
   }
-  for (const Json& source : json.at("results"))
+  for (const Json& source : json.at("results")) {
     signature.results.push_back(SourceFromJson(source, inputs, signature.calls.size()));
+    Require(signature.results.back().kind != Manifest::Source::Kind::kUnread, "a result is unread");
+  }
   Require(signature.results.size() == signature.info.outputs.size(),
           "there must be one result per output");
   return signature;

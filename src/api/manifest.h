@@ -21,7 +21,12 @@ struct Manifest {
   };
   // Where a tensor comes from.
   struct Source {
-    enum class Kind { kInput, kCall, kConstant };
+    enum class Kind {
+      kInput,
+      kCall,
+      kConstant,
+      kUnread,  // an engine input whose value the engine has already
+    };
     Kind kind = Kind::kInput;
     int index = 0;     // kInput: of the signature's inputs; kCall: of its calls
     int output = 0;    // kCall: which output of that engine

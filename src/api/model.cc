@@ -56,21 +56,29 @@ class ManifestModel : public Model {
     TFE_ASSIGN_OR_RETURN(const Manifest::Signature* signature, FindWhole(name));
     TFE_ASSIGN_OR_RETURN(std::vector<Tensor> arguments, CheckInputs(*signature, inputs));
     std::vector<std::vector<Tensor>> results;
-    auto resolve = [&](const Manifest::Source& source) -> const Tensor& {
+    auto resolve = [&](const Manifest::Source& source) {
       switch (source.kind) {
         case Manifest::Source::Kind::kInput:
           return arguments[source.index];
         case Manifest::Source::Kind::kCall:
           return results[source.index][source.output];
         case Manifest::Source::Kind::kConstant:
+          return files_.at(source.file);
+        case Manifest::Source::Kind::kUnread:
           break;
       }
-      return files_.at(source.file);
+      return Tensor();
     };
     for (const Manifest::Call& call : signature->calls) {
+      Engine& engine = *engines_[call.engine];
       std::vector<Tensor> operands;
-      for (const auto& source : call.inputs) operands.push_back(resolve(source));
-      Result<std::vector<Tensor>> outputs = engines_[call.engine]->Run(operands);
+      for (const auto& source : call.inputs) {
+        const TensorSpec& spec = engine.inputs()[operands.size()];
+        bool unread = source.kind == Manifest::Source::Kind::kUnread;
+        operands.push_back(unread ? Tensor(spec.dtype, spec.shape, nullptr, nullptr)
+                                  : resolve(source));
+      }
+      Result<std::vector<Tensor>> outputs = engine.Run(operands);
       if (!outputs.ok()) return outputs.status().WithContext(fmt::format("signature \"{}\"", name));
       results.push_back(*std::move(outputs));
     }

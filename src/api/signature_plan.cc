@@ -6,8 +6,10 @@
 #include "tfgraph/transform.h"
 
 namespace tfengine {
-Result<SignaturePlan> PlanSignature(const saved_model::SavedModel& model, const saved_model::MetaGraph& meta,
-                                    const std::string& signature, const std::vector<std::string>& fed_elsewhere,
+Result<SignaturePlan> PlanSignature(const saved_model::SavedModel& model,
+                                    const saved_model::MetaGraph& meta,
+                                    const std::string& signature,
+                                    const std::vector<std::string>& fed_elsewhere,
                                     const ConvertOptions& options) {
   SignaturePlan plan;
   plan.name = signature;

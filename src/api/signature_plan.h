@@ -25,10 +25,12 @@ struct SignaturePlan {
   partition::Explanation explanation;
 };
 
-// Reads, freezes, analyses and partitions a signature. `fed_elsewhere`: main-graph nodes that other signatures feed;
-// no segment may hide them. Errors: 1xx, 2xx.
-Result<SignaturePlan> PlanSignature(const saved_model::SavedModel& model, const saved_model::MetaGraph& meta,
-                                    const std::string& signature, const std::vector<std::string>& fed_elsewhere,
+// Reads, freezes, analyses and partitions a signature. `fed_elsewhere`: main-graph nodes that other
+// signatures feed; no segment may hide them. Errors: 1xx, 2xx.
+Result<SignaturePlan> PlanSignature(const saved_model::SavedModel& model,
+                                    const saved_model::MetaGraph& meta,
+                                    const std::string& signature,
+                                    const std::vector<std::string>& fed_elsewhere,
                                     const ConvertOptions& options);
 
 }  // namespace tfengine

@@ -25,7 +25,8 @@ Status Unwritable(const fs::path& path, int error) {
 }
 
 Status Exists(const fs::path& path) {
-  return Error(ErrorId::kOutputExists, "{} exists already; choose another path or remove it", path.string());
+  return Error(ErrorId::kOutputExists, "{} exists already; choose another path or remove it",
+               path.string());
 }
 
 Status Sync(const fs::path& path) {
@@ -39,7 +40,8 @@ Status Sync(const fs::path& path) {
 
 Status SyncTree(const fs::path& root) {
   std::error_code error;
-  for (fs::recursive_directory_iterator it(root, error), end; !error && it != end; it.increment(error))
+  for (fs::recursive_directory_iterator it(root, error), end; !error && it != end;
+       it.increment(error))
     if (!it->is_symlink()) TFE_RETURN_IF_ERROR(Sync(it->path()));
   if (error) return Unwritable(root, error.value());
   return Sync(root);

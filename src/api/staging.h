@@ -9,11 +9,13 @@
 
 namespace tfengine {
 
-// A directory beside its final place, where an output is prepared. Commit() makes the output appear there, complete
-// and synced to disk; if it is not called, everything that was written disappears with this object.
+// A directory beside its final place, where an output is prepared. Commit() makes the output appear
+// there, complete and synced to disk; if it is not called, everything that was written disappears
+// with this object.
 class Staging {
  public:
-  // `output` must not exist; missing parent directories are made. Errors: kOutputExists, kOutputUnwritable.
+  // `output` must not exist; missing parent directories are made. Errors: kOutputExists,
+  // kOutputUnwritable.
   static Result<Staging> Create(const std::string& output);
   ~Staging();
   Staging(Staging&& other) noexcept;
@@ -29,7 +31,7 @@ class Staging {
   Staging() = default;
 
   std::filesystem::path output_;
-  std::filesystem::path directory_;  // empty: moved from
+  std::filesystem::path directory_;                  // empty: moved from
   std::vector<std::filesystem::path> made_parents_;  // outermost first
   bool committed_ = false;
 };

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "api/report.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "partition/explain.h"
+
+namespace tfengine {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string SignatureText(const ReportEntry& entry) {
+  if (!entry.same_as.empty())
+    return fmt::format("signature {}\nthe same as {}\n", entry.name, entry.same_as);
+  std::string text = partition::ToText(entry.plan->explanation);
+  for (const std::string& name : entry.engine_names) text += fmt::format("  {}\n", name);
+  if (!entry.kept.empty()) text += fmt::format("left as it is: {}\n", entry.kept);
+  text += entry.whole ? "runs without TensorFlow\n"
+                      : fmt::format("needs TensorFlow: {}\n", entry.reason);
+  return text;
+}
+
+Json SignatureJson(const ReportEntry& entry) {
+  const partition::Explanation& explanation = entry.plan->explanation;
+  Json json = {{"name", entry.name}, {"whole", entry.whole}};
+  if (!entry.same_as.empty()) json["same_as"] = entry.same_as;
+  if (!entry.whole) json["reason"] = entry.reason;
+  if (!entry.kept.empty()) json["kept"] = entry.kept;
+  json["compute_nodes"] = explanation.compute_nodes;
+  json["converted_nodes"] = explanation.converted_nodes;
+  json["engines"] = Json::array();
+  for (size_t s = 0; s < explanation.segments.size(); ++s) {
+    const auto& segment = explanation.segments[s];
+    Json ops = Json::object();
+    for (const auto& op : segment.ops) ops[op.op] = op.count;
+    std::string name = s < entry.engine_names.size() ? entry.engine_names[s] : "";
+    json["engines"].push_back({{"name", name},
+                               {"nodes", segment.nodes},
+                               {"absorbed", segment.absorbed},
+                               {"macs", segment.macs},
+                               {"ops", std::move(ops)}});
+  }
+  json["native"] = Json::array();
+  for (const auto& group : explanation.natives)
+    json["native"].push_back({{"op", group.op},
+                              {"reason", ReasonName(group.reason)},
+                              {"count", group.nodes.size()},
+                              {"detail", group.detail}});
+  json["nodes"] = Json::array();
+  for (const auto& node : explanation.nodes)
+    json["nodes"].push_back({{"name", node.name},
+                             {"op", node.op},
+                             {"reason", ReasonName(node.reason)},
+                             {"detail", node.detail},
+                             {"engine", node.segment}});
+  return json;
+}
+
+}  // namespace
+
+ConvertReport MakeReport(const std::string& model_dir, const ConvertOptions& options,
+                         const std::vector<ReportEntry>& entries) {
+  ConvertReport report;
+  Json json = {{"model", model_dir},
+               {"device", options.device},
+               {"precision", options.precision},
+               {"minimum_segment_size", options.minimum_segment_size}};
+  int compute = 0, converted = 0, unnamed = 0;
+  std::set<std::string> engines;
+  Json signatures = Json::array();
+  for (const ReportEntry& entry : entries) {
+    report.text += (report.text.empty() ? "" : "\n") + SignatureText(entry);
+    signatures.push_back(SignatureJson(entry));
+    if (!entry.same_as.empty()) continue;
+    compute += entry.plan->explanation.compute_nodes;
+    converted += entry.plan->explanation.converted_nodes;
+    engines.insert(entry.engine_names.begin(), entry.engine_names.end());
+    if (entry.engine_names.empty())
+      unnamed += static_cast<int>(entry.plan->explanation.segments.size());
+  }
+  report.engines = static_cast<int>(engines.size()) + unnamed;
+  report.converted_share = compute > 0 ? static_cast<double>(converted) / compute : 0;
+  json["engines"] = report.engines;
+  json["compute_nodes"] = compute;
+  json["converted_nodes"] = converted;
+  json["converted_share"] = report.converted_share;
+  json["signatures"] = std::move(signatures);
+  report.json = json.dump(1, ' ', false, Json::error_handler_t::replace);
+  return report;
+}
+
+}  // namespace tfengine

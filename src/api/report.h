@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "api/signature_plan.h"
+#include "tfengine/convert.h"
+
+namespace tfengine {
+
+// One signature of a report. Signatures that share a function are converted once: all but the first
+// name it.
+struct ReportEntry {
+  const SignaturePlan* plan = nullptr;
+  std::string name;
+  std::string same_as;  // the signature that this one shares everything with, or empty
+  std::vector<std::string> engine_names;  // one per segment; empty in an explanation
+  bool whole = false;
+  std::string reason;  // if not whole
+  std::string kept;    // why the signature was left as it is, or empty
+};
+
+ConvertReport MakeReport(const std::string& model_dir, const ConvertOptions& options,
+                         const std::vector<ReportEntry>& entries);
+
+}  // namespace tfengine
