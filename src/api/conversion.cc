@@ -197,9 +197,6 @@ void Conversion::KeepUnsafeSignatures() {
 
 Status Conversion::BuildEngines(const fs::path& directory) {
   rewriter_ = std::make_unique<saved_model::Rewriter>(model_, *meta_);
-  for (const std::string& op : saved_model::EngineOpDefs())
-    TFE_RETURN_IF_ERROR(rewriter_->AddOpDef(op));
-  for (const std::string& op : HelperOpDefs()) TFE_RETURN_IF_ERROR(rewriter_->AddOpDef(op));
   for (size_t i = 0; i < signatures_.size(); ++i) {
     Status status = BuildSignature(i, directory);
     if (!status.ok())
@@ -239,10 +236,9 @@ Status Conversion::BuildSignature(size_t index, const fs::path& directory) {
   }
   SignatureGraph main = source;
   main.graph = std::move(rewritten);
-  signature.kept = KeepReturnNames(*signature.plan.def, main);
-  if (!signature.kept.empty()) return OkStatus();
+  KeepReturnNames(*signature.plan.def, source.graph, main);
   TFE_RETURN_IF_ERROR(tfgraph::SortTopologically(main.graph));
-  return rewriter_->MergeMainGraph(main.graph);
+  return rewriter_->MergeMainGraph(signature.plan.name, main.graph);
 }
 
 // Returns the name of the engine that computes the segment, a new one or one that an earlier
@@ -370,26 +366,12 @@ Status Conversion::Write(const fs::path& directory) {
   return OkStatus();
 }
 
-// The manifest with its constants, and what the original has besides the parts that the rewriter
-// takes over.
+// The manifest, and the constants that it names.
 Status Conversion::WriteExtras(const fs::path& directory) const {
   std::error_code error;
-  auto failed = [&] {
-    return Error(ErrorId::kOutputUnwritable, "{}: {}", directory.string(), error.message());
-  };
-  for (fs::directory_iterator it(model_.dir(), error), end; !error && it != end;
-       it.increment(error)) {
-    const fs::path name = it->path().filename();
-    if (name == "saved_model.pb" || name == "fingerprint.pb" || fs::exists(directory / name))
-      continue;
-    fs::copy(it->path(), directory / name,
-             fs::copy_options::recursive | fs::copy_options::copy_symlinks, error);
-    if (error) return failed();
-  }
-  if (error) return failed();
   fs::path extra = (directory / kManifestFile).parent_path();
   fs::create_directories(extra, error);
-  if (error) return failed();
+  if (error) return Error(ErrorId::kOutputUnwritable, "{}: {}", extra.string(), error.message());
   for (const Signature& signature : signatures_)
     for (const auto& [file, tensor] : signature.files)
       TFE_RETURN_IF_ERROR(WriteNpy((extra / file).string(), tensor));

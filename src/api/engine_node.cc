@@ -3,8 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <protozero/pbf_writer.hpp>
-
 #include "api/carriers.h"
 #include "base/crc32c.h"
 
@@ -38,38 +36,6 @@ Signature SignatureOf(const SignaturePlan& plan, const std::vector<TensorId>& te
     signature.shapes.push_back(CarrierShape(type, std::move(shape)));
   }
   return signature;
-}
-
-// The fields of OpDef, ArgDef and AttrDef that these ops need.
-std::string OpDef(std::string_view name, std::string_view type_field, std::string_view attr_type,
-                  std::string_view output_type) {
-  constexpr int kArgTypeAttr = 4, kArgTypeListAttr = 6;
-  bool is_list = attr_type != "type";
-  std::string bytes;
-  protozero::pbf_writer op(bytes);
-  op.add_string(1, name.data(), name.size());
-  auto add_arg = [&](int field, std::string_view arg_name, std::string_view type) {
-    std::string arg_bytes;
-    protozero::pbf_writer arg(arg_bytes);
-    arg.add_string(1, arg_name.data(), arg_name.size());
-    arg.add_string(is_list ? kArgTypeListAttr : kArgTypeAttr, type.data(), type.size());
-    op.add_message(field, arg_bytes);
-  };
-  add_arg(2, "input", type_field);
-  add_arg(3, "output", output_type);
-  for (std::string_view attr_name : {type_field, output_type}) {
-    std::string attr_bytes;
-    protozero::pbf_writer attr(attr_bytes);
-    attr.add_string(1, attr_name.data(), attr_name.size());
-    attr.add_string(2, attr_type.data(), attr_type.size());
-    if (is_list) {
-      attr.add_bool(5, true);  // has_minimum
-      attr.add_int64(6, 1);
-    }
-    op.add_message(4, attr_bytes);
-    if (type_field == output_type) break;
-  }
-  return bytes;
 }
 
 }  // namespace
@@ -113,10 +79,6 @@ partition::EngineNode MakeEngineNode(const SignaturePlan& plan, const partition:
       {"_profile_generation_mode", AttrValue::Bool(false)},
   };
   return node;
-}
-
-std::vector<std::string> HelperOpDefs() {
-  return {OpDef("Bitcast", "T", "type", "type"), OpDef("IdentityN", "T", "list(type)", "T")};
 }
 
 }  // namespace tfengine

@@ -23,7 +23,4 @@ std::string EngineAssetName(const std::string& engine_name);
 partition::EngineNode MakeEngineNode(const SignaturePlan& plan, const partition::Segment& segment,
                                      const std::string& name, const ConvertOptions& options);
 
-// OpDefs of the TensorFlow ops that a conversion adds to a graph (Bitcast, IdentityN), serialized.
-std::vector<std::string> HelperOpDefs();
-
 }  // namespace tfengine

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "api/main_graph.h"
 
-#include <fmt/format.h>
-
-#include <algorithm>
 #include <charconv>
 #include <map>
 
@@ -13,8 +10,8 @@ using tfgraph::AttrValue;
 using tfgraph::Node;
 using tfgraph::TensorId;
 
-std::string KeepReturnNames(const saved_model::SignatureDef& def,
-                            tfgraph::SignatureGraph& signature) {
+void KeepReturnNames(const saved_model::SignatureDef& def, const tfgraph::Graph& original,
+                     tfgraph::SignatureGraph& signature) {
   tfgraph::Graph& graph = signature.graph;
   std::map<std::string, std::map<int, TensorId>>
       wanted;  // node → port → tensor that has its value now
@@ -28,13 +25,12 @@ std::string KeepReturnNames(const saved_model::SignatureDef& def,
     if (graph.nodes[now.node].name != node) wanted[node][port] = now;
   }
   for (const auto& [name, ports] : wanted) {
+    int old = original.Find(name);
+    if (old < 0 || original.nodes[old].output_types.size() != ports.size()) continue;
     Node node;
     node.name = name;
     node.op = "IdentityN";
     for (const auto& [port, tensor] : ports) {
-      if (port != static_cast<int>(node.inputs.size()))
-        return fmt::format("output {} of node \"{}\" would have no value", node.inputs.size(),
-                           name);
       node.inputs.push_back(tensor);
       node.output_types.push_back(graph.type_of(tensor));
     }
@@ -45,7 +41,6 @@ std::string KeepReturnNames(const saved_model::SignatureDef& def,
       for (const auto& [port, tensor] : ports)
         if (ret.tensor == tensor) ret.tensor = {index, port};
   }
-  return "";
 }
 
 }  // namespace tfengine
