@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "api/segment.h"
+#include "base/carrier.h"
 #include "build_queue.h"
 #include "engine_directory.h"
 #include "engine_resource.h"
@@ -31,6 +32,27 @@ using ::tensorflow::Tensor;
 std::vector<int64_t> Dims(const Tensor& tensor) {
   const auto sizes = tensor.shape().dim_sizes();
   return std::vector<int64_t>(sizes.begin(), sizes.end());
+}
+
+// What the graph around the op and the native segment do with Bitcast (base/carrier.h).
+
+// Makes an engine's shape that of its carrier. False if `carrier` does not carry `dtype`.
+bool ToCarrier(DType dtype, DType carrier, std::vector<int64_t>* dims) {
+  if (carrier != dtype && carrier != CarrierOf(dtype)) return false;
+  if (DTypeSize(carrier) < DTypeSize(dtype)) dims->push_back(2);
+  return true;
+}
+
+// A tensor as the engine's type, if it carries that; else as it is, which the engine will refuse.
+InputView ViewAs(DType dtype, const Tensor& tensor) {
+  InputView view{static_cast<DType>(tensor.dtype()), Dims(tensor), tensor.tensor_data().data()};
+  if (view.dtype == dtype || view.dtype != CarrierOf(dtype)) return view;
+  if (DTypeSize(view.dtype) < DTypeSize(dtype)) {
+    if (view.shape.empty() || view.shape.back() != 2) return view;
+    view.shape.pop_back();
+  }
+  view.dtype = dtype;
+  return view;
 }
 
 // Attributes that start with an underscore are optional.
@@ -189,10 +211,11 @@ class TRTEngineOp : public AsyncOpKernel {
     std::vector<InputView> inputs;
     inputs.reserve(ctx->num_inputs());
     for (int i = 0; i < ctx->num_inputs(); ++i) {
-      const Tensor& tensor = ctx->input(i);
-      if (tensor.dtype() == tensorflow::DT_RESOURCE) continue;
-      inputs.push_back(
-          {static_cast<DType>(tensor.dtype()), Dims(tensor), tensor.tensor_data().data()});
+      if (ctx->input_dtype(i) == tensorflow::DT_RESOURCE) continue;
+      const size_t k = inputs.size();
+      inputs.push_back(k < engine->inputs().size()
+                           ? ViewAs(engine->inputs()[k].dtype, ctx->input(i))
+                           : InputView{});
     }
     if (engine->inputs().size() != inputs.size() ||
         static_cast<int>(engine->outputs().size()) != ctx->num_outputs()) {
@@ -205,15 +228,17 @@ class TRTEngineOp : public AsyncOpKernel {
     absl::Status allocation;
     const auto allocate = [&](int index, DType dtype, const std::vector<int64_t>& dims) -> void* {
       tensorflow::TensorShape shape;
-      if (static_cast<tensorflow::DataType>(dtype) != ctx->expected_output_dtype(index)) {
+      const tensorflow::DataType type = ctx->expected_output_dtype(index);
+      std::vector<int64_t> op_dims = dims;
+      if (!ToCarrier(dtype, static_cast<DType>(type), &op_dims)) {
         allocation = absl::InternalError(
             absl::StrCat("output ", index, " of the engine is ", DTypeName(dtype)));
       } else {
-        allocation = tensorflow::TensorShape::BuildTensorShape(dims, &shape);
+        allocation = tensorflow::TensorShape::BuildTensorShape(op_dims, &shape);
       }
       if (allocation.ok()) {
-        allocation = ctx->allocate_temp(ctx->expected_output_dtype(index), shape, &outputs[index],
-                                        ctx->output_alloc_attr(index));
+        allocation =
+            ctx->allocate_temp(type, shape, &outputs[index], ctx->output_alloc_attr(index));
       }
       return allocation.ok() ? const_cast<char*>(outputs[index].tensor_data().data()) : nullptr;
     };

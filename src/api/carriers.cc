@@ -37,31 +37,6 @@ bool IsBitcast(const Node& node) {
 
 }  // namespace
 
-DType CarrierOf(DType dtype) {
-  switch (dtype) {
-    case DType::kBool:
-    case DType::kInt8:
-    case DType::kFloat16:
-    case DType::kFloat32:
-    case DType::kInt32:
-    case DType::kResource:
-      return dtype;
-    case DType::kUint8:
-      return DType::kInt8;
-    case DType::kInt16:
-    case DType::kUint16:
-    case DType::kBfloat16:
-      return DType::kFloat16;
-    case DType::kUint32:
-    case DType::kInt64:
-    case DType::kUint64:
-    case DType::kFloat64:
-      return DType::kInt32;
-    default:
-      return DType::kInvalid;
-  }
-}
-
 PartialShape CarrierShape(DType dtype, PartialShape shape) {
   if (shape.known_rank && DTypeSize(CarrierOf(dtype)) < DTypeSize(dtype)) shape.dims.push_back(2);
   return shape;

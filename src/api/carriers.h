@@ -4,19 +4,13 @@
 #include <string>
 #include <vector>
 
+#include "base/carrier.h"
 #include "tfengine/types.h"
 #include "tfgraph/graph.h"
 
-// TRTEngineOp takes few element types (bool, int8, float16, float32, int32), and its definition
-// must not change. Tensors of other types cross its boundary bit-cast to a type that it takes,
-// their carrier: 64-bit types as int32 with a last dimension of 2, the others as a type of their
-// size. Casting is free in TensorFlow; the engine itself sees the original types, and the op
-// reinterprets the buffers.
+// Graphs around TRTEngineOp cast tensors to and from their carriers (base/carrier.h) with Bitcast, which costs nothing in
+// TensorFlow; the engine itself sees the original types, and the op reinterprets the buffers.
 namespace tfengine {
-
-// The type that `dtype` crosses as: itself where TRTEngineOp takes it (resources too), kInvalid if
-// it cannot cross.
-DType CarrierOf(DType dtype);
 
 // The native segment function of a segment body: arguments and returns have carrier types, Bitcast
 // nodes restore and make them.
