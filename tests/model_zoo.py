@@ -226,6 +226,6 @@ MODELS = {
     "tf_module": Model(tf_module, images(32, 32, 3)),
     "tf1_ref_variables": Model(lambda d: tf1(d, False), images(16, 16, 3)),
     "tf1_resource_variables": Model(lambda d: tf1(d, True), images(16, 16, 3)),
-    "strings": Model(strings, words, whole=False, share=0.4, native=("LookupTableFindV2", "DecodeRaw", "AsString")),
+    "strings": Model(strings, words, whole=False, share=0.65, native=("LookupTableFindV2", "DecodeRaw", "AsString")),
     "tiny": Model(tiny, images(4)),
 }

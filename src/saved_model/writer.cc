@@ -36,6 +36,20 @@ std::string NodeWithInput(std::string_view node, const std::string& input) {
 
 std::string Attr(const AttrValue& value) { return value.serialized(); }
 
+// The value of a Const node that is one string.
+AttrValue StringScalar(const std::string& text) {
+  constexpr int kAttrTensor = 8, kTensorDType = 1, kTensorShape = 2, kTensorString = 8;
+  std::string bytes;
+  {
+    pbf_writer attr(bytes);
+    pbf_writer tensor(attr, kAttrTensor);
+    tensor.add_enum(kTensorDType, static_cast<int>(DType::kString));
+    tensor.add_message(kTensorShape, std::string());
+    tensor.add_bytes(kTensorString, text);
+  }
+  return AttrValue(bytes);
+}
+
 // Letters, digits and underscores, for use in a function name.
 std::string Sanitized(std::string_view name) {
   std::string s(name);
@@ -118,7 +132,7 @@ struct Rewriter::Impl {
   // Signature -> output key -> tensor name.
   std::map<std::string, std::map<std::string, std::string>> moved_outputs;
   std::vector<std::string> init_dependencies;  // nodes the init op must wait for
-  std::vector<std::pair<std::string, std::string>> assets;  // placeholder, file name
+  std::vector<std::pair<std::string, std::string>> assets;  // tensor that is fed, file name
   std::map<std::string, std::string> asset_files;           // file name -> source ("" = empty file)
   Objects objects;
   mutable int suffix = 0;
@@ -301,33 +315,34 @@ Status Rewriter::AddEngineResource(const EngineResource& engine) {
     row.name = function.name;
   }
 
-  // Main graph: the asset's path is fed to a placeholder, the init op calls the initialiser with it.
-  std::string placeholder = impl.UniqueNode(engine.name + "/asset_path");
+  // Main graph: the asset's path replaces a constant, the init op calls the initialiser with it. Not a placeholder:
+  // when TensorFlow 2 loads TensorFlow 1 models, it accepts none but the signatures' inputs.
+  std::string asset_path = impl.UniqueNode(engine.name + "/asset_path");
   std::string bytes;
   {
     pbf_writer w(bytes);
-    w.add_string(1, placeholder);
-    w.add_string(2, "Placeholder");
+    w.add_string(1, asset_path);
+    w.add_string(2, "Const");
     AddMapEntry(&w, 5, "dtype", Attr(AttrValue::Type(DType::kString)), false);
-    AddMapEntry(&w, 5, "shape", Attr(AttrValue::Shape({true, {}})), false);
+    AddMapEntry(&w, 5, "value", Attr(StringScalar(engine.asset_filename)), false);
   }
-  impl.AddNode(placeholder, std::move(bytes));
+  impl.AddNode(asset_path, std::move(bytes));
   std::string call = impl.UniqueNode(engine.name + "/initialize");
   bytes.clear();
   {
     pbf_writer w(bytes);
     w.add_string(1, call);
     w.add_string(2, "StatefulPartitionedCall");
-    w.add_string(3, placeholder);
+    w.add_string(3, asset_path);
     AddMapEntry(&w, 5, "Tin", Attr(AttrValue::TypeList({DType::kString})), false);
     AddMapEntry(&w, 5, "Tout", Attr(AttrValue::TypeList({DType::kInt32})), false);
     AddMapEntry(&w, 5, "f", Attr(AttrValue::Func(rows[1].name)), false);
   }
   impl.AddNode(call, std::move(bytes));
-  for (const char* op : {"Placeholder", "StatefulPartitionedCall", "NoOp"}) impl.UseOp(op);
+  for (const char* op : {"Const", "StatefulPartitionedCall", "NoOp"}) impl.UseOp(op);
   impl.init_dependencies.push_back(call);
   const int asset_index = static_cast<int>(impl.meta.assets.size() + impl.assets.size());
-  impl.assets.emplace_back(placeholder, engine.asset_filename);
+  impl.assets.emplace_back(asset_path, engine.asset_filename);
   if (impl.meta.object_graph.empty()) return OkStatus();
 
   // Objects: asset, three functions, the resource with these as children.
