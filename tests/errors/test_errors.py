@@ -149,16 +149,6 @@ def test_recursive_functions(refuses, copy):
     refuses(copy, 202, "signature_wrapper")
 
 
-def test_missing_function(refuses, copy):
-    def forget(graph):
-        wrapper = next(f for f in graph.library.function if "signature_wrapper" in f.signature.name)
-        call = next(n for n in wrapper.node_def if "PartitionedCall" in n.op)
-        call.attr["f"].func.name = "no_such_function"
-
-    edit_graph(copy, forget)
-    refuses(copy, 201, "no_such_function")
-
-
 def test_absurd_constant_allocates_nothing(cli, copy, tmp_path):
     """A constant that claims 2^160 elements: the node stays native or the model is refused."""
 
