@@ -199,7 +199,7 @@ def test_unwritable_output(cli, tiny, tmp_path):
 
 @pytest.mark.parametrize("precision", ["FP16", "INT8", "fp16"])
 def test_precisions_that_do_not_exist_yet(refuses, tiny, precision):
-    refuses(tiny, 705, precision, "FP32", flags=["--precision", precision])
+    refuses(tiny, 705, precision.upper(), "FP32", flags=["--precision", precision])
 
 
 @pytest.mark.parametrize(
