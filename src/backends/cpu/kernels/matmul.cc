@@ -8,12 +8,12 @@
 
 // Blocking: a task owns a block of rows (its part of A fits the second-level cache) and a group of panels of B, and
 // walks them as k blocks > panels > register tiles. B's panel streams from memory or the shared cache once per row block
-// while the next panel is prefetched; A's rows are read where they lie, unless they are transposed or a multiple of
-// 4 KiB apart (then they would fall into one cache set).
+// while the next panel is prefetched; A's rows are read where they lie unless they are transposed (copying rows that are
+// a multiple of 4 KiB apart, which share a cache set, was no faster).
 namespace tfengine::cpu {
 namespace {
 
-constexpr int64_t kDepthBlock = 1024;          // of k
+constexpr int64_t kDepthBlock = 768;           // of k
 constexpr int64_t kBlockFloats = 128 * 1024;   // of A per task: 512 KiB
 constexpr int64_t kTaskMacs = 1 << 18;         // below this a task is not worth its start
 constexpr int64_t kItemMacs = 1 << 21;         // batch items below this are not split
@@ -82,10 +82,9 @@ Plan MakePlan(const MatmulShape& shape, bool packed, bool has_residual, int thre
 
   p.direct_b = !packed && s.b.col == 1 && tiles <= 2;
   if (!packed) p.packed_floats = RoundUp((p.direct_b ? 1 : p.panels) * kMatmulPanel * s.k, 16);
-  p.copy_a = s.a.col != 1 || (s.a.row % 1024 == 0 && s.m >= 6 && p.panels >= 8);
+  p.copy_a = s.a.col != 1;
   if (p.copy_a) {
     p.copy_row = RoundUp(s.k, 16);
-    if (p.copy_row % 512 == 0) p.copy_row += 16;
     p.copy_floats = s.m * p.copy_row;
   }
 
@@ -101,7 +100,9 @@ Plan MakePlan(const MatmulShape& shape, bool packed, bool has_residual, int thre
   p.row_blocks = CeilDiv(s.m, block_rows);
   if (p.panels * p.row_blocks < tasks) p.row_blocks = std::min(tiles, CeilDiv(tasks, p.panels));
   p.row_blocks = std::max<int64_t>(1, std::min(p.row_blocks, tiles));
-  p.groups = std::min(p.panels, std::max<int64_t>(1, tasks / p.row_blocks));
+  // Groups of equally many panels, so that equally many tasks per thread are equal work.
+  const int64_t group = CeilDiv(p.panels, std::clamp<int64_t>(tasks / p.row_blocks, 1, p.panels));
+  p.groups = CeilDiv(p.panels, group);
   if (p.row_blocks * p.groups < threads && tasks >= threads && p.batches == 1 && s.k >= 512 * threads) {
     p.splits = CeilDiv(threads, p.row_blocks * p.groups);
     p.partial_floats = p.splits * s.m * p.panels * kMatmulPanel;
@@ -172,14 +173,8 @@ class Run {
 
   void CopyA(const Item& item, Span rows, float* to) const {
     to += p_.packed_floats;
-    if (s_.a.col == 1) {
-      for (int64_t i = rows.begin; i < rows.end; ++i) {
-        std::memcpy(to + i * p_.copy_row, item.source_a + i * s_.a.row, s_.k * sizeof(float));
-      }
-    } else {
-      kernels_.transpose(item.source_a + rows.begin, s_.a.col, s_.k, rows.end - rows.begin, to + rows.begin * p_.copy_row,
-                         p_.copy_row);
-    }
+    kernels_.transpose(item.source_a + rows.begin, s_.a.col, s_.k, rows.end - rows.begin, to + rows.begin * p_.copy_row,
+                       p_.copy_row);
   }
 
   // Rows x panels of one item over [k0, k1) of k; `finish`: bias, residual and activation follow.

@@ -37,10 +37,17 @@ void RunMatmulTile(const MatmulTile& t) {
   const int64_t prefetch_step = prefetch ? 64 : 0;
   if (!prefetch) prefetch = reinterpret_cast<const char*>(t.b);
 
+  // Rows of C are fetched for writing a little before the end: one row per step, the last 16 steps ahead.
+  const int64_t c_begin = t.k - kStep * (16 + kRows);
   int64_t p = 0;
   for (; p + kStep <= t.k; p += kStep) {
     __builtin_prefetch(prefetch, 0, 2);
     prefetch += prefetch_step;
+    if (const uint64_t ahead = static_cast<uint64_t>(p - c_begin); ahead < kRows * kStep) {
+      const float* c = t.c + ahead / kStep * t.c_row;
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) __builtin_prefetch(c + v * kLanes, 1, 3);
+    }
 #pragma GCC unroll 4
     for (int s = 0; s < kStep; ++s) {
       VF bv[kVectors];
