@@ -211,7 +211,7 @@ int64_t At(const Shapes& s, int operand, int64_t index) {
 
 TEST(Binary, AgreesWithNaiveBroadcastingOnRandomShapes) {
   Gangs gangs;
-  for (uint32_t seed = 0; seed < 600; ++seed) {
+  for (uint32_t seed = 0; seed < 250; ++seed) {
     SCOPED_TRACE(seed);
     Random random(seed);
     const Shapes s = RandomShapes(random);
@@ -243,7 +243,7 @@ TEST(Binary, AgreesWithNaiveBroadcastingOnRandomShapes) {
 
 TEST(Binary, ComparesAndSelectsWithBroadcasting) {
   Gangs gangs;
-  for (uint32_t seed = 0; seed < 200; ++seed) {
+  for (uint32_t seed = 0; seed < 120; ++seed) {
     SCOPED_TRACE(seed);
     Random random(seed);
     const Shapes s = RandomShapes(random);

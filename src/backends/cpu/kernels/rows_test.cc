@@ -16,7 +16,7 @@ constexpr float kInf = std::numeric_limits<float>::infinity();
 
 TEST(Softmax, AgreesWithDoublePrecision) {
   Gangs gangs;
-  for (uint32_t seed = 0; seed < 200; ++seed) {
+  for (uint32_t seed = 0; seed < 100; ++seed) {
     SCOPED_TRACE(seed);
     Random random(seed);
     const int64_t rows = random.Int(0, 20), cols = random.OneIn(4) ? random.Int(100, 3000) : random.Int(0, 70);
@@ -57,7 +57,7 @@ TEST(Softmax, TreatsInfinitiesAsTensorFlow) {
 
 TEST(LayerNorm, AgreesWithDoublePrecisionAlsoFarFromZero) {
   Gangs gangs;
-  for (uint32_t seed = 0; seed < 200; ++seed) {
+  for (uint32_t seed = 0; seed < 100; ++seed) {
     SCOPED_TRACE(seed);
     Random random(seed);
     const int64_t rows = random.Int(0, 40), cols = random.OneIn(3) ? 768 : random.Int(1, 90);
@@ -112,7 +112,7 @@ TEST(BatchNorm, AgreesWithDoublePrecision) {
 
 TEST(Reduce, AgreesWithNaiveLoopsOverRandomAxes) {
   Gangs gangs;
-  for (uint32_t seed = 0; seed < 250; ++seed) {
+  for (uint32_t seed = 0; seed < 150; ++seed) {
     SCOPED_TRACE(seed);
     Random random(seed);
     const int rank = static_cast<int>(random.Int(0, 6));
@@ -179,7 +179,7 @@ TEST(Reduce, AgreesWithNaiveLoopsOverRandomAxes) {
 
 TEST(Pool, AgreesWithNaiveLoops) {
   Gangs gangs;
-  for (uint32_t seed = 0; seed < 120; ++seed) {
+  for (uint32_t seed = 0; seed < 80; ++seed) {
     SCOPED_TRACE(seed);
     Random random(seed);
     PoolShape s;
