@@ -119,10 +119,29 @@ class NetworkParser {
         return OkStatus();
       }
     }
+    const char* first = text_.data();
+    const std::string_view upcoming = Upcoming();
+    const auto known = known_dims_.find(upcoming);
+    if (known != known_dims_.end()) {
+      text_.remove_prefix(known->first.size());
+      *out = known->second;
+      return OkStatus();
+    }
     auto dim = net_.dims_.ParsePrefix(&text_);
     if (!dim.ok()) return Fail(dim.status().message());
     *out = *dim;
+    if (text_.data() == first + upcoming.size()) known_dims_.emplace(upcoming, *out);
     return OkStatus();
+  }
+  // The text up to the ',' or ']' that ends a size, brackets skipped. Sizes repeat, so parsed ones are remembered.
+  std::string_view Upcoming() const {
+    int depth = 0;
+    for (size_t n = 0; n < std::min<size_t>(text_.size(), 200) && text_[n] != '\n'; ++n) {
+      const char c = text_[n];
+      if (depth == 0 && (c == ',' || c == ']')) return text_.substr(0, n);
+      depth += (c == '(') - (c == ')');
+    }
+    return {};
   }
 
   Status DimList(Shape* out) {
@@ -395,6 +414,7 @@ class NetworkParser {
   const std::vector<std::shared_ptr<const Tensor>>& constants_;
   Network net_;
   std::unordered_map<std::string, ValueId> by_name_;
+  std::unordered_map<std::string_view, Dim> known_dims_;
   std::vector<DimConstraint> required_;
   std::vector<Declared> declared_;
 };
