@@ -217,6 +217,7 @@ Partition PartitionGraph(const tfgraph::Graph& graph, const convert::Conversion&
     if (absorbable[v] && !absorbed[v]) partition.verdicts[v] = {Reason::kNotWorthIt, "no engine uses it"};
   }
   partition.segments = std::move(segments);
+  partition.absorbable = absorbable;
   return partition;
 }
 

@@ -28,6 +28,7 @@ struct SegmentNodes {
 struct Partition {
   std::vector<Verdict> verdicts;       // final, one per node
   std::vector<int> segment_of;         // segment that the node is in, or -1 (absorbed nodes too)
+  std::vector<bool> absorbable;        // constants, identities, size arithmetic: copied into segments that need them
   std::vector<SegmentNodes> segments;  // ordered by their first node; node lists ascending
 };
 

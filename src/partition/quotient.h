@@ -21,12 +21,16 @@ class Quotient {
   bool TryMerge(int a, int b);
 
  private:
-  bool HasOtherPath(int a, int b) const;
+  // Groups reachable from `a` other than by the edge a -> b, as far as they come before b; false if b is among them.
+  bool ReachWithout(int a, int b, std::vector<int>* reached) const;
   void Order();
 
   std::vector<int> parent_;
   std::vector<std::vector<int>> successors_;  // per live group; may name merged groups
-  std::vector<int> position_;
+  std::vector<int> position_;                 // of live groups, in a topological order
+  std::vector<int> at_;                       // position -> group; merged groups keep their place, unused
+  mutable std::vector<int> mark_;             // last search that saw the group
+  mutable int search_ = 0;
 };
 
 }  // namespace tfengine::partition

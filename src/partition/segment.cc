@@ -18,32 +18,37 @@ bool Has(const std::vector<int>& ascending, int v) { return std::binary_search(a
 
 bool IsInside(const SegmentNodes& segment, int v) { return Has(segment.nodes, v) || Has(segment.absorbed, v); }
 
-// Nodes outside of the segment that its nodes wait for by control edges, ascending.
-std::vector<int> ControlSources(const tfgraph::Graph& graph, const SegmentNodes& segment) {
-  std::set<int> sources;
+// Nodes outside of the segment that its nodes wait for by control edges, ascending. Waiting for an absorbable node is
+// waiting for what that depends on: a copy of it outside might in turn depend on the segment.
+std::vector<int> ControlSources(const tfgraph::Graph& graph, const Partition& partition, const SegmentNodes& segment) {
+  std::set<int> sources, passed;
+  std::vector<int> stack;
   for (const std::vector<int>* list : {&segment.nodes, &segment.absorbed}) {
     for (int v : *list) {
-      for (int c : graph.nodes[v].control_inputs) {
-        if (!IsInside(segment, c)) sources.insert(c);
-      }
+      stack.insert(stack.end(), graph.nodes[v].control_inputs.begin(), graph.nodes[v].control_inputs.end());
+    }
+  }
+  while (!stack.empty()) {
+    int c = stack.back();
+    stack.pop_back();
+    if (IsInside(segment, c)) continue;
+    if (!partition.absorbable[c]) {
+      sources.insert(c);
+    } else if (passed.insert(c).second) {
+      for (TensorId t : graph.nodes[c].inputs) stack.push_back(t.node);
+      stack.insert(stack.end(), graph.nodes[c].control_inputs.begin(), graph.nodes[c].control_inputs.end());
     }
   }
   return {sources.begin(), sources.end()};
 }
 
-// Nodes that stay in the graph: native ones, and absorbed ones that something outside of segments still needs.
+// Nodes that stay in the graph: native ones, and absorbable ones that these or the results need.
 std::vector<bool> KeptNodes(const tfgraph::Graph& graph, const Partition& partition) {
   const int n = static_cast<int>(graph.nodes.size());
-  std::vector<bool> is_absorbed(n, false), kept(n, false);
-  for (const SegmentNodes& segment : partition.segments) {
-    for (int v : segment.absorbed) is_absorbed[v] = true;
-  }
+  std::vector<bool> kept(n, false);
   for (int v = 0; v < n; ++v) {
     bool idle = partition.verdicts[v].reason == Reason::kUnused && !graph.nodes[v].stateful;
-    kept[v] = partition.segment_of[v] < 0 && !is_absorbed[v] && !idle;
-  }
-  for (const SegmentNodes& segment : partition.segments) {
-    for (int c : ControlSources(graph, segment)) kept[c] = true;
+    kept[v] = partition.segment_of[v] < 0 && !partition.absorbable[v] && !idle;
   }
   for (int a : graph.args) kept[a] = true;
   for (const auto& r : graph.returns) kept[r.tensor.node] = true;
@@ -96,6 +101,7 @@ void Annotate(const Conversion& conversion, const std::vector<TensorId>& inputs,
   }
   auto unbound = [&](Dim d) {
     std::vector<int> open;
+    if (dims.SymbolIndex(d) >= 0) return open;
     for (int s = 0; s < dims.num_symbols(); ++s) {
       if (!bound[s] && dims.DependsOn(d, s)) open.push_back(s);
     }
@@ -167,7 +173,7 @@ std::vector<Segment> ExtractSegments(const tfgraph::Graph& graph, const Conversi
         read_from_outside(t);
       }
     }
-    segments[s].control_inputs = ControlSources(graph, nodes);
+    segments[s].control_inputs = ControlSources(graph, partition, nodes);
   }
 
   for (int s = 0; s < count; ++s) {
