@@ -55,6 +55,7 @@ Status RunAttention(const Call& c) {
   const auto &qs = c.in(0).shape(), &vs = c.in(2).shape();
   const int64_t heads = qs[2], depth = qs[3], queries = qs[1], keys = vs[1], out_depth = vs[3];
   const double scale = c.attrs.Float("scale"), mask_value = c.attrs.Float("mask_value", -1e9);
+  const bool wide = c.in(0).dtype() == DType::kFloat64;
   std::vector<double> mask;
   std::vector<int64_t> mask_strides(4, 0);
   if (const Tensor* m = c.optional(3)) {
@@ -76,8 +77,10 @@ Status RunAttention(const Call& c) {
         dot += q[((b * queries + i) * heads + h) * depth + d] * k[((b * keys + j) * heads + h) * depth + d];
       scores[j] = dot * scale;
       // Rounded as TensorFlow does: adding -1e9 wipes out the score, so a row that is masked whole becomes uniform.
-      if (!mask.empty())
-        scores[j] = static_cast<float>(scores[j]) + static_cast<float>(mask[Offset({b, h, i, j}, mask_strides)]);
+      if (!mask.empty()) {
+        const double masked = mask[Offset({b, h, i, j}, mask_strides)];
+        scores[j] = wide ? scores[j] + masked : static_cast<float>(scores[j]) + static_cast<float>(masked);
+      }
       highest = std::max(highest, scores[j]);
     }
     for (double& s : scores) sum += s = std::exp(s - highest);
