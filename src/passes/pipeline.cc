@@ -6,7 +6,6 @@
 #include <string_view>
 
 #include "base/errors.h"
-#include "base/status_macros.h"
 #include "passes/activations.h"
 #include "passes/attention.h"
 #include "passes/batch_norm.h"
@@ -62,20 +61,20 @@ constexpr Pass kPasses[] = {
     {"dead_code", EliminateDeadCode},
 };
 
-Status RunPass(const Pass& pass, Network& network, const PassOptions& options) {
+void RunPass(const Pass& pass, Network& network, const PassOptions& options) {
   Network before = network;  // shares the constants
   auto start = std::chrono::steady_clock::now();
   Result<bool> changed = pass.run(network);
   double milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   Status status = changed.status();
   if (changed.ok() && *changed) status = Verify(network);
-  if (!status.ok()) {
-    network = std::move(before);
-    return status.WithContext(std::string("pass ") + pass.name);
-  }
-  if (options.trace)
-    options.trace({pass.name, *changed, milliseconds, static_cast<int>(network.nodes().size())});
-  return OkStatus();
+  if (!status.ok()) network = std::move(before);
+  if (!options.trace) return;
+  options.trace({.name = pass.name,
+                 .changed = status.ok() && *changed,
+                 .status = status,
+                 .milliseconds = milliseconds,
+                 .nodes_after = static_cast<int>(network.nodes().size())});
 }
 
 }  // namespace
@@ -88,7 +87,7 @@ Status RunPasses(Network& network, const PassOptions& options) {
   for (const Pass& pass : kPasses) {
     if (std::find(options.disabled.begin(), options.disabled.end(), pass.name) != options.disabled.end()) continue;
     if (pass.run == MergeProjections && !options.merge_projections) continue;
-    TFE_RETURN_IF_ERROR(RunPass(pass, network, options));
+    RunPass(pass, network, options);
   }
   return OkStatus();
 }

@@ -14,8 +14,9 @@ namespace tfengine::passes {
 struct PassTrace {
   const char* name;
   bool changed;
+  Status status;        // not OK: a bug in the pass; what it did was undone
   double milliseconds;  // without verification
-  int nodes_after;
+  int nodes_after = 0;
 };
 
 struct PassOptions {
@@ -27,9 +28,9 @@ struct PassOptions {
   bool merge_projections = false;
 };
 
-// Runs the list in order. The network is verified after every pass that changed it. On error (a bug in a pass:
-// kNetworkInvalid or kInternalError with the pass' name; an unknown name in `disabled`: kBadFlag) the network is
-// the last one that was valid.
+// Runs the list in order. The network is verified after every pass that changed it; a pass that fails or leaves an
+// invalid network is undone and reported to `trace`, for a slower engine is better than none.
+// Error: kBadFlag for an unknown name in `disabled`.
 Status RunPasses(Network& network, const PassOptions& options = {});
 
 // Distinct names in the order of their first run.

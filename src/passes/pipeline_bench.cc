@@ -95,6 +95,7 @@ Status Report(const std::string& dir, const std::string& dump) {
     options.trace = [&](const passes::PassTrace& t) {
       times[t.name] += t.milliseconds;
       total += t.milliseconds;
+      if (!t.status.ok()) std::fprintf(stderr, "pass %s: %s\n", t.name, t.status.ToString().c_str());
     };
     TFE_RETURN_IF_ERROR(passes::RunPasses(network, options));
     PrintCounts("after", network);

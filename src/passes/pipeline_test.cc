@@ -10,8 +10,11 @@ namespace {
 
 Result<bool> RunDefault(Network& network) {
   std::string before = PrintNetwork(network);
-  Status status = RunPasses(network);
-  if (!status.ok()) return status;
+  Status failed;
+  Status status = RunPasses(network, {.trace = [&](const PassTrace& t) {
+                              if (!t.status.ok()) failed = t.status.WithContext(t.name);
+                            }});
+  if (!status.ok() || !failed.ok()) return status.ok() ? failed : status;
   return PrintNetwork(network) != before;
 }
 
