@@ -3,6 +3,7 @@
 #include <random>
 
 #include "passes/pipeline.h"
+#include "passes/shapes.h"
 #include "passes/test_util.h"
 
 namespace tfengine::passes {

@@ -14,7 +14,6 @@
 #include "passes/constants.h"
 #include "passes/dead_code.h"
 #include "passes/rewriter.h"
-#include "passes/shapes.h"
 
 // Builds networks for tests of passes, and checks what a pass makes of them: the nodes, the numbers (random inputs
 // through the reference backend), and that a second run changes nothing.
