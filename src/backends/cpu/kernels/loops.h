@@ -25,10 +25,11 @@ inline int64_t NumElements(Dims dims) {
 // three dims, the last (innermost) with strides of 0 or 1 unless an operand is a strided view.
 struct LoopNest {
   static constexpr int kMaxOperands = 4;
-  int rank = 0;  // >= 1 after MakeLoopNest
+  static constexpr int kMaxDims = 2 * kMaxRank;  // a tile walks every axis as repetition and extent
+  int rank = 0;                                  // >= 1 after MakeLoopNest
   int operands = 0;
-  int64_t dims[kMaxRank] = {};
-  int64_t strides[kMaxOperands][kMaxRank] = {};
+  int64_t dims[kMaxDims] = {};
+  int64_t strides[kMaxOperands][kMaxDims] = {};
   int64_t size = 1;  // product of dims
 
 };
@@ -42,7 +43,7 @@ template <typename Run>
 void ForEachRun(const LoopNest& loops, int64_t begin, int64_t end, const Run& run) {
   if (begin >= end) return;
   const int last = loops.rank - 1;
-  int64_t index[kMaxRank], offsets[LoopNest::kMaxOperands] = {};
+  int64_t index[LoopNest::kMaxDims], offsets[LoopNest::kMaxOperands] = {};
   int64_t rest = begin;
   for (int d = last; d >= 0; --d) {
     index[d] = rest % loops.dims[d];

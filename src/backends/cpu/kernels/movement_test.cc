@@ -160,9 +160,9 @@ TEST(Slice, BroadcastsAndTiles) {
   for (uint32_t seed = 0; seed < 200; ++seed) {
     SCOPED_TRACE(seed);
     Random random(seed);
-    const Shape dims = RandomShape(random, 0, 4);
+    const Shape dims = seed == 0 ? Shape(8, 2) : RandomShape(random, 0, 4);
     Shape reps, tiled;
-    for (int64_t d : dims) reps.push_back(random.Int(0, 12) / 3), tiled.push_back(d * reps.back());
+    for (int64_t d : dims) reps.push_back(seed == 0 ? 2 : random.Int(0, 12) / 3), tiled.push_back(d * reps.back());
     ForEachSize([&]<typename T>(T) {
       Buffer<T> x = Numbered<T>(NumElements(dims)), y(NumElements(tiled));
       Tile(x.data(), dims, reps, sizeof(T), y.data(), gangs[1 + seed % 3]);

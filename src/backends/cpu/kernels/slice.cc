@@ -23,7 +23,7 @@ void Append(LoopNest& loops, int64_t extent, int64_t stride) {
     loops.dims[loops.rank - 1] *= extent;
     loops.strides[0][loops.rank - 1] = stride;
   } else {
-    TFE_CHECK(loops.rank < kMaxRank);
+    TFE_CHECK(loops.rank < LoopNest::kMaxDims);
     loops.dims[loops.rank] = extent;
     loops.strides[0][loops.rank++] = stride;
   }

@@ -16,8 +16,7 @@ void Slice(const void* x, Dims dims, Dims begin, Dims size, Dims stride, size_t 
 // y = x broadcast to `result` (NumPy rules).
 void BroadcastTo(const void* x, Dims dims, Dims result, size_t element_size, void* y, Gang& gang);
 
-// y has extents dims[i] * reps[i]. At most kMaxRank repeated and repeating dims together, counted after merging those
-// that are neither (a rank of 4 always fits).
+// y has extents dims[i] * reps[i].
 void Tile(const void* x, Dims dims, Dims reps, size_t element_size, void* y, Gang& gang);
 
 }  // namespace tfengine::cpu
