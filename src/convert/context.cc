@@ -149,10 +149,10 @@ TensorInfo ConstantInfo(std::shared_ptr<const Tensor> tensor) {
   return info;
 }
 
-ValueId Materialize(Network& network, const std::string& name, TensorInfo& info) {
+ValueId Materialize(Network& network, TensorInfo& info) {
   if (info.value != kNoValue) return info.value;
   if (info.is_input) {
-    info.value = network.AddInput(name, info.dtype, info.shape);
+    info.value = network.AddInput(info.name, info.dtype, info.shape);
     return info.value;
   }
   if (!info.constant && info.content) {
@@ -167,33 +167,24 @@ ValueId Materialize(Network& network, const std::string& name, TensorInfo& info)
     }
   }
   if (info.constant) {
-    info.value = network.AddConstant(name, info.constant);
+    info.value = network.AddConstant(info.name, info.constant);
     return info.value;
   }
   TFE_CHECK(info.content.has_value());
   // A `dims` node has rank 0 or 1; more axes are a reshape of that.
   Shape flat = info.shape.empty() ? Shape{} : Shape{Dim(static_cast<int64_t>(info.content->size()))};
-  Result<ValueId> v = network.Add(Op::kDims, name, {},
+  Result<ValueId> v = network.Add(Op::kDims, info.name, {},
                                   {{"values", Shape(*info.content)},
                                    {"dtype", static_cast<int64_t>(info.dtype)},
                                    {"shape", flat}});
   TFE_CHECK(v.ok());
   info.value = *v;
   if (info.shape.size() > 1) {
-    Result<ValueId> r = network.Add(Op::kReshape, name, {info.value}, {{"shape", info.shape}});
+    Result<ValueId> r = network.Add(Op::kReshape, info.name, {info.value}, {{"shape", info.shape}});
     TFE_CHECK(r.ok());
     info.value = *r;
   }
   return info.value;
-}
-
-std::string NetworkName(const std::string& tf_name) {
-  std::string name = tf_name;
-  for (char& c : name) {
-    bool fine = std::isalnum(static_cast<unsigned char>(c)) || (c != 0 && std::strchr("_./:-", c));
-    if (!fine) c = '_';
-  }
-  return name.empty() ? "_" : name;
 }
 
 std::string ShapeText(const DimTable& dims, const Shape& shape) {
@@ -245,10 +236,7 @@ std::vector<int64_t> Context::Ints(const std::string& key) const {
   return a->int_list().value_or(std::vector<int64_t>());
 }
 
-ValueId Context::value(int i) {
-  std::string name = NetworkName(node_.name) + ":in" + std::to_string(i);
-  return Materialize(network_, name, *inputs_[i]);
-}
+ValueId Context::value(int i) { return Materialize(network_, *inputs_[i]); }
 
 std::optional<std::vector<int64_t>> Context::ConstInts(int i) const {
   const Content* c = content(i);
@@ -267,11 +255,11 @@ std::optional<double> Context::ConstScalar(int i) const {
 }
 
 Result<ValueId> Context::Emit(Op op, std::vector<ValueId> inputs, Attrs attrs) {
-  return network_.Add(op, NetworkName(node_.name), std::move(inputs), std::move(attrs));
+  return network_.Add(op, node_.name, std::move(inputs), std::move(attrs));
 }
 
 ValueId Context::Scalar(DType dtype, double value) {
-  return network_.AddConstant(NetworkName(node_.name) + ":c", std::make_shared<Tensor>(MakeScalar(dtype, value)));
+  return network_.AddConstant(node_.name + "/c", std::make_shared<Tensor>(MakeScalar(dtype, value)));
 }
 
 Result<ValueId> Context::Reshape(ValueId v, Shape shape) {
@@ -291,12 +279,17 @@ Result<ValueId> Context::Cast(ValueId v, DType dtype) {
   return Emit(Op::kCast, {v}, {{"dtype", static_cast<int64_t>(dtype)}});
 }
 
+Verdict Context::CheckOutput(int port, DType dtype) const {
+  if (port >= num_outputs()) return Reject(Reason::kAttribute, fmt::format("the node has no output {}", port));
+  if (outputs_[port].dtype == dtype) return {};
+  return Reject(Reason::kDType, fmt::format("output {}: the graph declares {}, but it is {}", port,
+                                            DTypeName(outputs_[port].dtype), DTypeName(dtype)));
+}
+
 Verdict Context::Set(int port, ValueId v) {
+  Verdict verdict = CheckOutput(port, TypeOf(v));
+  if (!verdict.ok()) return verdict;
   TensorInfo& out = outputs_[port];
-  if (TypeOf(v) != out.dtype) {
-    return Reject(Reason::kDType, fmt::format("output {}: the graph declares {}, the network computes {}", port,
-                                              DTypeName(out.dtype), DTypeName(TypeOf(v))));
-  }
   out.value = v;
   out.known_rank = true;
   out.shape = ShapeOf(v);
@@ -304,6 +297,7 @@ Verdict Context::Set(int port, ValueId v) {
 }
 
 Verdict Context::SetContent(int port, Shape shape, Content content) {
+  if (port >= num_outputs() || !Contains(kInts, outputs_[port].dtype)) return CheckOutput(port, DType::kInt32);
   TensorInfo& out = outputs_[port];
   out.known_rank = true;
   out.shape = std::move(shape);
@@ -315,21 +309,17 @@ Verdict Context::SetContent(int port, Shape shape, Content content) {
 }
 
 Verdict Context::SetConstant(int port, std::shared_ptr<const Tensor> tensor) {
-  DType declared = outputs_[port].dtype;
-  if (tensor->dtype() != declared) {
-    return Reject(Reason::kDType, fmt::format("output {}: the graph declares {}, the constant is {}", port,
-                                              DTypeName(declared), DTypeName(tensor->dtype())));
-  }
+  Verdict verdict = CheckOutput(port, tensor->dtype());
+  if (!verdict.ok()) return verdict;
+  std::string name = std::move(outputs_[port].name);
   outputs_[port] = ConstantInfo(std::move(tensor));
+  outputs_[port].name = std::move(name);
   return {};
 }
 
 Verdict Context::Alias(int port, int input) {
-  DType declared = outputs_[port].dtype;
-  if (inputs_[input]->dtype != declared) {
-    return Reject(Reason::kDType, fmt::format("output {}: the graph declares {}, its input is {}", port,
-                                              DTypeName(declared), DTypeName(inputs_[input]->dtype)));
-  }
+  Verdict verdict = CheckOutput(port, inputs_[input]->dtype);
+  if (!verdict.ok()) return verdict;
   value(input);  // so that the copy does not make it a second time
   ++aliases_;
   outputs_[port] = *inputs_[input];

@@ -20,6 +20,7 @@ inline constexpr int64_t kMaxContent = 64;
 
 // What the walk knows of one TensorFlow tensor.
 struct TensorInfo {
+  std::string name;  // of the node that makes it
   DType dtype = DType::kInvalid;
   bool known_rank = false;
   Shape shape;
@@ -66,7 +67,7 @@ class Context {
   DType dtype(int i = 0) const { return inputs_[i]->dtype; }
   const Shape& shape(int i = 0) const { return inputs_[i]->shape; }
   int rank(int i = 0) const { return static_cast<int>(inputs_[i]->shape.size()); }
-  bool used(int port) const { return used_[port]; }
+  bool used(int port) const { return port < num_outputs() && used_[port]; }
 
   // Attributes, or the default that the OpDef gives. Lists default to empty.
   int64_t Int(const std::string& key, int64_t fallback) const;
@@ -96,15 +97,19 @@ class Context {
   Result<ValueId> Cast(ValueId v, DType dtype);                     // emits nothing if v has that type
 
   // Sets output `port`; each returns the verdict "converted", so that a converter can end with it. A value of another
-  // type than the graph declares is rejected.
+  // type than the graph declares is rejected, as is a port that the graph does not have.
   Verdict Set(int port, ValueId v);
   Verdict SetContent(int port, Shape shape, Content content);
   Verdict SetConstant(int port, std::shared_ptr<const Tensor> tensor);
   Verdict Alias(int port, int input);  // the output is that input
+  // Says more of an output that has been set.
   void SetUniform(int port, double value) { outputs_[port].uniform = value; }
   bool all_aliases() const { return aliases_ > 0 && aliases_ == num_outputs(); }
 
  private:
+  // Nothing wrong with giving output `port` this type.
+  Verdict CheckOutput(int port, DType dtype) const;
+
   const tfgraph::Node& node_;
   std::vector<TensorInfo*> inputs_;
   std::vector<TensorInfo>& outputs_;
@@ -119,11 +124,9 @@ Tensor MakeScalar(DType dtype, double value);
 // Facts that a constant implies: shape, content, uniform.
 TensorInfo ConstantInfo(std::shared_ptr<const Tensor> tensor);
 // The network value of a tensor: a constant, a network input, or a `dims` node for symbolic content.
-ValueId Materialize(Network& network, const std::string& name, TensorInfo& info);
+ValueId Materialize(Network& network, TensorInfo& info);
 // A single Dim as an attribute.
 inline Attr DimAttr(Dim d) { return d.is_const() ? Attr(d.value) : Attr(Shape{d}); }
-// Network names allow fewer characters than TensorFlow's.
-std::string NetworkName(const std::string& tf_name);
 
 std::string ShapeText(const DimTable& dims, const Shape& shape);  // "[batch,224,3]"
 bool IsStatic(const Shape& shape);

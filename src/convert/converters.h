@@ -12,6 +12,7 @@ namespace tfengine::convert {
 struct Row {
   std::string_view op;  // TensorFlow's op name
   Converter convert;
+  int inputs;                 // data inputs, or if negative the least number of them; the walk checks it
   unsigned types = kAnyType;  // element types that inputs may have; the walk checks them
 };
 
@@ -55,6 +56,7 @@ Verdict ConvertTranspose(Context& c);
 Verdict ConvertSlice(Context& c);               // slice.cc
 Verdict ConvertStridedSlice(Context& c);
 Verdict ConvertReverse(Context& c);
+Verdict ConvertRoll(Context& c);
 Verdict ConvertPack(Context& c);                // concat.cc
 Verdict ConvertUnpack(Context& c);
 Verdict ConvertConcat(Context& c);
@@ -73,5 +75,7 @@ Verdict ConvertGatherNd(Context& c);
 Verdict ConvertOneHot(Context& c);
 Verdict ConvertResize(Context& c);              // resize.cc
 Verdict ConvertDepthToSpace(Context& c);
+Verdict ConvertSpaceToBatch(Context& c);        // space_to_batch.cc
+Verdict ConvertBatchToSpace(Context& c);
 
 }  // namespace tfengine::convert

@@ -58,7 +58,7 @@ Verdict ConvertResourceGather(Context& c) {
               c.Int("batch_dims", 0));
   TFE_REQUIRE(Contains(kAnyType, c.node().frozen->dtype()) && c.node().frozen->rank() >= 1, Reason::kDType,
               "the variable has dtype {} and rank {}", DTypeName(c.node().frozen->dtype()), c.node().frozen->rank());
-  ValueId params = c.network().AddConstant(NetworkName(c.node().name) + ":variable", c.node().frozen);
+  ValueId params = c.network().AddConstant(c.node().name + "/variable", c.node().frozen);
   TFE_LOWER(ValueId y, c.Emit(Op::kGather, {params, c.value(1)}, {{"axis", int64_t{0}}}));
   return c.Set(0, y);
 }

@@ -228,4 +228,27 @@ Verdict ConvertReverse(Context& c) {
   return SetSliced(c, axes, c.shape(0));
 }
 
+// Element i moves to i + shift, around the end: the last `shift` elements come first.
+Verdict ConvertRoll(Context& c) {
+  std::optional<std::vector<int64_t>> shifts = c.ConstInts(1);
+  std::optional<std::vector<int64_t>> axes = c.ConstInts(2);
+  TFE_REQUIRE(shifts && axes && shifts->size() == axes->size(), Reason::kNotConstant,
+              "shift and axis must be constant and as many");
+  ValueId x = c.value(0);
+  for (size_t i = 0; i < axes->size(); ++i) {
+    int axis;
+    Verdict verdict = NormalizeAxis((*axes)[i], c.rank(0), &axis);
+    if (!verdict.ok()) return verdict;
+    Dim size = c.shape(0)[axis];
+    TFE_REQUIRE(size.is_const(), Reason::kUnknownShape, "the size of axis {} is not known", axis);
+    if (size.value == 0) continue;
+    const int64_t shift = ((*shifts)[i] % size.value + size.value) % size.value;
+    if (shift == 0) continue;
+    TFE_LOWER(ValueId tail, SliceAxis(c, x, axis, size.value - shift, shift));
+    TFE_LOWER(ValueId head, SliceAxis(c, x, axis, 0, size.value - shift));
+    TFE_LOWER(x, c.Emit(Op::kConcat, {tail, head}, {{"axis", static_cast<int64_t>(axis)}}));
+  }
+  return c.Set(0, x);
+}
+
 }  // namespace tfengine::convert

@@ -6,6 +6,7 @@
 
 #include "base/errors.h"
 #include "base/status_macros.h"
+#include "backends/ref/ref.h"
 #include "convert/converters.h"
 #include "convert/macs.h"
 
@@ -18,8 +19,7 @@ constexpr std::string_view kControlFlowOps[] = {
     "Case", "Enter", "Exit", "For", "If", "LoopCond", "Merge", "NextIteration", "PartitionedCall", "RefEnter",
     "RefExit", "RefMerge", "RefNextIteration", "RefSwitch", "StatefulPartitionedCall", "StatelessCase", "StatelessIf",
     "StatelessWhile", "Switch", "SymbolicGradient", "While"};
-constexpr std::string_view kBoundaryOps[] = {"NoOp", "Placeholder", "PlaceholderV2", "PlaceholderWithDefault", "_Arg",
-                                             "_Retval"};
+constexpr std::string_view kBoundaryOps[] = {"NoOp", "Placeholder", "PlaceholderV2", "_Arg", "_Retval"};
 // Their output shapes depend on values.
 constexpr std::string_view kDataDependentOps[] = {
     "Bincount", "BooleanMask", "CombinedNonMaxSuppression", "DynamicPartition", "DynamicStitch", "NonMaxSuppression",
@@ -28,6 +28,10 @@ constexpr std::string_view kDataDependentOps[] = {
     "UniqueWithCountsV2", "Where"};
 constexpr std::string_view kVariableReads[] = {"ReadVariableOp", "Variable", "VariableV2"};
 constexpr std::string_view kRefVariables[] = {"Variable", "VariableV2"};
+
+// Constants of constants are computed at once if they are small: other converters may have to know them.
+constexpr int64_t kMaxFolded = 1 << 14;
+constexpr double kMaxFoldedWork = 1e6;
 
 template <size_t N>
 bool IsOneOf(std::string_view op, const std::string_view (&list)[N]) {
@@ -71,7 +75,10 @@ Status Walk::Run() {
   for (int i = 0; i < n; ++i) {
     const tfgraph::Node& node = graph_.nodes[i];
     infos_[i].resize(node.output_types.size());
-    for (size_t p = 0; p < node.output_types.size(); ++p) infos_[i][p].dtype = node.output_types[p];
+    for (size_t p = 0; p < node.output_types.size(); ++p) {
+      infos_[i][p].name = node.name;
+      infos_[i][p].dtype = node.output_types[p];
+    }
     NodeResult& result = results_[i];
     if (is_arg_[i]) {
       Argument(i);
@@ -168,10 +175,11 @@ void Walk::Argument(int index) {
     }
     if (!info.known_rank) continue;
     info.is_input = true;
-    ValueId input = Materialize(network_, NetworkName(node.name), info);
+    ValueId input = Materialize(network_, info);
     if (!is_value) continue;
     frozen_inputs_[input] = {index, static_cast<int>(p)};
     info = ConstantInfo(node.frozen);
+    info.name = node.name;
   }
 }
 
@@ -179,7 +187,7 @@ void Walk::Hole(int index) {
   const tfgraph::Node& node = graph_.nodes[index];
   for (size_t p = 0; p < infos_[index].size(); ++p) {
     TensorInfo& info = infos_[index][p];
-    info = TensorInfo{.dtype = node.output_types[p]};
+    info = TensorInfo{.name = node.name, .dtype = node.output_types[p]};
     if (!used_[index][p] || !Contains(kAnyType, info.dtype)) continue;
     if (p >= node.output_shapes.size() || !node.output_shapes[p].known_rank) continue;
     const std::vector<int64_t>& sizes = node.output_shapes[p].dims;
@@ -230,6 +238,7 @@ Verdict Walk::Lower(int index) {
   if (node.frozen && IsOneOf(node.op, kVariableReads) && outputs.size() == 1) {
     if (!Contains(kAnyType, node.frozen->dtype())) return RejectType(node.frozen->dtype(), "the variable");
     outputs[0] = ConstantInfo(node.frozen);
+    outputs[0].name = node.name;
     results_[index].role = Role::kConstant;
     return {};
   }
@@ -238,6 +247,12 @@ Verdict Walk::Lower(int index) {
   for (size_t p = 0; p < outputs.size(); ++p) {
     if (!Contains(kAnyType, outputs[p].dtype)) return RejectType(outputs[p].dtype, fmt::format("output {}", p));
   }
+  const int count = static_cast<int>(node.inputs.size());
+  if (row->inputs >= 0 ? count != row->inputs : count < -row->inputs) {
+    return Reject(Reason::kAttribute, fmt::format("expected {}{} inputs, got {}", row->inputs < 0 ? "at least " : "",
+                                                  std::abs(row->inputs), count));
+  }
+  if (outputs.empty()) return Reject(Reason::kAttribute, "the node has no outputs");
   // A gather from a variable reads its handle, which is no tensor.
   bool reads_variable = row->convert == ConvertResourceGather;
   std::vector<TensorInfo*> inputs;
@@ -251,9 +266,11 @@ Verdict Walk::Lower(int index) {
     if (!verdict.ok()) return verdict;
   }
 
+  const size_t first = network_.nodes().size();
   Context context(node, inputs, &outputs, used_[index], &network_);
   Verdict verdict = row->convert(context);
   if (!verdict.ok()) return verdict;
+  if (constant && !context.all_aliases()) Fold(index, first);
   bool all_content = true;
   bool all_constant = true;
   for (size_t p = 0; p < outputs.size(); ++p) {
@@ -276,10 +293,48 @@ Verdict Walk::Lower(int index) {
   return {};
 }
 
+void Walk::Fold(int index, size_t first) {
+  const std::vector<int64_t> no_symbols(network_.dims().num_symbols(), 1);
+  std::map<ValueId, std::shared_ptr<Tensor>> computed;
+  for (size_t k = first; k < network_.nodes().size(); ++k) {
+    const Node& node = network_.nodes()[k];
+    if (NodeMacs(network_, node) > kMaxFoldedWork) return;
+    Result<Attrs> attrs = ConcreteAttrs(node, network_.dims(), no_symbols);
+    if (!attrs.ok()) return;
+    std::vector<const Tensor*> inputs;
+    for (ValueId v : node.inputs) {
+      auto it = computed.find(v);
+      const Tensor* tensor = v == kNoValue           ? nullptr
+                             : it != computed.end() ? it->second.get()
+                                                    : network_.value(v).constant.get();
+      if (v != kNoValue && !tensor) return;
+      inputs.push_back(tensor);
+    }
+    std::vector<Tensor*> outputs;
+    for (ValueId v : node.outputs) {
+      std::optional<int64_t> elements = StaticElements(network_.value(v).shape);
+      if (!elements || *elements > kMaxFolded) return;
+      std::vector<int64_t> shape;
+      for (Dim d : network_.value(v).shape) shape.push_back(d.value);
+      computed[v] = std::make_shared<Tensor>(network_.value(v).dtype, std::move(shape));
+      outputs.push_back(computed[v].get());
+    }
+    // What fails now fails at run time as well, and is reported there.
+    if (!ref::RunNode(node.op, *attrs, inputs, outputs).ok()) return;
+  }
+  for (TensorInfo& info : infos_[index]) {
+    auto it = computed.find(info.value);
+    if (it == computed.end()) continue;
+    std::string name = std::move(info.name);
+    info = ConstantInfo(it->second);
+    info.name = std::move(name);
+  }
+}
+
 ValueId Walk::ValueOf(TensorId t) {
   TensorInfo& info = infos_[t.node][t.port];
   bool known = info.value != kNoValue || info.constant || info.content || info.is_input;
-  return known ? Materialize(network_, NetworkName(graph_.nodes[t.node].name), info) : kNoValue;
+  return known ? Materialize(network_, info) : kNoValue;
 }
 
 std::vector<TensorId> Walk::InputTensors() const {

@@ -33,6 +33,8 @@ class Walk {
   // The sizes in kDimsAttr, if the argument has it and it can be read.
   std::optional<Shape> AnnotatedShape(const tfgraph::Node& node);
   Verdict Lower(int index);
+  // Computes the outputs of a node whose inputs are all constant from the network nodes [first, end).
+  void Fold(int index, size_t first);
   Verdict Unsupported(const tfgraph::Node& node) const;
   Verdict CheckInputs(const tfgraph::Node& node, unsigned types) const;
   // Makes the outputs of a node that is not lowered known by what the graph says of them.

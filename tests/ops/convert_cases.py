@@ -419,6 +419,24 @@ f.add("resize_nearest_uint8", lambda x: tf.compat.v1.image.resize_nearest_neighb
 f.add("depth_to_space", lambda x: tf.nn.depth_to_space(x, 2), [Arg(None, 3, 4, 8)])
 f.add("space_to_depth", lambda x: tf.nn.space_to_depth(x, 2), [Arg(None, 4, 6, 3)])
 
+# --- as older models spell dilated convolutions -------------------------------------------------------------------
+f.add("space_to_batch", lambda x: raw.SpaceToBatchND(input=x, block_shape=[2, 3], paddings=[[1, 0], [0, 1]]), [image])
+f.add("batch_to_space", lambda x: raw.BatchToSpaceND(input=x, block_shape=[2, 3], crops=[[1, 0], [0, 1]]), [Arg(6, 4, 5, 2)])
+f.add("space_to_batch_1d", lambda x: raw.SpaceToBatchND(input=x, block_shape=[2], paddings=[[1, 1]]), [Arg(None, 4, 5)])
+f.add("dilated_conv_by_batches", lambda x: raw.BatchToSpaceND(
+    input=tf.nn.conv2d(raw.SpaceToBatchND(input=x, block_shape=[2, 2], paddings=[[2, 3], [2, 3]]), tf.constant(w_nchw[:, :, :, :3]), 1, "VALID"),
+    block_shape=[2, 2], crops=[[0, 0], [1, 1]]), [image])
+f.add("roll", lambda x: tf.roll(x, [2, -3], [1, 2]), [image])
+
+# --- constants that converters need but the graph computes --------------------------------------------------------
+f.add("folded_perm", lambda x: tf.transpose(x, tf.range(3)[::-1]), [Arg(None, 3, 4)])
+f.add("folded_clip", lambda x: raw.ClipByValue(t=x, clip_value_min=tf.sqrt(0.25) * -1.0, clip_value_max=tf.exp(tf.constant(0.1))), [Arg(None, 50)])
+f.add("folded_size", lambda x: tf.image.resize(x, tf.cast(tf.cast(tf.constant([9, 11]), tf.float32) * 1.5, tf.int32)), [image])
+f.add("folded_condition", lambda x: tf.reshape(x, tf.where(tf.constant([1, 2]) < tf.constant([2, 2]), [-1, -1], [12, 12])), [Arg(None, 3, 4)])
+f.add("folded_range", lambda x: x + tf.range(0.0, tf.cast(tf.constant(7), tf.float32)), [Arg(None, 7)])
+f.add("folded_pad_value", lambda x: tf.pad(x, [[0, 0], [1, 2]], constant_values=-tf.exp(tf.constant(1.0))), [Arg(None, 4)])
+f.add("folded_filter", lambda x: tf.nn.conv2d(x, kernel * tf.nn.softmax(const(4)), 1, "SAME"), [image])
+
 # --- others -------------------------------------------------------------------------------------------------------
 f.add("identity_chain", lambda x: tf.stop_gradient(tf.identity(x)) * 2.0, [Arg(None, 3)])
 f.add("identity_n", lambda x, y: tf.identity_n([x, y]), [Arg(None, 3), Arg(None, 2)])
