@@ -19,13 +19,18 @@ constexpr std::string_view kCoreOps[] = {
 
 // The ops of converted models, as TensorFlow 2.17 declared them.
 constexpr std::string_view kEngineOps[] = {
-    "TRTEngineOp|in_tensor:@InT|out_tensor:@OutT|serialized_segment:string segment_func:func=# InT:list(type) "
-    "OutT:list(type) input_shapes:list(shape)=[] output_shapes:list(shape)=[] max_cached_engines_count:int=1 "
-    "max_batch_size:int=1 workspace_size_bytes:int precision_mode:string calibration_data:string=\"\" "
+    "TRTEngineOp|in_tensor:@InT|out_tensor:@OutT|serialized_segment:string segment_func:func=# "
+    "InT:list(type) "
+    "OutT:list(type) input_shapes:list(shape)=[] output_shapes:list(shape)=[] "
+    "max_cached_engines_count:int=1 "
+    "max_batch_size:int=1 workspace_size_bytes:int precision_mode:string "
+    "calibration_data:string=\"\" "
     "use_calibration:bool=true segment_funcdef_name:string=\"\" cached_engine_batches:list(int)=[] "
-    "fixed_input_size:bool=true static_engine:bool=true profile_strategy:string=\"\" use_explicit_precision:bool=false|",
+    "fixed_input_size:bool=true static_engine:bool=true profile_strategy:string=\"\" "
+    "use_explicit_precision:bool=false|",
     "CreateTRTResourceHandle||resource_handle:resource|resource_name:string|stateful",
-    "InitializeTRTResource|resource_handle:resource filename:string||max_cached_engines_count:int=1|stateful",
+    "InitializeTRTResource|resource_handle:resource "
+    "filename:string||max_cached_engines_count:int=1|stateful",
     "SerializeTRTResource|resource_name:string filename:string||delete_resource:bool=false "
     "save_gpu_specific_engines:bool=true|stateful",
     "GetCalibrationDataOp|resource_name:string|serialized_resource:string||stateful",

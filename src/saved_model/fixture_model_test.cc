@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tests on SavedModels that TensorFlow wrote (tests/make_fixtures.py). The suites are named Fixture* so that they run
-// only where those can be made.
+// Tests on SavedModels that TensorFlow wrote (tests/make_fixtures.py). The suites are named
+// Fixture* so that they run only where those can be made.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -30,7 +30,8 @@ using tfgraph::TensorId;
 std::string Fixtures() {
   const char* dir = std::getenv("TFENGINE_FIXTURES");
   if (dir == nullptr || !fs::exists(std::string(dir) + "/done")) {
-    ADD_FAILURE() << "TFENGINE_FIXTURES must name what tests/make_fixtures.py wrote; run ctest with TFENGINE_PYTHON set";
+    ADD_FAILURE() << "TFENGINE_FIXTURES must name what tests/make_fixtures.py wrote; run ctest "
+                     "with TFENGINE_PYTHON set";
     std::exit(1);
   }
   return dir;
@@ -44,7 +45,8 @@ std::string ReadFile(const std::string& path) {
 }
 
 void WriteFile(const std::string& path, std::string_view bytes) {
-  std::ofstream(path, std::ios::binary | std::ios::trunc).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  std::ofstream(path, std::ios::binary | std::ios::trunc)
+      .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
 std::string TempDir(const std::string& name) {
@@ -97,13 +99,16 @@ TEST_P(FixtureModel, FreezesTheValuesThatTensorFlowReads) {
     const SignatureDef& def = (*meta)->signatures.at(name);
     for (const auto& [key, info] : def.outputs) {
       ASSERT_TRUE(built->outputs.contains(key));
-      EXPECT_EQ(built->graph.type_of(built->graph.returns[static_cast<size_t>(built->outputs[key])].tensor), info.dtype);
+      EXPECT_EQ(built->graph.type_of(
+                    built->graph.returns[static_cast<size_t>(built->outputs[key])].tensor),
+                info.dtype);
     }
     size_t inputs = 0;
     for (size_t i = 0; i < built->args.size(); ++i) {
       if (built->args[i].kind != tfgraph::ArgBinding::Kind::kInput) continue;
       ++inputs;
-      EXPECT_EQ(built->graph.type_of({built->graph.args[i], 0}), def.inputs.at(built->args[i].key).dtype);
+      EXPECT_EQ(built->graph.type_of({built->graph.args[i], 0}),
+                def.inputs.at(built->args[i].key).dtype);
     }
     EXPECT_EQ(inputs, def.inputs.size());
     auto report = tfgraph::FreezeVariables(*model, **meta, &*built);
@@ -131,18 +136,20 @@ TEST_P(FixtureModel, FreezesTheValuesThatTensorFlowReads) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, FixtureModel,
-                         ::testing::Values(ModelCase{"keras3_export", 16, 0}, ModelCase{"keras3_saved", 8, 0},
-                                           ModelCase{"keras2", 8, 0}, ModelCase{"module_loop", 2, 2},
-                                           ModelCase{"table", 2, 0}, ModelCase{"dtypes", 17, 0}, ModelCase{"no_saver", 8, 0},
-                                           ModelCase{"tf1_ref", 4, 1}, ModelCase{"tf1_resource", 2, 1},
-                                           ModelCase{"tf1_partitioned", 6, 1}),
-                         [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    All, FixtureModel,
+    ::testing::Values(ModelCase{"keras3_export", 16, 0}, ModelCase{"keras3_saved", 8, 0},
+                      ModelCase{"keras2", 8, 0}, ModelCase{"module_loop", 2, 2},
+                      ModelCase{"table", 2, 0}, ModelCase{"dtypes", 17, 0},
+                      ModelCase{"no_saver", 8, 0}, ModelCase{"tf1_ref", 4, 1},
+                      ModelCase{"tf1_resource", 2, 1}, ModelCase{"tf1_partitioned", 6, 1}),
+    [](const auto& info) { return info.param.name; });
 
 TEST(FixtureBundle, ReadsSeveralShards) {
   auto bundle = TensorBundle::Open(Fixtures() + "/sharded");
   ASSERT_TRUE(bundle.ok()) << bundle.status().ToString();
-  for (const auto& row : nlohmann::json::parse(ReadFile(Fixtures() + "/sharded.expected.json"))["variables"]) {
+  for (const auto& row :
+       nlohmann::json::parse(ReadFile(Fixtures() + "/sharded.expected.json"))["variables"]) {
     auto value = (*bundle)->Read(row["name"]);
     ASSERT_TRUE(value.ok()) << value.status().ToString();
     ExpectBytes(row, **value);
@@ -173,8 +180,10 @@ TEST(FixtureBundle, ReadsTheObjectGraphString) {
   ASSERT_TRUE(strings.ok()) << strings.status().ToString();
   ASSERT_EQ(strings->size(), 1u);
   EXPECT_NE((*strings)[0].find("embedding/.ATTRIBUTES/VARIABLE_VALUE"), std::string::npos);
-  EXPECT_EQ((*bundle)->Read("_CHECKPOINTABLE_OBJECT_GRAPH").status().error_id(), static_cast<int>(ErrorId::kUnsupportedDType));
-  EXPECT_EQ((*bundle)->Read("nothing").status().error_id(), static_cast<int>(ErrorId::kVariableMissing));
+  EXPECT_EQ((*bundle)->Read("_CHECKPOINTABLE_OBJECT_GRAPH").status().error_id(),
+            static_cast<int>(ErrorId::kUnsupportedDType));
+  EXPECT_EQ((*bundle)->Read("nothing").status().error_id(),
+            static_cast<int>(ErrorId::kVariableMissing));
 }
 
 TEST(FixtureSavedModel, UnknownNamesListWhatThereIs) {
@@ -183,7 +192,8 @@ TEST(FixtureSavedModel, UnknownNamesListWhatThereIs) {
   EXPECT_EQ(model->meta_graphs().size(), 2u);
   auto tags = model->Find({"train"});
   EXPECT_EQ(tags.status().error_id(), static_cast<int>(ErrorId::kUnknownTag));
-  EXPECT_NE(tags.status().message().find("{serve}, {gpu, serve}"), std::string::npos) << tags.status().message();
+  EXPECT_NE(tags.status().message().find("{serve}, {gpu, serve}"), std::string::npos)
+      << tags.status().message();
   EXPECT_TRUE(model->Find({"serve", "gpu"}).ok());
   auto signature = (*model->Find({"serve"}))->FindSignature("x");
   EXPECT_NE(signature.status().message().find("present: serving_default"), std::string::npos);
@@ -224,7 +234,8 @@ void RewriteAndCompare(const std::string& name, bool engines) {
   }
   if (engines) {
     for (const char* engine : {"TRTEngineOp_000_000", "TRTEngineOp_000_001"}) {
-      Status status = rewriter.AddEngineResource({engine, "", std::string("trt-serialized-engine.") + engine, 3});
+      Status status = rewriter.AddEngineResource(
+          {engine, "", std::string("trt-serialized-engine.") + engine, 3});
       ASSERT_TRUE(status.ok()) << status.ToString();
     }
   }
@@ -275,7 +286,8 @@ void RewriteAndCompare(const std::string& name, bool engines) {
 }
 
 TEST(FixtureRewriter, WritesBackWhatItRead) {
-  for (const char* name : {"keras3_export", "keras2", "module_loop", "table", "tf1_ref", "tf1_resource"}) {
+  for (const char* name :
+       {"keras3_export", "keras2", "module_loop", "table", "tf1_ref", "tf1_resource"}) {
     SCOPED_TRACE(name);
     RewriteAndCompare(name, false);
   }
@@ -343,20 +355,21 @@ TEST_P(FixtureDamage, NeverCrashes) {
   std::mt19937 random(seed);
   for (int i = 0; i < 400; ++i) {
     std::string bad = good;
-    for (int flips = 1 + i % 3; flips > 0; --flips) bad[random() % bad.size()] ^= static_cast<char>(1 << random() % 8);
+    for (int flips = 1 + i % 3; flips > 0; --flips)
+      bad[random() % bad.size()] ^= static_cast<char>(1 << random() % 8);
     WriteFile(path, bad);
     Exercise(dir);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, FixtureDamage,
-                         ::testing::Values(Damage{"module_loop", "saved_model.pb"}, Damage{"tf1_partitioned", "saved_model.pb"},
-                                           Damage{"tf1_partitioned", "variables/variables.index"},
-                                           Damage{"dtypes", "variables/variables.index"},
-                                           Damage{"no_saver", "variables/variables.data-00000-of-00001"}),
-                         [](const auto& info) {
-                           return std::string(info.param.model) + std::to_string(info.index);
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    All, FixtureDamage,
+    ::testing::Values(Damage{"module_loop", "saved_model.pb"},
+                      Damage{"tf1_partitioned", "saved_model.pb"},
+                      Damage{"tf1_partitioned", "variables/variables.index"},
+                      Damage{"dtypes", "variables/variables.index"},
+                      Damage{"no_saver", "variables/variables.data-00000-of-00001"}),
+    [](const auto& info) { return std::string(info.param.model) + std::to_string(info.index); });
 
 TEST(FixtureBundle, EveryFlippedBitOfAShardIsNoticed) {
   const std::string dir = TempDir("flip");

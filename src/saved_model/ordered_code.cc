@@ -3,7 +3,8 @@
 
 #include "saved_model/tensor_bundle.h"
 
-// The order-preserving key encoding under which TensorFlow stores the slices of partitioned tensors.
+// The order-preserving key encoding under which TensorFlow stores the slices of partitioned
+// tensors.
 namespace tfengine::saved_model {
 namespace {
 
@@ -22,7 +23,8 @@ void AppendString(std::string* out, std::string_view s) {
   out->append(std::string_view("\x00\x01", 2));
 }
 
-// n bytes hold 7n - 1 bits and the sign; the n-1 high bits tell the length (inverted for negative numbers).
+// n bytes hold 7n - 1 bits and the sign; the n-1 high bits tell the length (inverted for negative
+// numbers).
 void AppendSigned(std::string* out, int64_t value) {
   uint64_t magnitude = static_cast<uint64_t>(value < 0 ? ~value : value);
   int length = std::bit_width(magnitude) / 7 + 1;

@@ -170,7 +170,8 @@ Status FunctionLibrary::Add(std::string_view serialized_function_def) {
   TFE_ASSIGN_OR_RETURN(FunctionDef function, FunctionDef::Parse(serialized_function_def));
   std::string name = function.name();
   if (!functions_.try_emplace(name, std::move(function)).second) {
-    return Error(ErrorId::kProtoCorrupt, "function library: expected unique names, got \"{}\" twice", name);
+    return Error(ErrorId::kProtoCorrupt,
+                 "function library: expected unique names, got \"{}\" twice", name);
   }
   return OkStatus();
 }
@@ -196,7 +197,8 @@ const tfgraph::AttrValue* FindAttr(const OpDef& op, const std::string& key,
 }
 
 Status BadAttr(const OpDef& op, const ArgDef& arg, const std::string& key) {
-  return Error(ErrorId::kGraphInvalid, "op {}: the types of \"{}\" need a valid attr \"{}\"", op.name, arg.name, key);
+  return Error(ErrorId::kGraphInvalid, "op {}: the types of \"{}\" need a valid attr \"{}\"",
+               op.name, arg.name, key);
 }
 
 }  // namespace

@@ -14,8 +14,9 @@
 #include "tfengine/types.h"
 #include "tfgraph/graph.h"
 
-// The protocol buffer messages of a SavedModel, parsed as far as a reader needs and no further. Everything that is a
-// string_view points into the bytes it was parsed from (usually the mapped saved_model.pb) and lives as long as those.
+// The protocol buffer messages of a SavedModel, parsed as far as a reader needs and no further.
+// Everything that is a string_view points into the bytes it was parsed from (usually the mapped
+// saved_model.pb) and lives as long as those.
 namespace tfengine::saved_model {
 
 // Serialized messages keyed by name, in file order.
@@ -55,8 +56,9 @@ struct NodeDef {
   std::string_view name;
   std::string_view op;
   std::string_view device;
-  std::vector<std::string_view> inputs;  // "node", "node:1", "^node"; in functions "arg", "node:out_arg:0"
-  NamedBytes attrs;                      // serialized AttrValues
+  std::vector<std::string_view>
+      inputs;        // "node", "node:1", "^node"; in functions "arg", "node:out_arg:0"
+  NamedBytes attrs;  // serialized AttrValues
   std::string_view serialized;
 
   // Serialized AttrValue, or an empty view.
@@ -67,9 +69,10 @@ struct NodeDef {
 // A library function. Its nodes stay serialized until NodeDef::Parse.
 struct FunctionDef {
   OpDef signature;
-  std::vector<std::string_view> nodes;                              // serialized NodeDefs
-  std::vector<std::pair<std::string_view, std::string_view>> ret;   // output arg name -> tensor name
-  std::vector<std::pair<std::string_view, std::string_view>> control_ret;  // control output name -> node name
+  std::vector<std::string_view> nodes;                             // serialized NodeDefs
+  std::vector<std::pair<std::string_view, std::string_view>> ret;  // output arg name -> tensor name
+  std::vector<std::pair<std::string_view, std::string_view>>
+      control_ret;  // control output name -> node name
   NamedBytes attrs;
   std::map<uint32_t, NamedBytes> arg_attrs;  // argument index -> its attrs
   std::string_view serialized;
@@ -109,8 +112,8 @@ class FunctionLibrary {
 // A TensorShapeProto; nullopt if it is malformed.
 std::optional<tfgraph::PartialShape> ParseTensorShape(std::string_view bytes);
 
-// The types of the tensors of `arg` (one per tensor), from the attrs of a node; defaults of `op` count where an attr
-// is absent. Error: kGraphInvalid.
+// The types of the tensors of `arg` (one per tensor), from the attrs of a node; defaults of `op`
+// count where an attr is absent. Error: kGraphInvalid.
 Result<std::vector<DType>> ArgTypes(const OpDef& op, const ArgDef& arg,
                                     const std::map<std::string, tfgraph::AttrValue>& attrs);
 

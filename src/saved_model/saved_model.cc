@@ -29,8 +29,10 @@ std::string Join(const std::vector<std::string>& names) {
   return s.empty() ? "none" : s;
 }
 
-// TensorInfo {name 1, dtype 2, tensor_shape 3, coo_sparse 4, composite_tensor 5}; composite tensors nest.
-bool AddTensorInfo(const std::string& key, std::string_view bytes, int depth, std::map<std::string, TensorInfo>* to) {
+// TensorInfo {name 1, dtype 2, tensor_shape 3, coo_sparse 4, composite_tensor 5}; composite tensors
+// nest.
+bool AddTensorInfo(const std::string& key, std::string_view bytes, int depth,
+                   std::map<std::string, TensorInfo>* to) {
   if (depth > 8) return false;
   TensorInfo info;
   std::string_view sparse, composite;
@@ -53,7 +55,8 @@ bool AddTensorInfo(const std::string& key, std::string_view bytes, int depth, st
       TensorInfo& part = (*to)[key + kParts[parts.field() - 1]];
       part.name = parts.Bytes();
       part.dtype = parts.field() == 1 ? info.dtype : DType::kInt64;
-      if (parts.field() > 1) part.shape = {true, std::vector<int64_t>(parts.field() == 2 ? 2 : 1, -1)};
+      if (parts.field() > 1)
+        part.shape = {true, std::vector<int64_t>(parts.field() == 2 ? 2 : 1, -1)};
     }
     return parts.ok();
   }
@@ -62,7 +65,8 @@ bool AddTensorInfo(const std::string& key, std::string_view bytes, int depth, st
     WireReader parts(composite);
     while (parts.Next()) {
       if (parts.field() != 2) continue;
-      if (!AddTensorInfo(key + "/" + std::to_string(number++), parts.Bytes(), depth + 1, to)) return false;
+      if (!AddTensorInfo(key + "/" + std::to_string(number++), parts.Bytes(), depth + 1, to))
+        return false;
     }
     return parts.ok();
   }
@@ -83,7 +87,8 @@ bool ParseSignature(std::string_view bytes, SignatureDef* signature) {
     std::string key(entry.key);
     if (r.field() == 4) {
       signature->defaults[key] = entry.value;
-    } else if (!AddTensorInfo(key, entry.value, 0, r.field() == 1 ? &signature->inputs : &signature->outputs)) {
+    } else if (!AddTensorInfo(key, entry.value, 0,
+                              r.field() == 1 ? &signature->inputs : &signature->outputs)) {
       return false;
     }
   }
@@ -94,7 +99,8 @@ Status ParseLibrary(std::string_view bytes, MetaGraph* meta) {
   WireReader r(bytes);
   while (r.Next())
     if (r.field() == 1) TFE_RETURN_IF_ERROR(meta->functions.Add(r.Bytes()));
-  return r.ok() ? OkStatus() : Error(ErrorId::kProtoCorrupt, "function library: truncated or malformed bytes");
+  return r.ok() ? OkStatus()
+                : Error(ErrorId::kProtoCorrupt, "function library: truncated or malformed bytes");
 }
 
 Status ParseGraphDef(std::string_view bytes, MetaGraph* meta) {
@@ -125,7 +131,8 @@ Status ParseMetaInfo(std::string_view bytes, MetaGraph* meta) {
         WireReader list(r.Bytes());
         while (list.Next())
           if (list.field() == 1) TFE_RETURN_IF_ERROR(meta->ops.Add(list.Bytes()));
-        if (!list.ok()) return Error(ErrorId::kProtoCorrupt, "op list: truncated or malformed bytes");
+        if (!list.ok())
+          return Error(ErrorId::kProtoCorrupt, "op list: truncated or malformed bytes");
         break;
       }
       case 4: meta->tags.emplace_back(r.Bytes()); break;
@@ -134,7 +141,8 @@ Status ParseMetaInfo(std::string_view bytes, MetaGraph* meta) {
     }
   }
   std::sort(meta->tags.begin(), meta->tags.end());
-  return r.ok() ? OkStatus() : Error(ErrorId::kProtoCorrupt, "MetaInfoDef: truncated or malformed bytes");
+  return r.ok() ? OkStatus()
+                : Error(ErrorId::kProtoCorrupt, "MetaInfoDef: truncated or malformed bytes");
 }
 
 bool ParseSaver(std::string_view bytes, SaverDef* saver) {
@@ -185,7 +193,8 @@ Result<MetaGraph> ParseMetaGraph(std::string_view bytes) {
       case 7: meta.object_graph = r.Bytes(); break;
     }
   }
-  if (!ok || !r.ok()) return Error(ErrorId::kProtoCorrupt, "MetaGraphDef: truncated or malformed bytes");
+  if (!ok || !r.ok())
+    return Error(ErrorId::kProtoCorrupt, "MetaGraphDef: truncated or malformed bytes");
   return meta;
 }
 
@@ -212,7 +221,8 @@ std::vector<std::string> MetaGraph::InitOps() const {
   std::vector<std::string> names;
   auto add = [&](std::string_view tensor) {
     std::string name(tensor.substr(0, tensor.find(':')));
-    if (FindNode(name) != nullptr && std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+    if (FindNode(name) != nullptr && std::find(names.begin(), names.end(), name) == names.end())
+      names.push_back(name);
   };
   if (auto it = signatures.find("__saved_model_init_op"); it != signatures.end())
     for (const auto& [key, info] : it->second.outputs) add(info.name);
@@ -233,7 +243,8 @@ std::vector<std::string> MetaGraph::InitOps() const {
 Result<const SignatureDef*> MetaGraph::FindSignature(const std::string& name) const {
   auto it = signatures.find(name);
   if (it == signatures.end()) {
-    return Error(ErrorId::kUnknownSignature, "signature \"{}\": not in the MetaGraph with tags {{{}}}; present: {}", name,
+    return Error(ErrorId::kUnknownSignature,
+                 "signature \"{}\": not in the MetaGraph with tags {{{}}}; present: {}", name,
                  Join(tags), Join(SignatureNames()));
   }
   return &it->second;
@@ -248,10 +259,12 @@ Result<SavedModel> SavedModel::Open(const std::string& dir) {
   if (!Exists(path)) {
     if (Exists(dir + "/saved_model.pbtxt")) {
       return Error(ErrorId::kFileMissing,
-                   "{}: expected saved_model.pb, found only saved_model.pbtxt; load it with TensorFlow and save it again",
+                   "{}: expected saved_model.pb, found only saved_model.pbtxt; load it with "
+                   "TensorFlow and save it again",
                    dir);
     }
-    return Error(ErrorId::kFileMissing, "{}: expected a SavedModel, found no saved_model.pb in it", dir);
+    return Error(ErrorId::kFileMissing, "{}: expected a SavedModel, found no saved_model.pb in it",
+                 dir);
   }
   SavedModel model;
   model.dir_ = dir;
@@ -265,8 +278,10 @@ Result<SavedModel> SavedModel::Open(const std::string& dir) {
     metas->push_back(std::move(*meta));
   }
   if (!r.ok() || metas->empty()) {
-    return Error(ErrorId::kProtoCorrupt, "{}: expected a SavedModel message with at least one MetaGraph, got {} bytes that {}",
-                 path, model.file_->bytes().size(), r.ok() ? "hold none" : "cannot be parsed");
+    return Error(
+        ErrorId::kProtoCorrupt,
+        "{}: expected a SavedModel message with at least one MetaGraph, got {} bytes that {}", path,
+        model.file_->bytes().size(), r.ok() ? "hold none" : "cannot be parsed");
   }
   model.meta_graphs_ = std::move(metas);
   model.variables_ = std::make_shared<LazyVariables>();
@@ -280,11 +295,13 @@ Result<const MetaGraph*> SavedModel::Find(std::vector<std::string> tags) const {
     if (meta.tags == tags) return &meta;
     present += (present.empty() ? "{" : ", {") + Join(meta.tags) + "}";
   }
-  return Error(ErrorId::kUnknownTag, "{}: no MetaGraph with tags {{{}}}; present: {}", dir_, Join(tags), present);
+  return Error(ErrorId::kUnknownTag, "{}: no MetaGraph with tags {{{}}}; present: {}", dir_,
+               Join(tags), present);
 }
 
 Result<std::shared_ptr<const TensorBundle>> SavedModel::variables() const {
-  std::call_once(variables_->once, [&] { variables_->bundle = TensorBundle::Open(dir_ + "/variables/variables"); });
+  std::call_once(variables_->once,
+                 [&] { variables_->bundle = TensorBundle::Open(dir_ + "/variables/variables"); });
   return *variables_->bundle;
 }
 

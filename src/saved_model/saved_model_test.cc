@@ -23,14 +23,16 @@ std::string Dir(const std::string& name) {
 }
 
 void Write(const std::string& path, std::string_view bytes) {
-  std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  std::ofstream(path, std::ios::binary)
+      .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
 int ErrorOf(const Status& status) { return status.error_id(); }
 
 TEST(SavedModel, MissingPiecesAreNamed) {
   std::string dir = Dir("missing");
-  EXPECT_EQ(ErrorOf(SavedModel::Open(dir + "/nothing").status()), static_cast<int>(ErrorId::kFileMissing));
+  EXPECT_EQ(ErrorOf(SavedModel::Open(dir + "/nothing").status()),
+            static_cast<int>(ErrorId::kFileMissing));
   auto empty = SavedModel::Open(dir);
   EXPECT_NE(empty.status().message().find("no saved_model.pb"), std::string::npos);
   Write(dir + "/saved_model.pbtxt", "meta_graphs {}");
@@ -42,13 +44,25 @@ TEST(SavedModel, MissingPiecesAreNamed) {
   EXPECT_EQ(ErrorOf(SavedModel::Open(dir).status()), static_cast<int>(ErrorId::kProtoCorrupt));
 }
 
-// Values from TensorFlow's ordered code: single bytes flip the top bit; longer ones carry their length in front.
+// Values from TensorFlow's ordered code: single bytes flip the top bit; longer ones carry their
+// length in front.
 TEST(EncodeSliceKey, MatchesTheOrderedCode) {
-  EXPECT_EQ(EncodeSliceKey("ab", {}), std::string("\x00" "ab" "\x00\x01" "\x00", 6));
+  EXPECT_EQ(EncodeSliceKey("ab", {}), std::string("\x00"
+                                                  "ab"
+                                                  "\x00\x01"
+                                                  "\x00",
+                                                  6));
   // rank 2; all of the first dimension, [3, 3 + 100) of the second
-  EXPECT_EQ(EncodeSliceKey("v", {{0, -1}, {3, 100}}),
-            std::string("\x00" "v" "\x00\x01" "\x01\x02" "\x80\x7f" "\x83" "\xc0\x64", 11));
-  EXPECT_EQ(EncodeSliceKey(std::string("\x00\xff", 2), {}), std::string("\x00\x00\xff\xff\x00\x00\x01\x00", 8));
+  EXPECT_EQ(EncodeSliceKey("v", {{0, -1}, {3, 100}}), std::string("\x00"
+                                                                  "v"
+                                                                  "\x00\x01"
+                                                                  "\x01\x02"
+                                                                  "\x80\x7f"
+                                                                  "\x83"
+                                                                  "\xc0\x64",
+                                                                  11));
+  EXPECT_EQ(EncodeSliceKey(std::string("\x00\xff", 2), {}),
+            std::string("\x00\x00\xff\xff\x00\x00\x01\x00", 8));
 }
 
 std::string Block(std::string_view content) {
@@ -74,7 +88,14 @@ std::string Table(std::string_view entries) {
 }
 
 TEST(Table, ReadsPrefixCompressedKeysInOrder) {
-  std::string entries("\x00\x02\x01" "ab" "1" "\x01\x01\x01" "c" "2", 11);
+  std::string entries(
+      "\x00\x02\x01"
+      "ab"
+      "1"
+      "\x01\x01\x01"
+      "c"
+      "2",
+      11);
   std::vector<std::string> seen;
   auto status = ReadTable(Table(entries), "t", [&](std::string_view k, std::string_view v) {
     seen.push_back(std::string(k) + "=" + std::string(v));
@@ -86,10 +107,21 @@ TEST(Table, ReadsPrefixCompressedKeysInOrder) {
 
 TEST(Table, RefusesDisorderAndBadPrefixes) {
   auto read = [](const std::string& entries) {
-    return ReadTable(Table(entries), "t", [](std::string_view, std::string_view) { return OkStatus(); });
+    return ReadTable(Table(entries), "t",
+                     [](std::string_view, std::string_view) { return OkStatus(); });
   };
-  EXPECT_NE(read(std::string("\x00\x01\x00" "b" "\x00\x01\x00" "a", 8)).message().find("out of order"), std::string::npos);
-  EXPECT_EQ(ErrorOf(read(std::string("\x05\x01\x00" "b", 4))), static_cast<int>(ErrorId::kCheckpointCorrupt));
+  EXPECT_NE(read(std::string("\x00\x01\x00"
+                             "b"
+                             "\x00\x01\x00"
+                             "a",
+                             8))
+                .message()
+                .find("out of order"),
+            std::string::npos);
+  EXPECT_EQ(ErrorOf(read(std::string("\x05\x01\x00"
+                                     "b",
+                                     4))),
+            static_cast<int>(ErrorId::kCheckpointCorrupt));
 }
 
 TEST(BuiltinOps, KnowsCoreAndEngineOps) {

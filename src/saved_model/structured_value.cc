@@ -10,7 +10,14 @@ namespace {
 using protozero::pbf_writer;
 
 // Fields of StructuredValue.
-enum : uint32_t { kNone = 1, kTensorSpec = 33, kList = 51, kTuple = 52, kDict = 53, kNamedTuple = 54 };
+enum : uint32_t {
+  kNone = 1,
+  kTensorSpec = 33,
+  kList = 51,
+  kTuple = 52,
+  kDict = 53,
+  kNamedTuple = 54
+};
 
 std::string Empty(uint32_t field) {
   std::string bytes;
@@ -24,8 +31,9 @@ std::string EmptyArgSpec() {
   static constexpr struct {
     const char* key;
     uint32_t kind;
-  } kFields[] = {{"args", kList},       {"varargs", kNone},    {"varkw", kNone},      {"defaults", kNone},
-                 {"kwonlyargs", kList}, {"kwonlydefaults", kNone}, {"annotations", kDict}};
+  } kFields[] = {{"args", kList},       {"varargs", kNone},    {"varkw", kNone},
+                 {"defaults", kNone},   {"kwonlyargs", kList}, {"kwonlydefaults", kNone},
+                 {"annotations", kDict}};
   std::string bytes;
   pbf_writer w(bytes);
   pbf_writer named(w, kNamedTuple);
@@ -68,7 +76,8 @@ std::string SavedConcreteFunctionBytes(FunctionResult result, int bound_input) {
   pbf_writer spec(output, kTensorSpec);
   spec.add_string(1, "unknown");
   spec.add_message(2, "", 0);
-  spec.add_int32(3, static_cast<int>(result == FunctionResult::kResource ? DType::kResource : DType::kInt32));
+  spec.add_int32(
+      3, static_cast<int>(result == FunctionResult::kResource ? DType::kResource : DType::kInt32));
   return bytes;
 }
 

@@ -11,10 +11,12 @@ namespace tfengine::saved_model {
 // What a function of an engine resource takes or returns besides its captures.
 enum class FunctionResult { kResource, kInt32 };
 
-// Serialized SavedFunction of a function without Python arguments that stands for one concrete function.
+// Serialized SavedFunction of a function without Python arguments that stands for one concrete
+// function.
 std::string SavedFunctionBytes(std::string_view concrete_function);
 
-// Serialized SavedConcreteFunction without arguments, with one scalar result. bound_input: object it captures, or -1.
+// Serialized SavedConcreteFunction without arguments, with one scalar result. bound_input: object
+// it captures, or -1.
 std::string SavedConcreteFunctionBytes(FunctionResult result, int bound_input);
 
 }  // namespace tfengine::saved_model

@@ -23,9 +23,9 @@ struct SliceExtent {
 };
 using TensorSlice = std::vector<SliceExtent>;
 
-// Reader of TensorFlow's checkpoint format V2 (<prefix>.index and <prefix>.data-NNNNN-of-MMMMM). Thread-safe.
-// Tensors view the mapped shards; only those that are stored in slices, or not aligned to their element size, are
-// copied. The checksum of an entry is verified when it is first read.
+// Reader of TensorFlow's checkpoint format V2 (<prefix>.index and <prefix>.data-NNNNN-of-MMMMM).
+// Thread-safe. Tensors view the mapped shards; only those that are stored in slices, or not aligned
+// to their element size, are copied. The checksum of an entry is verified when it is first read.
 class TensorBundle {
  public:
   struct Entry {
@@ -38,17 +38,21 @@ class TensorBundle {
     std::vector<TensorSlice> slices;  // not empty: the data are in further entries, one per slice
   };
 
-  // Errors: kFileMissing, kFileUnreadable, kCheckpointCorrupt (file and key named), kUnsupportedDType.
+  // Errors: kFileMissing, kFileUnreadable, kCheckpointCorrupt (file and key named),
+  // kUnsupportedDType.
   static Result<std::shared_ptr<const TensorBundle>> Open(const std::string& prefix);
 
   // Nullptr if the checkpoint has no such tensor.
   const Entry* Find(const std::string& key) const;
   // Names of all tensors, sorted.
   std::vector<std::string> Keys() const;
-  // A tensor of fixed-size elements. Errors: kVariableMissing, kCheckpointCorrupt, kUnsupportedDType, kFileMissing.
+  // A tensor of fixed-size elements. Errors: kVariableMissing, kCheckpointCorrupt,
+  // kUnsupportedDType, kFileMissing.
   Result<std::shared_ptr<const Tensor>> Read(const std::string& key) const;
-  // Part of a tensor, for partitioned TensorFlow 1 variables. Mapped if the checkpoint stores exactly that slice.
-  Result<std::shared_ptr<const Tensor>> ReadSlice(const std::string& key, const TensorSlice& slice) const;
+  // Part of a tensor, for partitioned TensorFlow 1 variables. Mapped if the checkpoint stores
+  // exactly that slice.
+  Result<std::shared_ptr<const Tensor>> ReadSlice(const std::string& key,
+                                                  const TensorSlice& slice) const;
   // A tensor of strings, row-major.
   Result<std::vector<std::string>> ReadStrings(const std::string& key) const;
 

@@ -8,13 +8,14 @@
 
 namespace tfengine::saved_model {
 
-// Walks the fields of one serialized message. Hostile input is safe: bad bytes end the walk with ok() false, a value
-// asked for as the wrong wire type is zero or empty and clears ok() as well.
+// Walks the fields of one serialized message. Hostile input is safe: bad bytes end the walk with
+// ok() false, a value asked for as the wrong wire type is zero or empty and clears ok() as well.
 //
 //   for (WireReader r(bytes); r.Next();) switch (r.field()) { case 1: name = r.Bytes(); ... }
 class WireReader {
  public:
-  explicit WireReader(std::string_view bytes) : reader_(bytes.data(), bytes.size()), at_(bytes.data()) {}
+  explicit WireReader(std::string_view bytes)
+      : reader_(bytes.data(), bytes.size()), at_(bytes.data()) {}
 
   bool Next() {
     if (!ok_) return false;
@@ -90,7 +91,9 @@ class WireReader {
     }
   }
   template <typename Fn>
-  void Varints(Fn&& fn) { Repeated<protozero::pbf_wire_type::varint>(fn); }
+  void Varints(Fn&& fn) {
+    Repeated<protozero::pbf_wire_type::varint>(fn);
+  }
 
  private:
   uint64_t Value(protozero::pbf_wire_type type) {

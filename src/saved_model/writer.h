@@ -29,30 +29,32 @@ struct EngineResource {
   int64_t max_cached_engines = 1;
 };
 
-// Rewrites one MetaGraph of a SavedModel. What is not edited (other MetaGraphs, functions, signatures, objects,
-// variables, assets, unknown fields) is copied byte for byte. Edits are collected; nothing is written before Write().
-// Not thread-safe. `model` must outlive it.
+// Rewrites one MetaGraph of a SavedModel. What is not edited (other MetaGraphs, functions,
+// signatures, objects, variables, assets, unknown fields) is copied byte for byte. Edits are
+// collected; nothing is written before Write(). Not thread-safe. `model` must outlive it.
 class Rewriter {
  public:
   Rewriter(const SavedModel& model, const MetaGraph& meta);
   ~Rewriter();
   Rewriter(Rewriter&&) noexcept;
 
-  // An op that neither the model's op list nor BuiltinOps() knows; one that the model lists is left alone. Needed before
-  // functions or nodes that use it. Builtin ops join the model's list by themselves. Error: kProtoCorrupt.
+  // An op that neither the model's op list nor BuiltinOps() knows; one that the model lists is left
+  // alone. Needed before functions or nodes that use it. Builtin ops join the model's list by
+  // themselves. Error: kProtoCorrupt.
   Status AddOpDef(std::string_view serialized_op_def);
-  // Gives function `name` the body `graph`. Signature, attrs and argument attrs stay; graph.args and graph.returns must
-  // match them in number and types. Errors: kGraphInvalid.
+  // Gives function `name` the body `graph`. Signature, attrs and argument attrs stay; graph.args
+  // and graph.returns must match them in number and types. Errors: kGraphInvalid.
   Status ReplaceFunctionBody(const std::string& name, const tfgraph::Graph& graph);
   // Adds a function. Errors: kGraphInvalid, also if the name is taken.
   Status AddFunction(const NewFunction& function, const tfgraph::Graph& graph);
-  // Gives main-graph nodes of the same names new definitions and appends the others (TensorFlow 1 models, whose
-  // signatures have no function). Arguments, and nodes that `graph` does not hold, stay as they are. The outputs of
-  // `signature` follow graph.returns, found by name, where those have moved (a call that was inlined). Errors:
-  // kGraphInvalid, kUnknownSignature.
+  // Gives main-graph nodes of the same names new definitions and appends the others (TensorFlow 1
+  // models, whose signatures have no function). Arguments, and nodes that `graph` does not hold,
+  // stay as they are. The outputs of `signature` follow graph.returns, found by name, where those
+  // have moved (a call that was inlined). Errors: kGraphInvalid, kUnknownSignature.
   Status MergeMainGraph(const std::string& signature, const tfgraph::Graph& graph);
-  // Adds the asset, the objects and functions that create, initialise and destroy the engine's resource when Python
-  // loads the model, and the nodes that do it in the main graph's init op for C++ and TensorFlow 1 loaders.
+  // Adds the asset, the objects and functions that create, initialise and destroy the engine's
+  // resource when Python loads the model, and the nodes that do it in the main graph's init op for
+  // C++ and TensorFlow 1 loaders.
   Status AddEngineResource(const EngineResource& engine);
 
   // The names of all functions the rewritten model will have.
@@ -69,9 +71,11 @@ class Rewriter {
   std::unique_ptr<Impl> impl_;
 };
 
-// The wire form of a flat graph as a FunctionDef; `ops` must know every op of the graph, `library` every function it
-// calls by name. Attributes equal to their defaults are dropped if `strip_defaults`.
-Result<std::string> SerializeFunction(const NewFunction& function, const tfgraph::Graph& graph, const OpTable& ops,
-                                      const FunctionLibrary& library, bool strip_defaults);
+// The wire form of a flat graph as a FunctionDef; `ops` must know every op of the graph, `library`
+// every function it calls by name. Attributes equal to their defaults are dropped if
+// `strip_defaults`.
+Result<std::string> SerializeFunction(const NewFunction& function, const tfgraph::Graph& graph,
+                                      const OpTable& ops, const FunctionLibrary& library,
+                                      bool strip_defaults);
 
 }  // namespace tfengine::saved_model

@@ -16,7 +16,18 @@ using protozero::pbf_writer;
 using saved_model::WireReader;
 
 // Fields of AttrValue, and (other than list) the same kinds inside AttrValue.ListValue.
-enum : uint32_t { kList = 1, kS = 2, kI = 3, kF = 4, kB = 5, kTypeField = 6, kShapeField = 7, kTensor = 8, kPlaceholder = 9, kFunc = 10 };
+enum : uint32_t {
+  kList = 1,
+  kS = 2,
+  kI = 3,
+  kF = 4,
+  kB = 5,
+  kTypeField = 6,
+  kShapeField = 7,
+  kTensor = 8,
+  kPlaceholder = 9,
+  kFunc = 10
+};
 
 // Calls fn(reader) if the value is of kind `field` and well-formed.
 template <typename T, typename Fn>
@@ -28,8 +39,8 @@ std::optional<T> Get(const std::string& bytes, uint32_t field, Fn&& fn) {
   return r.ok() ? value : std::nullopt;
 }
 
-// The elements of a list attribute of one kind. A list whose elements are of another kind yields nullopt; an empty
-// list is a list of any kind.
+// The elements of a list attribute of one kind. A list whose elements are of another kind yields
+// nullopt; an empty list is a list of any kind.
 template <typename T, typename Fn>
 std::optional<std::vector<T>> GetList(const std::string& bytes, uint32_t field, Fn&& add) {
   std::vector<T> values;
@@ -52,7 +63,8 @@ std::optional<std::vector<T>> GetList(const std::string& bytes, uint32_t field, 
   return values;
 }
 
-// Built apart and added whole, because a nested pbf_writer drops a message without fields (a scalar's shape).
+// Built apart and added whole, because a nested pbf_writer drops a message without fields (a
+// scalar's shape).
 void WriteShape(pbf_writer* parent, uint32_t field, const PartialShape& shape) {
   std::string bytes;
   pbf_writer w(bytes);
@@ -116,14 +128,16 @@ Result<TensorHeader> ParseHeader(std::string_view bytes) {
   int64_t bound = 16;
   bool empty = false;
   for (int64_t d : h.shape) {
-    if (d < 0 || (d > 0 && __builtin_mul_overflow(bound, d, &bound))) return Malformed("shape is negative or overflows");
+    if (d < 0 || (d > 0 && __builtin_mul_overflow(bound, d, &bound)))
+      return Malformed("shape is negative or overflows");
     empty |= d == 0;
   }
   h.elements = empty ? 0 : bound / 16;
   return h;
 }
 
-// Appends the values of one repeated field as elements of `size` bytes; a varint is cut to that size.
+// Appends the values of one repeated field as elements of `size` bytes; a varint is cut to that
+// size.
 bool AppendValues(WireReader* r, pbf_wire_type type, size_t size, int64_t limit, std::string* out) {
   bool fits = true;
   auto add = [&](uint64_t bits) {
@@ -141,8 +155,8 @@ bool AppendValues(WireReader* r, pbf_wire_type type, size_t size, int64_t limit,
   return fits;
 }
 
-// Which typed field of TensorProto holds the values of a type, its wire type, and the bytes of one of its entries
-// (a complex element is two entries).
+// Which typed field of TensorProto holds the values of a type, its wire type, and the bytes of one
+// of its entries (a complex element is two entries).
 struct ValueField {
   DType dtype;
   uint32_t field;
@@ -150,13 +164,20 @@ struct ValueField {
   size_t bytes;
 };
 constexpr ValueField kValueFields[] = {
-    {DType::kFloat32, 5, pbf_wire_type::fixed32, 4},  {DType::kFloat64, 6, pbf_wire_type::fixed64, 8},
-    {DType::kInt32, 7, pbf_wire_type::varint, 4},     {DType::kUint8, 7, pbf_wire_type::varint, 1},
-    {DType::kInt16, 7, pbf_wire_type::varint, 2},     {DType::kInt8, 7, pbf_wire_type::varint, 1},
-    {DType::kUint16, 7, pbf_wire_type::varint, 2},    {DType::kComplex64, 9, pbf_wire_type::fixed32, 4},
-    {DType::kInt64, 10, pbf_wire_type::varint, 8},    {DType::kBool, 11, pbf_wire_type::varint, 1},
-    {DType::kComplex128, 12, pbf_wire_type::fixed64, 8}, {DType::kFloat16, 13, pbf_wire_type::varint, 2},
-    {DType::kBfloat16, 13, pbf_wire_type::varint, 2}, {DType::kUint32, 16, pbf_wire_type::varint, 4},
+    {DType::kFloat32, 5, pbf_wire_type::fixed32, 4},
+    {DType::kFloat64, 6, pbf_wire_type::fixed64, 8},
+    {DType::kInt32, 7, pbf_wire_type::varint, 4},
+    {DType::kUint8, 7, pbf_wire_type::varint, 1},
+    {DType::kInt16, 7, pbf_wire_type::varint, 2},
+    {DType::kInt8, 7, pbf_wire_type::varint, 1},
+    {DType::kUint16, 7, pbf_wire_type::varint, 2},
+    {DType::kComplex64, 9, pbf_wire_type::fixed32, 4},
+    {DType::kInt64, 10, pbf_wire_type::varint, 8},
+    {DType::kBool, 11, pbf_wire_type::varint, 1},
+    {DType::kComplex128, 12, pbf_wire_type::fixed64, 8},
+    {DType::kFloat16, 13, pbf_wire_type::varint, 2},
+    {DType::kBfloat16, 13, pbf_wire_type::varint, 2},
+    {DType::kUint32, 16, pbf_wire_type::varint, 4},
     {DType::kUint64, 17, pbf_wire_type::varint, 8},
 };
 
@@ -189,7 +210,8 @@ AttrValue AttrValue::Func(std::string_view function_name) {
 AttrValue AttrValue::TypeList(const std::vector<DType>& v) {
   std::vector<int32_t> numbers;
   for (DType t : v) numbers.push_back(static_cast<int32_t>(t));
-  return MakeList([&](pbf_writer& list) { list.add_packed_int32(kTypeField, numbers.begin(), numbers.end()); });
+  return MakeList(
+      [&](pbf_writer& list) { list.add_packed_int32(kTypeField, numbers.begin(), numbers.end()); });
 }
 AttrValue AttrValue::ShapeList(const std::vector<PartialShape>& v) {
   return MakeList([&](pbf_writer& list) {
@@ -231,13 +253,16 @@ std::optional<std::string> AttrValue::s() const {
   return Get<std::string>(serialized(), kS, [](WireReader& r) { return std::string(r.Bytes()); });
 }
 std::optional<std::string> AttrValue::placeholder() const {
-  return Get<std::string>(serialized(), kPlaceholder, [](WireReader& r) { return std::string(r.Bytes()); });
+  return Get<std::string>(serialized(), kPlaceholder,
+                          [](WireReader& r) { return std::string(r.Bytes()); });
 }
 std::optional<DType> AttrValue::type() const {
-  return Get<DType>(serialized(), kTypeField, [](WireReader& r) { return static_cast<DType>(r.Int32()); });
+  return Get<DType>(serialized(), kTypeField,
+                    [](WireReader& r) { return static_cast<DType>(r.Int32()); });
 }
 std::optional<PartialShape> AttrValue::shape() const {
-  auto bytes = Get<std::string_view>(serialized(), kShapeField, [](WireReader& r) { return r.Bytes(); });
+  auto bytes =
+      Get<std::string_view>(serialized(), kShapeField, [](WireReader& r) { return r.Bytes(); });
   return bytes ? saved_model::ParseTensorShape(*bytes) : std::nullopt;
 }
 std::optional<std::string> AttrValue::func() const {
@@ -270,7 +295,8 @@ std::optional<std::vector<int64_t>> AttrValue::int_list() const {
 }
 std::optional<std::vector<float>> AttrValue::float_list() const {
   return GetList<float>(serialized(), kF, [](WireReader& r, std::vector<float>* to) {
-    r.Repeated<pbf_wire_type::fixed32>([&](uint64_t v) { to->push_back(std::bit_cast<float>(static_cast<uint32_t>(v))); });
+    r.Repeated<pbf_wire_type::fixed32>(
+        [&](uint64_t v) { to->push_back(std::bit_cast<float>(static_cast<uint32_t>(v))); });
     return true;
   });
 }
@@ -287,11 +313,12 @@ std::optional<std::vector<DType>> AttrValue::type_list() const {
   });
 }
 std::optional<std::vector<PartialShape>> AttrValue::shape_list() const {
-  return GetList<PartialShape>(serialized(), kShapeField, [](WireReader& r, std::vector<PartialShape>* to) {
-    auto shape = saved_model::ParseTensorShape(r.Bytes());
-    if (shape) to->push_back(*std::move(shape));
-    return shape.has_value();
-  });
+  return GetList<PartialShape>(serialized(), kShapeField,
+                               [](WireReader& r, std::vector<PartialShape>* to) {
+                                 auto shape = saved_model::ParseTensorShape(r.Bytes());
+                                 if (shape) to->push_back(*std::move(shape));
+                                 return shape.has_value();
+                               });
 }
 std::optional<std::vector<std::string>> AttrValue::func_list() const {
   return GetList<std::string>(serialized(), 9, [](WireReader& r, std::vector<std::string>* to) {
@@ -305,14 +332,16 @@ std::optional<std::vector<std::string>> AttrValue::func_list() const {
 }
 
 std::optional<std::vector<int64_t>> AttrValue::tensor_shape() const {
-  auto bytes = Get<std::string_view>(serialized(), kTensor, [](WireReader& r) { return r.Bytes(); });
+  auto bytes =
+      Get<std::string_view>(serialized(), kTensor, [](WireReader& r) { return r.Bytes(); });
   if (!bytes) return std::nullopt;
   auto header = ParseHeader(*bytes);
   return header.ok() ? std::optional(std::move(header->shape)) : std::nullopt;
 }
 
 Result<Tensor> AttrValue::tensor() const {
-  auto bytes = Get<std::string_view>(serialized(), kTensor, [](WireReader& r) { return r.Bytes(); });
+  auto bytes =
+      Get<std::string_view>(serialized(), kTensor, [](WireReader& r) { return r.Bytes(); });
   if (!bytes) return Malformed("expected a tensor attribute");
   auto parsed = ParseHeader(*bytes);
   if (!parsed.ok()) return parsed.status();
@@ -321,15 +350,16 @@ Result<Tensor> AttrValue::tensor() const {
   for (const ValueField& row : kValueFields)
     if (row.dtype == h.dtype) field = &row;
   if (field == nullptr) {
-    return Error(ErrorId::kUnsupportedDType, "TensorProto: elements of type {} ({}) have no fixed size that is known here",
+    return Error(ErrorId::kUnsupportedDType,
+                 "TensorProto: elements of type {} ({}) have no fixed size that is known here",
                  DTypeName(h.dtype), static_cast<int>(h.dtype));
   }
   const size_t size = DTypeSize(h.dtype);
   const size_t total = static_cast<size_t>(h.elements) * size;
   if (h.has_content) {
     if (h.content.size() != total) {
-      return Malformed(fmt::format("{}{} needs {} bytes, got {}", DTypeName(h.dtype), ShapeToString(h.shape), total,
-                                   h.content.size()));
+      return Malformed(fmt::format("{}{} needs {} bytes, got {}", DTypeName(h.dtype),
+                                   ShapeToString(h.shape), total, h.content.size()));
     }
     if (reinterpret_cast<uintptr_t>(h.content.data()) % std::min<size_t>(size, 8) == 0) {
       return Tensor(h.dtype, std::move(h.shape), h.content.data(), serialized_);
@@ -338,19 +368,23 @@ Result<Tensor> AttrValue::tensor() const {
   std::string values;
   WireReader r(*bytes);
   while (!h.has_content && r.Next()) {
-    if (r.field() == field->field && !AppendValues(&r, field->wire, field->bytes, static_cast<int64_t>(total), &values)) {
+    if (r.field() == field->field &&
+        !AppendValues(&r, field->wire, field->bytes, static_cast<int64_t>(total), &values)) {
       return Malformed(fmt::format("more values than {} has elements", ShapeToString(h.shape)));
     }
   }
   if (!r.ok() || values.size() % size != 0) return Malformed("values are malformed");
-  // A few bytes may stand for a large constant (the last value fills the rest), but not for an absurd one.
+  // A few bytes may stand for a large constant (the last value fills the rest), but not for an
+  // absurd one.
   constexpr size_t kMaxSplat = size_t{4} << 30;
-  if (total > kMaxSplat && !h.has_content) return Malformed("a repeated value fills more than 4 GiB");
+  if (total > kMaxSplat && !h.has_content)
+    return Malformed("a repeated value fills more than 4 GiB");
   Tensor tensor;
   try {
     tensor = Tensor(h.dtype, std::move(h.shape));
   } catch (const std::bad_alloc&) {
-    return Error(ErrorId::kOutOfMemory, "TensorProto: cannot allocate {} bytes for a constant", total);
+    return Error(ErrorId::kOutOfMemory, "TensorProto: cannot allocate {} bytes for a constant",
+                 total);
   }
   char* to = tensor.mutable_as<char>();
   if (h.has_content) {
@@ -362,17 +396,20 @@ Result<Tensor> AttrValue::tensor() const {
     return tensor;
   }
   std::memcpy(to, values.data(), values.size());
-  for (size_t at = values.size(); at < total; at += size) std::memcpy(to + at, to + values.size() - size, size);
+  for (size_t at = values.size(); at < total; at += size)
+    std::memcpy(to + at, to + values.size() - size, size);
   return tensor;
 }
 
 Result<std::vector<std::string>> AttrValue::string_tensor() const {
-  auto bytes = Get<std::string_view>(serialized(), kTensor, [](WireReader& r) { return r.Bytes(); });
+  auto bytes =
+      Get<std::string_view>(serialized(), kTensor, [](WireReader& r) { return r.Bytes(); });
   if (!bytes) return Malformed("expected a tensor attribute");
   auto h = ParseHeader(*bytes);
   if (!h.ok()) return h.status();
   if (h->dtype != DType::kString) {
-    return Error(ErrorId::kUnsupportedDType, "TensorProto: expected strings, got {}", DTypeName(h->dtype));
+    return Error(ErrorId::kUnsupportedDType, "TensorProto: expected strings, got {}",
+                 DTypeName(h->dtype));
   }
   std::vector<std::string> strings;
   WireReader r(*bytes);
@@ -382,7 +419,8 @@ Result<std::vector<std::string>> AttrValue::string_tensor() const {
   if (!r.ok() || static_cast<int64_t>(strings.size()) > h->elements || h->elements > kMaxStrings) {
     return Malformed("string values are malformed");
   }
-  strings.resize(static_cast<size_t>(h->elements), strings.empty() ? std::string() : strings.back());
+  strings.resize(static_cast<size_t>(h->elements),
+                 strings.empty() ? std::string() : strings.back());
   return strings;
 }
 

@@ -75,29 +75,37 @@ TEST(AttrValue, NoValueMeansZerosAndAScalarIsASplat) {
   auto zeros = TensorAttr(DType::kInt64, {3}, [](pbf_writer&) {}).tensor();
   ASSERT_TRUE(zeros.ok());
   for (int i = 0; i < 3; ++i) EXPECT_EQ(zeros->as<int64_t>()[i], 0);
-  auto half = TensorAttr(DType::kFloat16, {2}, [](pbf_writer& w) { w.add_int32(13, 0x3c00); }).tensor();
+  auto half =
+      TensorAttr(DType::kFloat16, {2}, [](pbf_writer& w) { w.add_int32(13, 0x3c00); }).tensor();
   ASSERT_TRUE(half.ok());
   EXPECT_EQ(half->as<uint16_t>()[1], 0x3c00);
   auto negative = TensorAttr(DType::kInt8, {1}, [](pbf_writer& w) { w.add_int32(7, -3); }).tensor();
   ASSERT_TRUE(negative.ok());
   EXPECT_EQ(negative->as<int8_t>()[0], -3);
   auto complex = TensorAttr(DType::kComplex64, {2}, [](pbf_writer& w) {
-    w.add_float(9, 1.f);
-    w.add_float(9, 2.f);
-  }).tensor();
+                   w.add_float(9, 1.f);
+                   w.add_float(9, 2.f);
+                 }).tensor();
   ASSERT_TRUE(complex.ok());
   EXPECT_EQ(complex->as<float>()[3], 2.f);
 }
 
 TEST(AttrValue, WrongSizesAreErrors) {
-  EXPECT_FALSE(TensorAttr(DType::kFloat32, {2}, [](pbf_writer& w) { w.add_bytes(4, "abc"); }).tensor().ok());
-  EXPECT_FALSE(TensorAttr(DType::kBool, {1}, [](pbf_writer& w) {
-                 w.add_bool(11, true);
-                 w.add_bool(11, true);
-               }).tensor().ok());
-  EXPECT_FALSE(TensorAttr(DType::kFloat32, {int64_t{1} << 40, int64_t{1} << 40}, [](pbf_writer&) {}).tensor().ok());
+  EXPECT_FALSE(
+      TensorAttr(DType::kFloat32, {2}, [](pbf_writer& w) { w.add_bytes(4, "abc"); }).tensor().ok());
+  EXPECT_FALSE(TensorAttr(DType::kBool, {1},
+                          [](pbf_writer& w) {
+                            w.add_bool(11, true);
+                            w.add_bool(11, true);
+                          })
+                   .tensor()
+                   .ok());
+  EXPECT_FALSE(TensorAttr(DType::kFloat32, {int64_t{1} << 40, int64_t{1} << 40}, [](pbf_writer&) {})
+                   .tensor()
+                   .ok());
   EXPECT_FALSE(TensorAttr(DType::kFloat64, {int64_t{1} << 40}, [](pbf_writer&) {}).tensor().ok());
-  EXPECT_FALSE(TensorAttr(DType::kString, {1}, [](pbf_writer& w) { w.add_bytes(8, "s"); }).tensor().ok());
+  EXPECT_FALSE(
+      TensorAttr(DType::kString, {1}, [](pbf_writer& w) { w.add_bytes(8, "s"); }).tensor().ok());
 }
 
 TEST(AttrValue, TensorValueRoundTrips) {
@@ -112,9 +120,9 @@ TEST(AttrValue, TensorValueRoundTrips) {
 
 TEST(AttrValue, StringsFollowTheSameRule) {
   auto strings = TensorAttr(DType::kString, {3}, [](pbf_writer& w) {
-    w.add_bytes(8, "a");
-    w.add_bytes(8, "b");
-  }).string_tensor();
+                   w.add_bytes(8, "a");
+                   w.add_bytes(8, "b");
+                 }).string_tensor();
   ASSERT_TRUE(strings.ok());
   EXPECT_EQ(*strings, (std::vector<std::string>{"a", "b", "b"}));
 }

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <charconv>
-#include <unordered_set>
 #include <set>
+#include <unordered_set>
 
 #include "base/errors.h"
 #include "base/status_macros.h"
@@ -33,12 +33,13 @@ MainTensor ParseTensorName(std::string_view name) {
   if (colon == std::string_view::npos) return t;
   std::string_view digits = name.substr(colon + 1);
   auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), t.port);
-  if (error == std::errc() && end == digits.data() + digits.size() && t.port >= 0) t.node = name.substr(0, colon);
+  if (error == std::errc() && end == digits.data() + digits.size() && t.port >= 0)
+    t.node = name.substr(0, colon);
   return t;
 }
 
-Result<Graph> Finish(Graph graph, const saved_model::FunctionLibrary& library, const saved_model::OpTable& ops,
-                     const BuildOptions& options) {
+Result<Graph> Finish(Graph graph, const saved_model::FunctionLibrary& library,
+                     const saved_model::OpTable& ops, const BuildOptions& options) {
   if (options.inline_calls) {
     TFE_ASSIGN_OR_RETURN(graph, InlineCalls(std::move(graph), library, ops, options.max_nodes));
   } else {
@@ -49,16 +50,18 @@ Result<Graph> Finish(Graph graph, const saved_model::FunctionLibrary& library, c
   return graph;
 }
 
-// The call node whose outputs are the signature's outputs, if there is exactly one and it takes every input from a
-// node that is fed; otherwise null.
-const NodeDef* WrapperCall(const MetaGraph& meta, const SignatureDef& signature, const FunctionDef** function) {
+// The call node whose outputs are the signature's outputs, if there is exactly one and it takes
+// every input from a node that is fed; otherwise null.
+const NodeDef* WrapperCall(const MetaGraph& meta, const SignatureDef& signature,
+                           const FunctionDef** function) {
   const NodeDef* call = nullptr;
   for (const auto& [key, info] : signature.outputs) {
     const NodeDef* node = meta.FindNode(ParseTensorName(info.name).node);
     if (node == nullptr || (call != nullptr && node != call)) return nullptr;
     call = node;
   }
-  if (call == nullptr || (call->op != "PartitionedCall" && call->op != "StatefulPartitionedCall")) return nullptr;
+  if (call == nullptr || (call->op != "PartitionedCall" && call->op != "StatefulPartitionedCall"))
+    return nullptr;
   auto name = AttrValue(std::string(call->attr("f"))).func();
   *function = name ? meta.functions.Find(*name) : nullptr;
   if (*function == nullptr || !(*function)->signature.attrs.empty()) return nullptr;
@@ -75,8 +78,10 @@ const NodeDef* WrapperCall(const MetaGraph& meta, const SignatureDef& signature,
   return call;
 }
 
-// Fills in what the main graph knows about an argument: the stated shape of an input, the value of a constant.
-Status DescribeArg(const MetaGraph& meta, const SignatureDef& signature, const ArgBinding& binding, Node* arg) {
+// Fills in what the main graph knows about an argument: the stated shape of an input, the value of
+// a constant.
+Status DescribeArg(const MetaGraph& meta, const SignatureDef& signature, const ArgBinding& binding,
+                   Node* arg) {
   if (arg->output_types.size() != 1) return OkStatus();
   if (binding.kind == ArgBinding::Kind::kInput) {
     const TensorInfo& info = signature.inputs.at(binding.key);
@@ -84,9 +89,11 @@ Status DescribeArg(const MetaGraph& meta, const SignatureDef& signature, const A
     return OkStatus();
   }
   const NodeDef* node = meta.FindNode(binding.node);
-  if (node == nullptr || node->op != "Const" || DTypeSize(arg->output_types[0]) == 0) return OkStatus();
+  if (node == nullptr || node->op != "Const" || DTypeSize(arg->output_types[0]) == 0)
+    return OkStatus();
   auto value = AttrValue(std::string(node->attr("value"))).tensor();
-  if (!value.ok()) return value.status().WithContext(fmt::format("node \"{}\" (Const)", node->name));
+  if (!value.ok())
+    return value.status().WithContext(fmt::format("node \"{}\" (Const)", node->name));
   if (value->dtype() != arg->output_types[0]) {
     return Error(ErrorId::kGraphInvalid, "node \"{}\" (Const): expected {}, got {}", node->name,
                  DTypeName(arg->output_types[0]), DTypeName(value->dtype()));
@@ -96,15 +103,18 @@ Status DescribeArg(const MetaGraph& meta, const SignatureDef& signature, const A
   return OkStatus();
 }
 
-Result<SignatureGraph> FromWrapper(const MetaGraph& meta, const SignatureDef& signature, const NodeDef& call,
-                                   const FunctionDef& function, const BuildOptions& options) {
+Result<SignatureGraph> FromWrapper(const MetaGraph& meta, const SignatureDef& signature,
+                                   const NodeDef& call, const FunctionDef& function,
+                                   const BuildOptions& options) {
   SignatureGraph result;
   result.kind = SignatureGraph::Kind::kFunction;
   result.function = function.name();
   result.call_node = call.name;
-  TFE_ASSIGN_OR_RETURN(result.graph, BuildFunctionGraph(function, meta.functions, meta.ops, options));
+  TFE_ASSIGN_OR_RETURN(result.graph,
+                       BuildFunctionGraph(function, meta.functions, meta.ops, options));
   if (result.graph.args.size() != call.inputs.size()) {
-    return Error(ErrorId::kGraphInvalid, "node \"{}\" ({}): {} inputs for function \"{}\" with {} arguments", call.name,
+    return Error(ErrorId::kGraphInvalid,
+                 "node \"{}\" ({}): {} inputs for function \"{}\" with {} arguments", call.name,
                  call.op, call.inputs.size(), function.name(), result.graph.args.size());
   }
   std::map<std::pair<std::string_view, int>, const std::string*> keys;
@@ -116,9 +126,11 @@ Result<SignatureGraph> FromWrapper(const MetaGraph& meta, const SignatureDef& si
     MainTensor t = ParseTensorName(call.inputs[i]);
     const NodeDef* node = meta.FindNode(t.node);
     if (node == nullptr) {
-      return Error(ErrorId::kGraphInvalid, "node \"{}\" ({}): input \"{}\" does not exist", call.name, call.op, call.inputs[i]);
+      return Error(ErrorId::kGraphInvalid, "node \"{}\" ({}): input \"{}\" does not exist",
+                   call.name, call.op, call.inputs[i]);
     }
-    ArgBinding binding{ArgBinding::Kind::kCapture, "", std::string(node->name), std::string(node->op)};
+    ArgBinding binding{ArgBinding::Kind::kCapture, "", std::string(node->name),
+                       std::string(node->op)};
     if (auto it = keys.find({t.node, t.port}); it != keys.end()) {
       binding.kind = ArgBinding::Kind::kInput;
       binding.key = *it->second;
@@ -130,16 +142,19 @@ Result<SignatureGraph> FromWrapper(const MetaGraph& meta, const SignatureDef& si
   for (const auto& [key, info] : signature.outputs) {
     int port = ParseTensorName(info.name).port;
     if (port >= static_cast<int>(result.graph.returns.size())) {
-      return Error(ErrorId::kGraphInvalid, "output \"{}\": node \"{}\" has no output {}", key, call.name, port);
+      return Error(ErrorId::kGraphInvalid, "output \"{}\": node \"{}\" has no output {}", key,
+                   call.name, port);
     }
     result.outputs[key] = port;
   }
   return result;
 }
 
-// The main-graph nodes that `targets` need, in the order of the file. The inputs of fed nodes are not followed.
-Result<std::vector<const NodeDef*>> Ancestors(const MetaGraph& meta, const std::vector<std::string_view>& targets,
-                                              const std::unordered_map<std::string_view, bool>& fed) {
+// The main-graph nodes that `targets` need, in the order of the file. The inputs of fed nodes are
+// not followed.
+Result<std::vector<const NodeDef*>> Ancestors(
+    const MetaGraph& meta, const std::vector<std::string_view>& targets,
+    const std::unordered_map<std::string_view, bool>& fed) {
   std::unordered_set<std::string_view> seen;
   std::vector<std::string_view> stack;
   auto visit = [&](std::string_view name) {
@@ -151,7 +166,8 @@ Result<std::vector<const NodeDef*>> Ancestors(const MetaGraph& meta, const std::
     std::string_view name = stack.back();
     stack.pop_back();
     const NodeDef* node = meta.FindNode(name);
-    if (node == nullptr) return Error(ErrorId::kGraphInvalid, "node \"{}\": the main graph has no such node", name);
+    if (node == nullptr)
+      return Error(ErrorId::kGraphInvalid, "node \"{}\": the main graph has no such node", name);
     nodes.push_back(node);
     if (fed.contains(node->name)) continue;
     for (std::string_view input : node->inputs)
@@ -162,7 +178,8 @@ Result<std::vector<const NodeDef*>> Ancestors(const MetaGraph& meta, const std::
   return nodes;
 }
 
-Result<SignatureGraph> FromMainGraph(const MetaGraph& meta, const SignatureDef& signature, const BuildOptions& options) {
+Result<SignatureGraph> FromMainGraph(const MetaGraph& meta, const SignatureDef& signature,
+                                     const BuildOptions& options) {
   SignatureGraph result;
   result.kind = SignatureGraph::Kind::kGraphDef;
   std::unordered_map<std::string_view, bool> fed;
@@ -171,23 +188,29 @@ Result<SignatureGraph> FromMainGraph(const MetaGraph& meta, const SignatureDef& 
     MainTensor t = ParseTensorName(info.name);
     const NodeDef* node = meta.FindNode(t.node);
     if (node == nullptr || t.port != 0 || fed.contains(node->name)) {
-      return Error(ErrorId::kGraphInvalid, "input \"{}\": expected output 0 of a node of its own, got \"{}\"", key, info.name);
+      return Error(ErrorId::kGraphInvalid,
+                   "input \"{}\": expected output 0 of a node of its own, got \"{}\"", key,
+                   info.name);
     }
     fed.emplace(node->name, true);
     targets.push_back(node->name);
   }
-  for (const auto& [key, info] : signature.outputs) targets.push_back(ParseTensorName(info.name).node);
+  for (const auto& [key, info] : signature.outputs)
+    targets.push_back(ParseTensorName(info.name).node);
   TFE_ASSIGN_OR_RETURN(std::vector<const NodeDef*> nodes, Ancestors(meta, targets, fed));
   TFE_ASSIGN_OR_RETURN(result.graph, FlatBuilder(meta.functions, meta.ops).Nodes(nodes, fed));
   std::unordered_map<std::string_view, int> index;
-  for (size_t i = 0; i < result.graph.nodes.size(); ++i) index[nodes[i]->name] = static_cast<int>(i);
+  for (size_t i = 0; i < result.graph.nodes.size(); ++i)
+    index[nodes[i]->name] = static_cast<int>(i);
   for (const auto& [key, info] : signature.inputs) {
     MainTensor t = ParseTensorName(info.name);
     int i = index.at(t.node);
     Node& node = result.graph.nodes[static_cast<size_t>(i)];
     ArgBinding binding{ArgBinding::Kind::kInput, key, node.name, node.op};
     if (node.output_types.size() != 1) {
-      return Error(ErrorId::kGraphInvalid, "input \"{}\": expected a node with one output, got \"{}\" ({})", key, node.name, node.op);
+      return Error(ErrorId::kGraphInvalid,
+                   "input \"{}\": expected a node with one output, got \"{}\" ({})", key, node.name,
+                   node.op);
     }
     TFE_RETURN_IF_ERROR(DescribeArg(meta, signature, binding, &node));
     result.graph.args.push_back(i);
@@ -196,25 +219,29 @@ Result<SignatureGraph> FromMainGraph(const MetaGraph& meta, const SignatureDef& 
   for (const auto& [key, info] : signature.outputs) {
     MainTensor t = ParseTensorName(info.name);
     int i = index.at(t.node);
-    if (t.port >= static_cast<int>(result.graph.nodes[static_cast<size_t>(i)].output_types.size())) {
+    if (t.port >=
+        static_cast<int>(result.graph.nodes[static_cast<size_t>(i)].output_types.size())) {
       return Error(ErrorId::kGraphInvalid, "output \"{}\": \"{}\" does not exist", key, info.name);
     }
     result.outputs[key] = static_cast<int>(result.graph.returns.size());
     result.graph.returns.push_back({key, {i, t.port}});
   }
-  TFE_ASSIGN_OR_RETURN(result.graph, Finish(std::move(result.graph), meta.functions, meta.ops, options));
+  TFE_ASSIGN_OR_RETURN(result.graph,
+                       Finish(std::move(result.graph), meta.functions, meta.ops, options));
   return result;
 }
 
 }  // namespace
 
-Result<Graph> BuildFunctionGraph(const FunctionDef& function, const saved_model::FunctionLibrary& library,
+Result<Graph> BuildFunctionGraph(const FunctionDef& function,
+                                 const saved_model::FunctionLibrary& library,
                                  const saved_model::OpTable& ops, const BuildOptions& options) {
   TFE_ASSIGN_OR_RETURN(Graph graph, FlatBuilder(library, ops).Function(function, {}));
   return Finish(std::move(graph), library, ops, options);
 }
 
-Result<Graph> BuildFunctionGraph(std::string_view serialized_function_def, const saved_model::FunctionLibrary& library,
+Result<Graph> BuildFunctionGraph(std::string_view serialized_function_def,
+                                 const saved_model::FunctionLibrary& library,
                                  const saved_model::OpTable& ops, const BuildOptions& options) {
   TFE_ASSIGN_OR_RETURN(FunctionDef function, FunctionDef::Parse(serialized_function_def));
   return BuildFunctionGraph(function, library, ops, options);
@@ -228,7 +255,8 @@ Result<Graph> BuildMainGraph(const MetaGraph& meta) {
   return graph;
 }
 
-Result<Graph> BuildTargets(const MetaGraph& meta, const std::vector<std::string>& targets, const BuildOptions& options) {
+Result<Graph> BuildTargets(const MetaGraph& meta, const std::vector<std::string>& targets,
+                           const BuildOptions& options) {
   std::vector<std::string_view> names(targets.begin(), targets.end());
   TFE_ASSIGN_OR_RETURN(std::vector<const NodeDef*> nodes, Ancestors(meta, names, {}));
   TFE_ASSIGN_OR_RETURN(Graph graph, FlatBuilder(meta.functions, meta.ops).Nodes(nodes, {}));
@@ -244,7 +272,8 @@ Result<SignatureGraph> BuildSignatureGraph(const MetaGraph& meta, const std::str
   TFE_ASSIGN_OR_RETURN(const SignatureDef* def, meta.FindSignature(signature));
   const FunctionDef* function = nullptr;
   const NodeDef* call = WrapperCall(meta, *def, &function);
-  auto result = call != nullptr ? FromWrapper(meta, *def, *call, *function, options) : FromMainGraph(meta, *def, options);
+  auto result = call != nullptr ? FromWrapper(meta, *def, *call, *function, options)
+                                : FromMainGraph(meta, *def, options);
   if (!result.ok()) return result.status().WithContext("signature \"" + signature + "\"");
   return result;
 }

@@ -25,7 +25,8 @@ Node Arg(const std::string& name, DType type = DType::kFloat32) {
   return n;
 }
 
-Node Op(const std::string& name, const std::string& op, std::vector<TensorId> inputs, std::vector<int> control = {}) {
+Node Op(const std::string& name, const std::string& op, std::vector<TensorId> inputs,
+        std::vector<int> control = {}) {
   Node n;
   n.name = name;
   n.op = op;
@@ -36,10 +37,12 @@ Node Op(const std::string& name, const std::string& op, std::vector<TensorId> in
   return n;
 }
 
-Node Call(const std::string& name, const std::string& function, std::vector<TensorId> inputs, std::vector<DType> in,
-          std::vector<DType> out, std::vector<int> control = {}) {
+Node Call(const std::string& name, const std::string& function, std::vector<TensorId> inputs,
+          std::vector<DType> in, std::vector<DType> out, std::vector<int> control = {}) {
   Node n = Op(name, "StatefulPartitionedCall", std::move(inputs), std::move(control));
-  n.attrs = {{"Tin", AttrValue::TypeList(in)}, {"Tout", AttrValue::TypeList(out)}, {"f", AttrValue::Func(function)}};
+  n.attrs = {{"Tin", AttrValue::TypeList(in)},
+             {"Tout", AttrValue::TypeList(out)},
+             {"f", AttrValue::Func(function)}};
   n.output_types = std::move(out);
   n.stateful = true;
   return n;
@@ -48,7 +51,8 @@ Node Call(const std::string& name, const std::string& function, std::vector<Tens
 class InlineTest : public ::testing::Test {
  protected:
   void Add(const std::string& name, const Graph& graph, std::vector<std::string> args) {
-    auto bytes = saved_model::SerializeFunction(NewFunction{name, std::move(args), {}, {}}, graph, ops_, library_, true);
+    auto bytes = saved_model::SerializeFunction(NewFunction{name, std::move(args), {}, {}}, graph,
+                                                ops_, library_, true);
     ASSERT_TRUE(bytes.ok()) << bytes.status().ToString();
     ASSERT_TRUE(library_.AddOwned(*bytes).ok());
   }
@@ -61,7 +65,8 @@ class InlineTest : public ::testing::Test {
   }
   static std::vector<std::string> Control(const Graph& g, const std::string& name) {
     std::vector<std::string> names;
-    for (int c : Find(g, name)->control_inputs) names.push_back(g.nodes[static_cast<size_t>(c)].name);
+    for (int c : Find(g, name)->control_inputs)
+      names.push_back(g.nodes[static_cast<size_t>(c)].name);
     std::sort(names.begin(), names.end());
     return names;
   }
@@ -75,7 +80,8 @@ Graph Writer() {
   Graph g;
   g.nodes = {Arg("handle", DType::kResource), Arg("value")};
   Node assign = Op("assign", "AssignVariableOp", {{0, 0}, {1, 0}});
-  assign.attrs = {{"dtype", AttrValue::Type(DType::kFloat32)}, {"validate_shape", AttrValue::Bool(false)}};
+  assign.attrs = {{"dtype", AttrValue::Type(DType::kFloat32)},
+                  {"validate_shape", AttrValue::Bool(false)}};
   assign.output_types = {};
   assign.stateful = true;
   Node read = Op("read", "ReadVariableOp", {{0, 0}}, {2});
@@ -93,10 +99,13 @@ TEST_F(InlineTest, KeepsTheOrderThatControlEdgesAndCallsImply) {
   Add("write", Writer(), {"handle", "value"});
   // first = write(h, x); second = write(h, -x) after first; y = Identity(x) after second
   Graph g;
-  g.nodes = {Arg("h", DType::kResource), Arg("x"),
-             Call("first", "write", {{0, 0}, {1, 0}}, {DType::kResource, DType::kFloat32}, {DType::kFloat32}),
+  g.nodes = {Arg("h", DType::kResource),
+             Arg("x"),
+             Call("first", "write", {{0, 0}, {1, 0}}, {DType::kResource, DType::kFloat32},
+                  {DType::kFloat32}),
              Op("neg", "Neg", {{1, 0}}),
-             Call("second", "write", {{0, 0}, {3, 0}}, {DType::kResource, DType::kFloat32}, {DType::kFloat32}, {2}),
+             Call("second", "write", {{0, 0}, {3, 0}}, {DType::kResource, DType::kFloat32},
+                  {DType::kFloat32}, {2}),
              Op("y", "Identity", {{1, 0}}, {4})};
   g.args = {0, 1};
   g.returns = {{"y", {5, 0}}};
@@ -107,12 +116,15 @@ TEST_F(InlineTest, KeepsTheOrderThatControlEdgesAndCallsImply) {
   ASSERT_NE(Find(*built, "first/assign"), nullptr);
   ASSERT_NE(Find(*built, "second/read"), nullptr);
   // Every node of the second body that starts by itself waits for all of the first.
-  EXPECT_EQ(Control(*built, "second/assign"), (std::vector<std::string>{"first/assign", "first/read"}));
+  EXPECT_EQ(Control(*built, "second/assign"),
+            (std::vector<std::string>{"first/assign", "first/read"}));
   auto read = Control(*built, "second/read");
   EXPECT_EQ(read, std::vector<std::string>{"second/assign"});
-  EXPECT_EQ(Control(*built, "y"), (std::vector<std::string>{"first/assign", "first/read", "second/assign", "second/read"}));
+  EXPECT_EQ(Control(*built, "y"), (std::vector<std::string>{"first/assign", "first/read",
+                                                            "second/assign", "second/read"}));
   std::vector<std::string> effects;
-  for (const auto& r : built->control_returns) effects.push_back(built->nodes[static_cast<size_t>(r.node)].name);
+  for (const auto& r : built->control_returns)
+    effects.push_back(built->nodes[static_cast<size_t>(r.node)].name);
   std::sort(effects.begin(), effects.end());
   EXPECT_EQ(effects, (std::vector<std::string>{"second/assign", "second/read"}));
 }
@@ -121,7 +133,8 @@ TEST_F(InlineTest, LeavesCallsAloneWhenAsked) {
   Add("write", Writer(), {"handle", "value"});
   Graph g;
   g.nodes = {Arg("h", DType::kResource), Arg("x"),
-             Call("call", "write", {{0, 0}, {1, 0}}, {DType::kResource, DType::kFloat32}, {DType::kFloat32})};
+             Call("call", "write", {{0, 0}, {1, 0}}, {DType::kResource, DType::kFloat32},
+                  {DType::kFloat32})};
   g.args = {0, 1};
   g.returns = {{"y", {2, 0}}};
   Add("main", g, {"h", "x"});
@@ -199,7 +212,8 @@ TEST_F(InlineTest, WrongInputTypesAreFound) {
   Add("f", g, {"x"});
   auto built = Build("f");
   ASSERT_FALSE(built.ok());
-  EXPECT_NE(built.status().message().find("expected float32, got int32"), std::string::npos) << built.status().message();
+  EXPECT_NE(built.status().message().find("expected float32, got int32"), std::string::npos)
+      << built.status().message();
 }
 
 TEST(Transform, SortKeepsOrderWhereItCanAndFindsCycles) {
@@ -216,8 +230,12 @@ TEST(Transform, SortKeepsOrderWhereItCanAndFindsCycles) {
 
 TEST(Transform, PruneKeepsWhatReturnsArgumentsAndEffectsNeed) {
   Graph g;
-  g.nodes = {Arg("x"), Op("used", "Neg", {{0, 0}}), Op("dead", "Neg", {{1, 0}}), Op("before", "NoOp", {}),
-             Op("effect", "NoOp", {}, {3}), Arg("unused")};
+  g.nodes = {Arg("x"),
+             Op("used", "Neg", {{0, 0}}),
+             Op("dead", "Neg", {{1, 0}}),
+             Op("before", "NoOp", {}),
+             Op("effect", "NoOp", {}, {3}),
+             Arg("unused")};
   g.args = {0, 5};
   g.returns = {{"y", {1, 0}}};
   g.control_returns = {{"effect", 4}};

@@ -32,7 +32,8 @@ Status CopyAttrs(const saved_model::NamedBytes& from, const AttrMap& instantiati
       if (auto name = value.placeholder()) {
         auto it = instantiation.find(*name);
         if (it == instantiation.end()) {
-          return Error(ErrorId::kGraphInvalid, "attr \"{}\" stands for \"{}\", which the call does not give", key, *name);
+          return Error(ErrorId::kGraphInvalid,
+                       "attr \"{}\" stands for \"{}\", which the call does not give", key, *name);
         }
         value = it->second;
       }
@@ -54,12 +55,14 @@ std::string OtherFields(const NodeDef& def) {
 void SetShapes(Node* node) {
   if (const AttrValue* a = node->attr("_output_shapes")) {
     if (auto shapes = a->shape_list()) node->output_shapes = *std::move(shapes);
-    if (node->output_shapes.size() > node->output_types.size()) node->output_shapes.resize(node->output_types.size());
+    if (node->output_shapes.size() > node->output_types.size())
+      node->output_shapes.resize(node->output_types.size());
   }
   if (node->output_types.size() != 1) return;
   if (node->op == "Const") {
     const AttrValue* a = node->attr("value");
-    if (auto dims = a ? a->tensor_shape() : std::nullopt) node->output_shapes = {{true, *std::move(dims)}};
+    if (auto dims = a ? a->tensor_shape() : std::nullopt)
+      node->output_shapes = {{true, *std::move(dims)}};
   } else if (node->output_shapes.empty() && node->op.starts_with("Placeholder")) {
     const AttrValue* a = node->attr("shape");
     if (auto shape = a ? a->shape() : std::nullopt) node->output_shapes = {*std::move(shape)};
@@ -81,19 +84,20 @@ Status FlatBuilder::CheckInputs(const Node& node) const {
     TFE_ASSIGN_OR_RETURN(std::vector<DType> types, ArgTypes(*op, arg, node.attrs));
     for (DType type : types) {
       if (at >= node.inputs.size()) {
-        return Error(ErrorId::kGraphInvalid, "node \"{}\" ({}): expected an input \"{}\", got only {} inputs", node.name,
+        return Error(ErrorId::kGraphInvalid,
+                     "node \"{}\" ({}): expected an input \"{}\", got only {} inputs", node.name,
                      node.op, arg.name, node.inputs.size());
       }
       DType got = graph_.type_of(node.inputs[at++]);
       if (got != type) {
-        return Error(ErrorId::kGraphInvalid, "node \"{}\" ({}), input \"{}\": expected {}, got {}", node.name, node.op,
-                     arg.name, DTypeName(type), DTypeName(got));
+        return Error(ErrorId::kGraphInvalid, "node \"{}\" ({}), input \"{}\": expected {}, got {}",
+                     node.name, node.op, arg.name, DTypeName(type), DTypeName(got));
       }
     }
   }
   if (at == node.inputs.size()) return OkStatus();
-  return Error(ErrorId::kGraphInvalid, "node \"{}\" ({}): expected {} inputs, got {}", node.name, node.op, at,
-               node.inputs.size());
+  return Error(ErrorId::kGraphInvalid, "node \"{}\" ({}): expected {} inputs, got {}", node.name,
+               node.op, at, node.inputs.size());
 }
 
 Status FlatBuilder::AddNode(const NodeDef& def, const AttrMap& instantiation, Symbol* symbol) {
@@ -103,10 +107,12 @@ Status FlatBuilder::AddNode(const NodeDef& def, const AttrMap& instantiation, Sy
   node.device = def.device;
   node.other_fields = OtherFields(def);
   auto where = [&] { return fmt::format("node \"{}\" ({})", def.name, def.op); };
-  if (Status s = CopyAttrs(def.attrs, instantiation, &node.attrs); !s.ok()) return s.WithContext(where());
+  if (Status s = CopyAttrs(def.attrs, instantiation, &node.attrs); !s.ok())
+    return s.WithContext(where());
   const OpDef* op = FindOp(def.op);
   if (op == nullptr) {
-    return Error(ErrorId::kGraphInvalid, "{}: the model's op list and function library have no such op", where());
+    return Error(ErrorId::kGraphInvalid,
+                 "{}: the model's op list and function library have no such op", where());
   }
   for (const auto& attr : op->attrs)
     if (attr.has_default) node.attrs.try_emplace(attr.name, attr.default_value);
@@ -116,16 +122,19 @@ Status FlatBuilder::AddNode(const NodeDef& def, const AttrMap& instantiation, Sy
     auto types = ArgTypes(*op, output, node.attrs);
     if (!types.ok()) return types.status().WithContext(where());
     symbol->outputs.push_back(
-        {output.name, {static_cast<int>(node.output_types.size()), static_cast<int>(types->size())}});
+        {output.name,
+         {static_cast<int>(node.output_types.size()), static_cast<int>(types->size())}});
     node.output_types.insert(node.output_types.end(), types->begin(), types->end());
-    if (node.output_types.size() > kMaxPorts) return Error(ErrorId::kGraphTooLarge, "{}: too many outputs", where());
+    if (node.output_types.size() > kMaxPorts)
+      return Error(ErrorId::kGraphTooLarge, "{}: too many outputs", where());
   }
   SetShapes(&node);
   graph_.nodes.push_back(std::move(node));
   return OkStatus();
 }
 
-Status FlatBuilder::AddArg(const FunctionDef& function, size_t index, const AttrMap& instantiation, Symbol* symbol) {
+Status FlatBuilder::AddArg(const FunctionDef& function, size_t index, const AttrMap& instantiation,
+                           Symbol* symbol) {
   const ArgDef& arg = function.signature.inputs[index];
   TFE_ASSIGN_OR_RETURN(std::vector<DType> types, ArgTypes(function.signature, arg, instantiation));
   const bool list = !arg.number_attr.empty() || !arg.type_list_attr.empty();
@@ -133,7 +142,8 @@ Status FlatBuilder::AddArg(const FunctionDef& function, size_t index, const Attr
     Node node;
     node.name = list ? fmt::format("{}_{}", arg.name, i) : arg.name;
     node.op = "_Arg";
-    if (auto it = function.arg_attrs.find(static_cast<uint32_t>(index)); it != function.arg_attrs.end()) {
+    if (auto it = function.arg_attrs.find(static_cast<uint32_t>(index));
+        it != function.arg_attrs.end()) {
       TFE_RETURN_IF_ERROR(CopyAttrs(it->second, instantiation, &node.attrs));
     }
     node.attrs["T"] = AttrValue::Type(types[i]);
@@ -148,19 +158,24 @@ Status FlatBuilder::AddArg(const FunctionDef& function, size_t index, const Attr
   return OkStatus();
 }
 
-// "arg", "arg:1" (list argument), "node:out_arg", "node:out_arg:1". Without a number, a list means all of it.
+// "arg", "arg:1" (list argument), "node:out_arg", "node:out_arg:1". Without a number, a list means
+// all of it.
 Status FlatBuilder::ResolveFunctionInput(std::string_view input, std::vector<TensorId>* to) const {
-  auto invalid = [&](std::string_view why) { return Error(ErrorId::kGraphInvalid, "tensor \"{}\": {}", input, why); };
+  auto invalid = [&](std::string_view why) {
+    return Error(ErrorId::kGraphInvalid, "tensor \"{}\": {}", input, why);
+  };
   size_t colon = input.find(':');
   std::string_view name = input.substr(0, colon);
-  std::string_view rest = colon == std::string_view::npos ? std::string_view() : input.substr(colon + 1);
+  std::string_view rest =
+      colon == std::string_view::npos ? std::string_view() : input.substr(colon + 1);
   auto it = symbols_.find(name);
   if (it == symbols_.end()) return invalid("the function has no node or argument of that name");
   const Symbol& symbol = it->second;
   int number = -1;
   if (symbol.node < 0) {
     const int count = static_cast<int>(symbol.arg_nodes.size());
-    if (!rest.empty() && (!ParseNumber(rest, &number) || number >= count)) return invalid("no such element");
+    if (!rest.empty() && (!ParseNumber(rest, &number) || number >= count))
+      return invalid("no such element");
     for (int i = 0; i < count; ++i)
       if (number < 0 || i == number) to->push_back({symbol.arg_nodes[static_cast<size_t>(i)], 0});
     return OkStatus();
@@ -169,7 +184,8 @@ Status FlatBuilder::ResolveFunctionInput(std::string_view input, std::vector<Ten
   std::string_view output = rest.substr(0, colon);
   for (const auto& [out_name, ports] : symbol.outputs) {
     if (out_name != output) continue;
-    if (colon != std::string_view::npos && (!ParseNumber(rest.substr(colon + 1), &number) || number >= ports.second)) {
+    if (colon != std::string_view::npos &&
+        (!ParseNumber(rest.substr(colon + 1), &number) || number >= ports.second)) {
       return invalid("no such element");
     }
     for (int i = 0; i < ports.second; ++i)
@@ -182,9 +198,12 @@ Status FlatBuilder::ResolveFunctionInput(std::string_view input, std::vector<Ten
 Result<Graph> FlatBuilder::Function(const FunctionDef& function, const AttrMap& instantiation) {
   graph_ = Graph();
   symbols_.clear();
-  auto in_function = [&](const Status& s) { return s.WithContext("function \"" + function.name() + "\""); };
+  auto in_function = [&](const Status& s) {
+    return s.WithContext("function \"" + function.name() + "\"");
+  };
   auto duplicate = [&](std::string_view name) {
-    return in_function(Error(ErrorId::kGraphInvalid, "expected unique names, got \"{}\" twice", name));
+    return in_function(
+        Error(ErrorId::kGraphInvalid, "expected unique names, got \"{}\" twice", name));
   };
   const OpDef& signature = function.signature;
   for (size_t i = 0; i < signature.inputs.size(); ++i) {
@@ -212,7 +231,9 @@ Result<Graph> FlatBuilder::Function(const FunctionDef& function, const AttrMap& 
       }
       auto it = symbols_.find(input.substr(1));
       if (it == symbols_.end()) {
-        return in_function(Error(ErrorId::kGraphInvalid, "node \"{}\": control input \"{}\" does not exist", node.name, input));
+        return in_function(Error(ErrorId::kGraphInvalid,
+                                 "node \"{}\": control input \"{}\" does not exist", node.name,
+                                 input));
       }
       if (it->second.node >= 0) node.control_inputs.push_back(it->second.node);
     }
@@ -227,18 +248,21 @@ Result<Graph> FlatBuilder::Function(const FunctionDef& function, const AttrMap& 
     if (!s.ok()) return in_function(s.WithContext("output \"" + output.name + "\""));
     const bool list = !output.number_attr.empty() || !output.type_list_attr.empty();
     for (size_t i = 0; i < tensors.size(); ++i)
-      graph_.returns.push_back({list ? fmt::format("{}_{}", output.name, i) : output.name, tensors[i]});
+      graph_.returns.push_back(
+          {list ? fmt::format("{}_{}", output.name, i) : output.name, tensors[i]});
   }
   for (const auto& [name, node] : function.control_ret) {
     auto it = symbols_.find(node);
     if (it == symbols_.end() || it->second.node < 0) {
-      return in_function(Error(ErrorId::kGraphInvalid, "control output \"{}\": no node \"{}\"", name, node));
+      return in_function(
+          Error(ErrorId::kGraphInvalid, "control output \"{}\": no node \"{}\"", name, node));
     }
     graph_.control_returns.push_back({std::string(name), it->second.node});
   }
   if (function.control_ret.empty()) {
     for (size_t i = first; i < graph_.nodes.size(); ++i)
-      if (graph_.nodes[i].stateful) graph_.control_returns.push_back({graph_.nodes[i].name, static_cast<int>(i)});
+      if (graph_.nodes[i].stateful)
+        graph_.control_returns.push_back({graph_.nodes[i].name, static_cast<int>(i)});
   }
   return std::move(graph_);
 }
@@ -261,8 +285,11 @@ Result<Graph> FlatBuilder::Nodes(const std::vector<const NodeDef*>& nodes,
       }
       auto it = symbols_.find(name);
       if (it == symbols_.end() || port < 0 ||
-          (!control && port >= static_cast<int>(graph_.nodes[static_cast<size_t>(it->second.node)].output_types.size()))) {
-        return Error(ErrorId::kGraphInvalid, "node \"{}\": input \"{}\" does not exist", node.name, input);
+          (!control &&
+           port >= static_cast<int>(
+                       graph_.nodes[static_cast<size_t>(it->second.node)].output_types.size()))) {
+        return Error(ErrorId::kGraphInvalid, "node \"{}\": input \"{}\" does not exist", node.name,
+                     input);
       }
       if (control) {
         node.control_inputs.push_back(it->second.node);

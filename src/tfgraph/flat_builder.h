@@ -17,19 +17,21 @@ namespace tfengine::tfgraph {
 // Attributes a polymorphic function is instantiated with.
 using AttrMap = std::map<std::string, AttrValue>;
 
-// Turns NodeDefs into the nodes of a Graph: names resolved to indices and ports, default attributes filled in, output
-// types and stated shapes set. Calls stay calls. Node order is that of the source, not topological.
+// Turns NodeDefs into the nodes of a Graph: names resolved to indices and ports, default attributes
+// filled in, output types and stated shapes set. Calls stay calls. Node order is that of the
+// source, not topological.
 class FlatBuilder {
  public:
   FlatBuilder(const saved_model::FunctionLibrary& library, const saved_model::OpTable& ops)
       : library_(library), ops_(ops) {}
 
   // A function body. One _Arg node per argument tensor comes first.
-  // Control returns: those the function lists; for functions of TensorFlow 1, which list none, every stateful node.
+  // Control returns: those the function lists; for functions of TensorFlow 1, which list none,
+  // every stateful node.
   Result<Graph> Function(const saved_model::FunctionDef& function, const AttrMap& instantiation);
 
-  // Main-graph nodes. References to nodes that are not among them are errors, unless the node is in `cut`: then its
-  // inputs are dropped.
+  // Main-graph nodes. References to nodes that are not among them are errors, unless the node is in
+  // `cut`: then its inputs are dropped.
   Result<Graph> Nodes(const std::vector<const saved_model::NodeDef*>& nodes,
                       const std::unordered_map<std::string_view, bool>& cut);
 
@@ -44,7 +46,8 @@ class FlatBuilder {
 
   // Appends a node without its inputs.
   Status AddNode(const saved_model::NodeDef& def, const AttrMap& instantiation, Symbol* symbol);
-  Status AddArg(const saved_model::FunctionDef& function, size_t index, const AttrMap& instantiation, Symbol* symbol);
+  Status AddArg(const saved_model::FunctionDef& function, size_t index,
+                const AttrMap& instantiation, Symbol* symbol);
   // The data inputs of node i must be those its op wants, in number and types.
   Status CheckInputs(const Node& node) const;
   const saved_model::OpDef* FindOp(std::string_view name) const;

@@ -22,10 +22,10 @@ bool IsVariable(const Node& node) { return node.op == "VarHandleOp" || IsRefVari
 
 struct Variable {
   std::string id;
-  std::string name;          // of the node, for messages
+  std::string name;  // of the node, for messages
   DType dtype = DType::kInvalid;
-  PartialShape shape;        // as declared
-  int arg = -1;              // argument index if it is one
+  PartialShape shape;  // as declared
+  int arg = -1;        // argument index if it is one
 };
 
 class Freezer {
@@ -76,15 +76,18 @@ class Freezer {
 
   void CollectVariables() {
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
-      if (IsVariable(graph_.nodes[i])) seeds_.push_back({{static_cast<int>(i), 0}, AddVariable(graph_.nodes[i])});
+      if (IsVariable(graph_.nodes[i]))
+        seeds_.push_back({{static_cast<int>(i), 0}, AddVariable(graph_.nodes[i])});
     }
     for (size_t i = 0; i < signature_.args.size(); ++i) {
       const ArgBinding& binding = signature_.args[i];
-      const NodeDef* def = binding.kind == ArgBinding::Kind::kCapture ? meta_.FindNode(binding.node) : nullptr;
+      const NodeDef* def =
+          binding.kind == ArgBinding::Kind::kCapture ? meta_.FindNode(binding.node) : nullptr;
       if (def == nullptr || def->op != "VarHandleOp") continue;
       Node node;
       node.name = def->name;
-      for (const auto& [key, bytes] : def->attrs) node.attrs[std::string(key)] = AttrValue(std::string(bytes));
+      for (const auto& [key, bytes] : def->attrs)
+        node.attrs[std::string(key)] = AttrValue(std::string(bytes));
       int v = AddVariable(node);
       variables_[static_cast<size_t>(v)].arg = static_cast<int>(i);
       seeds_.push_back({{graph_.args[i], 0}, v});
@@ -99,7 +102,8 @@ class Freezer {
       TensorId t = node.inputs[0];
       return IsRefVariable(graph_.nodes[static_cast<size_t>(t.node)]) ? flow.Exact(t) : -1;
     }
-    if (node.op == "ReadVariableOp" || node.op == "ResourceGather") return flow.Exact(node.inputs[0]);
+    if (node.op == "ReadVariableOp" || node.op == "ResourceGather")
+      return flow.Exact(node.inputs[0]);
     return -1;
   }
 
@@ -112,13 +116,16 @@ class Freezer {
       report_.kept.push_back({variable.name, std::move(reason)});
       return std::shared_ptr<const Tensor>();
     };
-    if (auto w = flow.written.find(v); w != flow.written.end()) return keep("assigned by " + w->second);
-    if (DTypeSize(variable.dtype) == 0) return keep(fmt::format("holds {}", DTypeName(variable.dtype)));
+    if (auto w = flow.written.find(v); w != flow.written.end())
+      return keep("assigned by " + w->second);
+    if (DTypeSize(variable.dtype) == 0)
+      return keep(fmt::format("holds {}", DTypeName(variable.dtype)));
     TFE_ASSIGN_OR_RETURN(std::optional<CheckpointKey> key, FindKey(variable));
     Status missing;
     if (key) {
       TFE_ASSIGN_OR_RETURN(auto bundle, model_.variables());
-      auto value = key->slice.empty() ? bundle->Read(key->key) : bundle->ReadSlice(key->key, key->slice);
+      auto value =
+          key->slice.empty() ? bundle->Read(key->key) : bundle->ReadSlice(key->key, key->slice);
       if (value.ok()) {
         TFE_RETURN_IF_ERROR(CheckValue(variable, *key, **value));
         return values_[v] = *value;
@@ -127,7 +134,8 @@ class Freezer {
       if (missing.error_id() != static_cast<int>(ErrorId::kVariableMissing)) return missing;
     } else {
       missing = Error(ErrorId::kVariableMissing,
-                      "{}: expected the restore op or the object graph to name a checkpoint key for this variable",
+                      "{}: expected the restore op or the object graph to name a checkpoint key "
+                      "for this variable",
                       model_.dir());
     }
     TFE_ASSIGN_OR_RETURN(std::string initializer, InitializedBy(variable));
@@ -137,8 +145,8 @@ class Freezer {
 
   Result<std::optional<CheckpointKey>> FindKey(const Variable& variable) {
     if (auto it = keys_.find(variable.id); it != keys_.end()) return std::optional(it->second);
-    // Keras 3 saves every variable twice and its restore op may assign the copy that the signature does not read; the
-    // objects tell which tensor it is.
+    // Keras 3 saves every variable twice and its restore op may assign the copy that the signature
+    // does not read; the objects tell which tensor it is.
     if (variable.arg < 0 || signature_.kind != SignatureGraph::Kind::kFunction) {
       return std::optional<CheckpointKey>();
     }
@@ -157,10 +165,11 @@ class Freezer {
         fits = variable.shape.dims[d] < 0 || variable.shape.dims[d] == value.shape()[d];
     }
     if (fits) return OkStatus();
-    return Error(ErrorId::kCheckpointCorrupt, "variable \"{}\": expected {}{}, the checkpoint has {}{} as \"{}\"",
-                 variable.name, DTypeName(variable.dtype),
-                 variable.shape.known_rank ? ShapeToString(variable.shape.dims) : "", DTypeName(value.dtype()),
-                 ShapeToString(value.shape()), key.key);
+    return Error(ErrorId::kCheckpointCorrupt,
+                 "variable \"{}\": expected {}{}, the checkpoint has {}{} as \"{}\"", variable.name,
+                 DTypeName(variable.dtype),
+                 variable.shape.known_rank ? ShapeToString(variable.shape.dims) : "",
+                 DTypeName(value.dtype()), ShapeToString(value.shape()), key.key);
   }
 
   // The init-op node that assigns a variable, or "".
@@ -179,14 +188,16 @@ class Freezer {
         }
         HandleFlowAnalysis analysis(meta_.functions, meta_.ops);
         TFE_ASSIGN_OR_RETURN(HandleFlow flow, analysis.Run(init, seeds));
-        for (const auto& [v, node] : flow.written) (*initialized_)[ids[static_cast<size_t>(v)]] = node;
+        for (const auto& [v, node] : flow.written)
+          (*initialized_)[ids[static_cast<size_t>(v)]] = node;
       }
     }
     auto it = initialized_->find(variable.id);
     return it == initialized_->end() ? "" : it->second;
   }
 
-  //   ResourceGather(handle, indices)   becomes   GatherV2(ReadVariableOp(handle), indices, axis = batch_dims)
+  //   ResourceGather(handle, indices)   becomes   GatherV2(ReadVariableOp(handle), indices, axis =
+  //   batch_dims)
   // so that the value has a node of its own.
   void SplitGather(int i, const std::shared_ptr<const Tensor>& value) {
     Node gather = graph_.nodes[static_cast<size_t>(i)];
@@ -202,12 +213,14 @@ class Freezer {
     read.stateful = true;
     SetFrozen(&read, value);
     Tensor axis(DType::kInt32, {});
-    *axis.mutable_as<int32_t>() = static_cast<int32_t>(batch_dims ? batch_dims->i().value_or(0) : 0);
+    *axis.mutable_as<int32_t>() =
+        static_cast<int32_t>(batch_dims ? batch_dims->i().value_or(0) : 0);
     Node constant;
     constant.name = gather.name + "/axis";
     constant.op = "Const";
     constant.device = gather.device;
-    constant.attrs = {{"dtype", AttrValue::Type(DType::kInt32)}, {"value", AttrValue::TensorValue(axis)}};
+    constant.attrs = {{"dtype", AttrValue::Type(DType::kInt32)},
+                      {"value", AttrValue::TensorValue(axis)}};
     constant.output_types = {DType::kInt32};
     constant.output_shapes = {{true, {}}};
     const int first = static_cast<int>(graph_.nodes.size());
@@ -216,7 +229,9 @@ class Freezer {
     node.inputs = {{first, 0}, gather.inputs[1], {first + 1, 0}};
     node.stateful = false;
     node.other_fields.clear();
-    std::erase_if(node.attrs, [](const auto& a) { return a.first == "dtype" || a.first == "validate_indices" || a.first == "_class"; });
+    std::erase_if(node.attrs, [](const auto& a) {
+      return a.first == "dtype" || a.first == "validate_indices" || a.first == "_class";
+    });
     node.attrs["Tparams"] = AttrValue::Type(value->dtype());
     node.attrs["Tindices"] = AttrValue::Type(graph_.type_of(gather.inputs[1]));
     node.attrs["Taxis"] = AttrValue::Type(DType::kInt32);
@@ -241,7 +256,8 @@ class Freezer {
 
 }  // namespace
 
-Result<FreezeReport> FreezeVariables(const SavedModel& model, const MetaGraph& meta, SignatureGraph* signature) {
+Result<FreezeReport> FreezeVariables(const SavedModel& model, const MetaGraph& meta,
+                                     SignatureGraph* signature) {
   return Freezer(model, meta, signature).Run();
 }
 

@@ -14,20 +14,24 @@ namespace {
 using saved_model::ArgTypes;
 using saved_model::OpDef;
 
-constexpr std::string_view kReaders[] = {"ReadVariableOp",   "ResourceGather",     "ResourceGatherNd",
-                                         "VariableShape",    "VarIsInitializedOp", "DisableCopyOnRead",
-                                         "IsVariableInitialized", "Identity",      "IdentityN"};
+constexpr std::string_view kReaders[] = {
+    "ReadVariableOp",        "ResourceGather",     "ResourceGatherNd",
+    "VariableShape",         "VarIsInitializedOp", "DisableCopyOnRead",
+    "IsVariableInitialized", "Identity",           "IdentityN"};
 
 // Ops whose function arguments are their inputs from `first` on.
 struct Caller {
   std::string_view op;
   size_t first;
 };
-constexpr Caller kCallers[] = {{"PartitionedCall", 0}, {"StatefulPartitionedCall", 0}, {"TRTEngineOp", 0},
-                               {"While", 0},           {"StatelessWhile", 0},          {"If", 1},
-                               {"StatelessIf", 1},     {"Case", 1},                    {"StatelessCase", 1}};
+constexpr Caller kCallers[] = {{"PartitionedCall", 0}, {"StatefulPartitionedCall", 0},
+                               {"TRTEngineOp", 0},     {"While", 0},
+                               {"StatelessWhile", 0},  {"If", 1},
+                               {"StatelessIf", 1},     {"Case", 1},
+                               {"StatelessCase", 1}};
 
-std::vector<std::string> CalledFunctions(const Node& node, const saved_model::FunctionLibrary& library) {
+std::vector<std::string> CalledFunctions(const Node& node,
+                                         const saved_model::FunctionLibrary& library) {
   std::vector<std::string> names;
   if (library.Find(node.op) != nullptr) names.push_back(node.op);
   for (const auto& [key, value] : node.attrs) {
@@ -51,11 +55,13 @@ std::vector<bool> RefInputs(const Node& node, const OpDef* op) {
 
 }  // namespace
 
-Result<std::vector<bool>> HandleFlowAnalysis::WrittenInputs(const Node& node, const std::vector<bool>& is_handle) {
+Result<std::vector<bool>> HandleFlowAnalysis::WrittenInputs(const Node& node,
+                                                            const std::vector<bool>& is_handle) {
   std::vector<bool> written(node.inputs.size(), false);
   auto functions = CalledFunctions(node, library_);
   if (functions.empty()) {
-    if (std::find(std::begin(kReaders), std::end(kReaders), node.op) != std::end(kReaders)) return written;
+    if (std::find(std::begin(kReaders), std::end(kReaders), node.op) != std::end(kReaders))
+      return written;
     return is_handle;
   }
   const Caller* caller = nullptr;
@@ -91,7 +97,8 @@ Result<std::vector<bool>> HandleFlowAnalysis::WrittenArgs(const std::string& fun
   TFE_RETURN_IF_ERROR(SortTopologically(graph));
   std::vector<std::pair<TensorId, int>> seeds;
   for (size_t i = 0; i < graph.args.size(); ++i) {
-    if (graph.type_of({graph.args[i], 0}) == DType::kResource) seeds.push_back({{graph.args[i], 0}, static_cast<int>(i)});
+    if (graph.type_of({graph.args[i], 0}) == DType::kResource)
+      seeds.push_back({{graph.args[i], 0}, static_cast<int>(i)});
   }
   TFE_ASSIGN_OR_RETURN(HandleFlow flow, Run(graph, seeds));
   std::vector<bool> written(graph.args.size(), false);
@@ -100,7 +107,8 @@ Result<std::vector<bool>> HandleFlowAnalysis::WrittenArgs(const std::string& fun
   return written;
 }
 
-Result<HandleFlow> HandleFlowAnalysis::Run(const Graph& graph, const std::vector<std::pair<TensorId, int>>& seeds) {
+Result<HandleFlow> HandleFlowAnalysis::Run(const Graph& graph,
+                                           const std::vector<std::pair<TensorId, int>>& seeds) {
   HandleFlow flow;
   // Per node, per port: all variables it may be a handle of.
   std::vector<std::vector<std::set<int>>> may(graph.nodes.size());
@@ -132,14 +140,17 @@ Result<HandleFlow> HandleFlowAnalysis::Run(const Graph& graph, const std::vector
     for (size_t k = 0; k < written.size(); ++k) {
       if (!written[k]) continue;
       TensorId t = node.inputs[k];
-      for (int v : may[static_cast<size_t>(t.node)][static_cast<size_t>(t.port)]) flow.written.try_emplace(v, node.name);
+      for (int v : may[static_cast<size_t>(t.node)][static_cast<size_t>(t.port)])
+        flow.written.try_emplace(v, node.name);
     }
     const bool identity = node.op == "Identity" || node.op == "IdentityN";
     size_t port = 0;
     for (size_t a = 0; op != nullptr && a < op->outputs.size(); ++a) {
       auto types = ArgTypes(*op, op->outputs[a], node.attrs);
       for (size_t n = 0; types.ok() && n < types->size() && port < may[i].size(); ++n, ++port) {
-        if ((*types)[n] != DType::kResource && (*types)[n] != DType::kVariant && !op->outputs[a].is_ref) continue;
+        if ((*types)[n] != DType::kResource && (*types)[n] != DType::kVariant &&
+            !op->outputs[a].is_ref)
+          continue;
         if (identity && port < node.inputs.size()) {
           TensorId t = node.inputs[port];
           may[i][port] = may[static_cast<size_t>(t.node)][static_cast<size_t>(t.port)];

@@ -14,7 +14,8 @@ namespace tfengine::tfgraph {
 
 // Where the handles of variables flow in a graph, and which of them something may write.
 struct HandleFlow {
-  // Per node, per output port: the variable it certainly is a handle of (directly or through Identity), or -1.
+  // Per node, per output port: the variable it certainly is a handle of (directly or through
+  // Identity), or -1.
   std::vector<std::vector<int>> exact;
   // Variable -> name of a node that may write it.
   std::map<int, std::string> written;
@@ -24,8 +25,8 @@ struct HandleFlow {
   }
 };
 
-// Finds out what is written, conservatively: an op that takes a handle (or a TensorFlow 1 reference) writes it unless it
-// is known only to read; functions called by other ops are followed.
+// Finds out what is written, conservatively: an op that takes a handle (or a TensorFlow 1
+// reference) writes it unless it is known only to read; functions called by other ops are followed.
 class HandleFlowAnalysis {
  public:
   HandleFlowAnalysis(const saved_model::FunctionLibrary& library, const saved_model::OpTable& ops)

@@ -36,7 +36,8 @@ class Inliner {
     if (std::find(out_.args.begin(), out_.args.end(), -1) != out_.args.end()) {
       return Error(ErrorId::kGraphInvalid, "an argument is a call of a function");
     }
-    for (size_t i = 0; i < graph.returns.size(); ++i) out_.returns.push_back({graph.returns[i].name, body.returns[i]});
+    for (size_t i = 0; i < graph.returns.size(); ++i)
+      out_.returns.push_back({graph.returns[i].name, body.returns[i]});
     std::unordered_set<std::string> names;
     for (size_t i = 0; i < graph.control_returns.size(); ++i) {
       int n = 0;
@@ -55,15 +56,15 @@ class Inliner {
   // Where a body is spliced in.
   struct Scope {
     std::string device;
-    std::string prefix;            // "" or "outer/call/"
-    std::vector<TensorId> args;    // values of the arguments, in the output graph
-    std::vector<int> control;      // what every node of the body must wait for
+    std::string prefix;          // "" or "outer/call/"
+    std::vector<TensorId> args;  // values of the arguments, in the output graph
+    std::vector<int> control;    // what every node of the body must wait for
   };
   // What a spliced body leaves behind, in indices of the output graph.
   struct Body {
-    std::vector<int> args;                   // top level only
+    std::vector<int> args;  // top level only
     std::vector<TensorId> returns;
-    std::vector<std::vector<int>> effects;   // per control return
+    std::vector<std::vector<int>> effects;  // per control return
   };
   // A node of the graph being spliced.
   struct Mapped {
@@ -83,7 +84,8 @@ class Inliner {
     return function != nullptr && ops_.Find(node.op) == nullptr ? function : nullptr;
   }
 
-  // The attributes a polymorphic function is called with: those of the call by name, or inside its func attribute.
+  // The attributes a polymorphic function is called with: those of the call by name, or inside its
+  // func attribute.
   static AttrMap Instantiation(const Node& call, const FunctionDef& function) {
     AttrMap attrs;
     if (function.signature.attrs.empty()) return attrs;
@@ -102,7 +104,8 @@ class Inliner {
     if (!polymorphic) {
       if (auto it = flat_.find(&function); it != flat_.end()) return &it->second;
     }
-    TFE_ASSIGN_OR_RETURN(Graph graph, FlatBuilder(library_, ops_).Function(function, Instantiation(call, function)));
+    TFE_ASSIGN_OR_RETURN(
+        Graph graph, FlatBuilder(library_, ops_).Function(function, Instantiation(call, function)));
     TFE_RETURN_IF_ERROR(SortTopologically(graph));
     if (polymorphic) {
       *own = std::move(graph);
@@ -113,24 +116,28 @@ class Inliner {
 
   Result<Body> ExpandCall(const Node& call, const FunctionDef& function, Scope inner) {
     if (std::find(stack_.begin(), stack_.end(), &function) != stack_.end()) {
-      return Error(ErrorId::kFunctionRecursive, "node \"{}{}\": function \"{}\" calls itself", inner.prefix, call.name,
-                   function.name());
+      return Error(ErrorId::kFunctionRecursive, "node \"{}{}\": function \"{}\" calls itself",
+                   inner.prefix, call.name, function.name());
     }
     if (stack_.size() >= kMaxDepth) {
-      return Error(ErrorId::kGraphTooLarge, "function \"{}\": calls nest more than {} deep", function.name(), kMaxDepth);
+      return Error(ErrorId::kGraphTooLarge, "function \"{}\": calls nest more than {} deep",
+                   function.name(), kMaxDepth);
     }
     Graph own;
     TFE_ASSIGN_OR_RETURN(const Graph* body, FlatBody(call, function, &own));
-    bool match = body->args.size() == inner.args.size() && body->returns.size() == call.output_types.size();
+    bool match =
+        body->args.size() == inner.args.size() && body->returns.size() == call.output_types.size();
     for (size_t i = 0; match && i < inner.args.size(); ++i)
-      match = body->nodes[static_cast<size_t>(body->args[i])].output_types[0] == out_.type_of(inner.args[i]);
+      match = body->nodes[static_cast<size_t>(body->args[i])].output_types[0] ==
+              out_.type_of(inner.args[i]);
     for (size_t i = 0; match && i < call.output_types.size(); ++i)
       match = body->type_of(body->returns[i].tensor) == call.output_types[i];
     if (!match) {
       return Error(ErrorId::kGraphInvalid,
-                   "node \"{}\" ({}): its {} inputs and {} outputs do not match function \"{}\" with {} and {}", call.name,
-                   call.op, inner.args.size(), call.output_types.size(), function.name(), body->args.size(),
-                   body->returns.size());
+                   "node \"{}\" ({}): its {} inputs and {} outputs do not match function \"{}\" "
+                   "with {} and {}",
+                   call.name, call.op, inner.args.size(), call.output_types.size(), function.name(),
+                   body->args.size(), body->returns.size());
     }
     stack_.push_back(&function);
     auto result = Expand(*body, inner, body);
@@ -138,13 +145,15 @@ class Inliner {
     return result;
   }
 
-  // Copies `graph` (sorted) into out_. `called` is null at the top level, where arguments are copied as well.
+  // Copies `graph` (sorted) into out_. `called` is null at the top level, where arguments are
+  // copied as well.
   Result<Body> Expand(const Graph& graph, const Scope& scope, const Graph* called) {
     Body body;
     std::vector<Mapped> mapped(graph.nodes.size());
     std::vector<int> arg_index(graph.nodes.size(), -1);
     if (called != nullptr) {
-      for (size_t i = 0; i < graph.args.size(); ++i) arg_index[static_cast<size_t>(graph.args[i])] = static_cast<int>(i);
+      for (size_t i = 0; i < graph.args.size(); ++i)
+        arg_index[static_cast<size_t>(graph.args[i])] = static_cast<int>(i);
     }
     std::unordered_set<std::string_view> local_names;
     std::vector<std::pair<int, size_t>> back_edges;  // node of `graph`, input number
@@ -156,8 +165,8 @@ class Inliner {
         continue;
       }
       if (--budget_ < 0) {
-        return Error(ErrorId::kGraphTooLarge, "node \"{}{}\": inlining gives more than {} nodes", scope.prefix, node.name,
-                     max_nodes_);
+        return Error(ErrorId::kGraphTooLarge, "node \"{}{}\": inlining gives more than {} nodes",
+                     scope.prefix, node.name, max_nodes_);
       }
       std::vector<TensorId> inputs;
       std::vector<int> control;
@@ -171,7 +180,8 @@ class Inliner {
         }
         const Mapped& from = mapped[static_cast<size_t>(t.node)];
         inside |= from.node >= 0;
-        inputs.push_back(from.node >= 0 ? TensorId{from.node, t.port} : from.outputs[static_cast<size_t>(t.port)]);
+        inputs.push_back(from.node >= 0 ? TensorId{from.node, t.port}
+                                        : from.outputs[static_cast<size_t>(t.port)]);
       }
       for (int c : node.control_inputs) {
         const Mapped& from = mapped[static_cast<size_t>(c)];
@@ -183,7 +193,8 @@ class Inliner {
         }
       }
       const FunctionDef* callee = Callee(node);
-      if (!inside || callee != nullptr) control.insert(control.end(), scope.control.begin(), scope.control.end());
+      if (!inside || callee != nullptr)
+        control.insert(control.end(), scope.control.begin(), scope.control.end());
       SortUnique(&control);
       const std::string& device = node.device.empty() ? scope.device : node.device;
       if (callee != nullptr) {
@@ -192,7 +203,8 @@ class Inliner {
         m.outputs = std::move(call.returns);
         m.done = std::move(control);
         for (TensorId t : m.outputs) m.done.push_back(t.node);
-        for (const auto& effects : call.effects) m.effects.insert(m.effects.end(), effects.begin(), effects.end());
+        for (const auto& effects : call.effects)
+          m.effects.insert(m.effects.end(), effects.begin(), effects.end());
         SortUnique(&m.effects);
         m.done.insert(m.done.end(), m.effects.begin(), m.effects.end());
         SortUnique(&m.done);
@@ -210,7 +222,8 @@ class Inliner {
       TensorId t = graph.nodes[static_cast<size_t>(i)].inputs[k];
       const Mapped& to = mapped[static_cast<size_t>(i)];
       const Mapped& from = mapped[static_cast<size_t>(t.node)];
-      if (to.node < 0 || from.node < 0) return Error(ErrorId::kGraphInvalid, "node \"{}\": malformed loop", graph.nodes[i].name);
+      if (to.node < 0 || from.node < 0)
+        return Error(ErrorId::kGraphInvalid, "node \"{}\": malformed loop", graph.nodes[i].name);
       out_.nodes[static_cast<size_t>(to.node)].inputs[k] = {from.node, t.port};
     }
     if (called == nullptr) {
@@ -229,8 +242,8 @@ class Inliner {
   }
 
   // Gives a copied node the names it has in the output graph.
-  static void Rename(const Graph& graph, const std::string& prefix, std::unordered_set<std::string_view>* local_names,
-                     Node* node) {
+  static void Rename(const Graph& graph, const std::string& prefix,
+                     std::unordered_set<std::string_view>* local_names, Node* node) {
     node->name = prefix + node->name;
     if (node->op == "Enter" || node->op == "RefEnter") {
       if (const AttrValue* frame = node->attr("frame_name"); frame && frame->s())
@@ -268,7 +281,8 @@ class Inliner {
 
 }  // namespace
 
-Result<Graph> InlineCalls(Graph graph, const FunctionLibrary& library, const OpTable& ops, int64_t max_nodes) {
+Result<Graph> InlineCalls(Graph graph, const FunctionLibrary& library, const OpTable& ops,
+                          int64_t max_nodes) {
   TFE_RETURN_IF_ERROR(SortTopologically(graph));
   return Inliner(library, ops, max_nodes).Run(graph);
 }

@@ -10,7 +10,9 @@
 namespace tfengine::tfgraph {
 namespace {
 
-bool IsNextIteration(const Node& n) { return n.op == "NextIteration" || n.op == "RefNextIteration"; }
+bool IsNextIteration(const Node& n) {
+  return n.op == "NextIteration" || n.op == "RefNextIteration";
+}
 bool IsMerge(const Node& n) { return n.op == "Merge" || n.op == "RefMerge"; }
 
 bool IsBackEdge(const Graph& g, int from, int to) {
@@ -47,7 +49,8 @@ void KeepNodes(Graph& graph, const std::vector<int>& order) {
   }
   for (int& a : graph.args) a = to[static_cast<size_t>(a)];
   for (auto& r : graph.returns) r.tensor.node = to[static_cast<size_t>(r.tensor.node)];
-  std::erase_if(graph.control_returns, [&](const auto& r) { return to[static_cast<size_t>(r.node)] < 0; });
+  std::erase_if(graph.control_returns,
+                [&](const auto& r) { return to[static_cast<size_t>(r.node)] < 0; });
   for (auto& r : graph.control_returns) r.node = to[static_cast<size_t>(r.node)];
   graph.nodes = std::move(nodes);
 }
@@ -101,17 +104,20 @@ Status SortTopologically(Graph& graph) {
       if (--waiting[static_cast<size_t>(user)] == 0) ready.push(user);
   }
   if (order.size() != n) {
-    auto stuck = std::find_if(waiting.begin(), waiting.end(), [](int w) { return w > 0; }) - waiting.begin();
-    return Error(ErrorId::kGraphInvalid, "node \"{}\" ({}): expected no cycle, but it depends on itself",
-                 graph.nodes[static_cast<size_t>(stuck)].name, graph.nodes[static_cast<size_t>(stuck)].op);
+    auto stuck =
+        std::find_if(waiting.begin(), waiting.end(), [](int w) { return w > 0; }) - waiting.begin();
+    return Error(
+        ErrorId::kGraphInvalid, "node \"{}\" ({}): expected no cycle, but it depends on itself",
+        graph.nodes[static_cast<size_t>(stuck)].name, graph.nodes[static_cast<size_t>(stuck)].op);
   }
   if (!std::is_sorted(order.begin(), order.end())) KeepNodes(graph, order);
   return OkStatus();
 }
 
 int RemoveIdleControlEdges(Graph& graph) {
-  // effects[i]: the stateful nodes that must have run once node i has; i itself if it is one. A long chain of stateful
-  // nodes is cut at the last one, which waits for the earlier ones by itself.
+  // effects[i]: the stateful nodes that must have run once node i has; i itself if it is one. A
+  // long chain of stateful nodes is cut at the last one, which waits for the earlier ones by
+  // itself.
   std::vector<std::vector<int>> effects(graph.nodes.size());
   std::unordered_set<int> args(graph.args.begin(), graph.args.end());
   int removed = 0;
@@ -127,7 +133,8 @@ int RemoveIdleControlEdges(Graph& graph) {
       }
     }
     SortUnique(&control);
-    removed += std::max<int>(0, static_cast<int>(node.control_inputs.size()) - static_cast<int>(control.size()));
+    removed += std::max<int>(
+        0, static_cast<int>(node.control_inputs.size()) - static_cast<int>(control.size()));
     node.control_inputs = std::move(control);
     std::vector<int>& mine = effects[i];
     mine = node.control_inputs;
@@ -140,7 +147,9 @@ int RemoveIdleControlEdges(Graph& graph) {
     // Too many to carry along: this node stands for them.
     if (node.stateful || mine.size() > 64) mine = {static_cast<int>(i)};
   }
-  auto idle = [&](const Graph::ControlReturn& r) { return effects[static_cast<size_t>(r.node)].empty(); };
+  auto idle = [&](const Graph::ControlReturn& r) {
+    return effects[static_cast<size_t>(r.node)].empty();
+  };
   removed += static_cast<int>(std::erase_if(graph.control_returns, idle));
   return removed;
 }
@@ -156,18 +165,21 @@ Status Validate(const Graph& graph) {
   };
   std::unordered_set<std::string_view> names;
   for (const Node& node : graph.nodes) {
-    if (!names.insert(node.name).second) return bad(node.name, "expected unique names, this one appears twice");
+    if (!names.insert(node.name).second)
+      return bad(node.name, "expected unique names, this one appears twice");
     for (TensorId t : node.inputs)
       if (!valid(t)) return bad(node.name, "an input refers to an output that does not exist");
     for (int c : node.control_inputs)
-      if (c < 0 || c >= n) return bad(node.name, "a control input refers to a node that does not exist");
+      if (c < 0 || c >= n)
+        return bad(node.name, "a control input refers to a node that does not exist");
   }
   for (int a : graph.args)
     if (a < 0 || a >= n) return bad("", "an argument refers to a node that does not exist");
   for (const auto& r : graph.returns)
     if (!valid(r.tensor)) return bad(r.name, "a return refers to an output that does not exist");
   for (const auto& r : graph.control_returns)
-    if (r.node < 0 || r.node >= n) return bad(r.name, "a control return refers to a node that does not exist");
+    if (r.node < 0 || r.node >= n)
+      return bad(r.name, "a control return refers to a node that does not exist");
   return OkStatus();
 }
 

@@ -42,7 +42,8 @@ bool ParseSlice(std::string_view text, TensorSlice* slice) {
       auto start = std::from_chars(part.data(), end, extent.start);
       if (start.ec != std::errc() || start.ptr == end || *start.ptr != ',') return false;
       auto length = std::from_chars(start.ptr + 1, end, extent.length);
-      if (length.ec != std::errc() || length.ptr != end || extent.start < 0 || extent.length < 0) return false;
+      if (length.ec != std::errc() || length.ptr != end || extent.start < 0 || extent.length < 0)
+        return false;
     }
     if (colon == std::string_view::npos) return true;
     extents = extents.substr(colon + 1);
@@ -58,8 +59,8 @@ std::vector<std::string> ConstStrings(const Graph& graph, TensorId t) {
   return strings.ok() ? *std::move(strings) : std::vector<std::string>();
 }
 
-// Children and, for variables, the checkpoint key of one node of a TrackableObjectGraph or SavedObjectGraph (the
-// fields in question have the same numbers in both).
+// Children and, for variables, the checkpoint key of one node of a TrackableObjectGraph or
+// SavedObjectGraph (the fields in question have the same numbers in both).
 struct Object {
   std::map<std::string, int> children;
   std::string key;
@@ -97,7 +98,8 @@ Result<std::vector<Object>> ParseObjects(std::string_view bytes) {
     }
     ok = ok && node.ok();
   }
-  if (!ok || !r.ok()) return Error(ErrorId::kProtoCorrupt, "object graph: truncated or malformed bytes");
+  if (!ok || !r.ok())
+    return Error(ErrorId::kProtoCorrupt, "object graph: truncated or malformed bytes");
   return objects;
 }
 
@@ -122,7 +124,8 @@ Result<std::map<std::string, CheckpointKey>> KeysFromSaver(const MetaGraph& meta
   // One RestoreV2 serves many variables: decode its names and slices once.
   std::map<int, std::pair<std::vector<std::string>, std::vector<std::string>>> readers;
   for (const Node& assign : graph.nodes) {
-    if ((assign.op != "AssignVariableOp" && assign.op != "Assign") || assign.inputs.size() < 2) continue;
+    if ((assign.op != "AssignVariableOp" && assign.op != "Assign") || assign.inputs.size() < 2)
+      continue;
     TensorId value = Source(graph, assign.inputs[1]);
     const Node& variable = graph.nodes[static_cast<size_t>(Source(graph, assign.inputs[0]).node)];
     const Node& reader = graph.nodes[static_cast<size_t>(value.node)];
@@ -137,7 +140,8 @@ Result<std::map<std::string, CheckpointKey>> KeysFromSaver(const MetaGraph& meta
     if (port >= names.size() || port >= slices.size()) continue;
     CheckpointKey key{names[port], {}};
     if (!ParseSlice(slices[port], &key.slice)) {
-      return Error(ErrorId::kGraphInvalid, "node \"{}\" (RestoreV2): malformed slice \"{}\"", reader.name, slices[port]);
+      return Error(ErrorId::kGraphInvalid, "node \"{}\" (RestoreV2): malformed slice \"{}\"",
+                   reader.name, slices[port]);
     }
     keys[VariableId(variable)] = std::move(key);
   }
@@ -156,7 +160,8 @@ Result<std::map<int, CheckpointKey>> KeysFromObjects(const SavedModel& model, co
     if (r.field() != 2 || !ParseMapEntry(r.Bytes(), &entry) || entry.key != function) continue;
     WireReader concrete(entry.value);
     while (concrete.Next())
-      if (concrete.field() == 2) concrete.Varints([&](uint64_t v) { bound.push_back(static_cast<int>(v)); });
+      if (concrete.field() == 2)
+        concrete.Varints([&](uint64_t v) { bound.push_back(static_cast<int>(v)); });
   }
   const size_t arg_count = def->signature.inputs.size();
   if (bound.empty() || bound.size() > arg_count) return keys;
@@ -173,7 +178,9 @@ Result<std::map<int, CheckpointKey>> KeysFromObjects(const SavedModel& model, co
   while (!stack.empty()) {
     auto [a, b] = stack.back();
     stack.pop_back();
-    if (a < 0 || b < 0 || a >= static_cast<int>(saved.size()) || b >= static_cast<int>(stored.size())) continue;
+    if (a < 0 || b < 0 || a >= static_cast<int>(saved.size()) ||
+        b >= static_cast<int>(stored.size()))
+      continue;
     if (!same.emplace(a, b).second) continue;
     for (const auto& [name, child] : saved[static_cast<size_t>(a)].children) {
       const auto& others = stored[static_cast<size_t>(b)].children;
