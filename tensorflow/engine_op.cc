@@ -8,13 +8,13 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "api/segment.h"
 #include "base/carrier.h"
 #include "build_queue.h"
 #include "engine_directory.h"
 #include "engine_resource.h"
 #include "fault_injection.h"
 #include "native_segment.h"
+#include "segment_build.h"
 #include "segment_source.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/resource_mgr.h"
@@ -80,6 +80,7 @@ class TRTEngineOp : public AsyncOpKernel {
     native_ = std::make_unique<NativeSegment>(std::move(function));
     OP_REQUIRES_OK(ctx, ctx->GetAttr("max_cached_engines_count", &max_cached_engines_));
     OP_REQUIRES_OK(ctx, ctx->GetAttr("precision_mode", &precision_));
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("input_shapes", &declared_shapes_));
     allow_build_ = GetOptionalBool(ctx, "_allow_build_at_runtime", true);
     collect_shapes_ = GetOptionalBool(ctx, "_profile_generation_mode", false);
     const std::string& node = name();
@@ -175,11 +176,13 @@ class TRTEngineOp : public AsyncOpKernel {
     if (!state->TryBeginBuild()) return;
     if (precision_ != "FP32" && source_.empty()) NoticePrecisionOnce(precision_);
     const Result<SegmentSource> segment = TakeSegment(ctx);
+    InputShapes shapes{declared_shapes_, {}};
+    for (int i = 0; i < ctx->num_inputs(); ++i) shapes.seen.push_back(ctx->input(i).shape());
     std::lock_guard<std::mutex> lock(bind_mutex_);
     build_submitted_ = true;
     BuildQueue::Global().Submit(
         state_owner_,
-        [path = source_, allow_build = allow_build_, segment,
+        [path = source_, allow_build = allow_build_, segment, shapes,
          options =
              OptionsFor(ctx->device(), max_cached_engines_)]() -> Result<std::shared_ptr<Engine>> {
           if (!path.empty()) {
@@ -187,8 +190,7 @@ class TRTEngineOp : public AsyncOpKernel {
             if (loaded.ok() || !allow_build) return loaded;
           }
           if (!segment.ok()) return segment.status();
-          const SegmentSource::Serialized source = segment->Serialize();
-          return BuildSegmentEngine(source.function, source.library, source.op_list, options);
+          return BuildFromSegment(*segment, shapes, options);
         });
   }
 
@@ -254,6 +256,7 @@ class TRTEngineOp : public AsyncOpKernel {
   std::unique_ptr<NativeSegment> native_;
   std::string engine_name_;
   std::string precision_;
+  std::vector<tensorflow::PartialTensorShape> declared_shapes_;
   int max_cached_engines_ = 1;
   bool allow_build_ = true;
   bool collect_shapes_ = false;

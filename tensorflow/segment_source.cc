@@ -111,19 +111,18 @@ SegmentSource::Serialized SegmentSource::Serialize() const {
 }
 
 std::string SegmentSource::Fingerprint() const {
-  const FunctionDef& definition = *library_->Find(name_);
   Hasher hasher;
   // Not the function's name: loading a model changes it.
-  for (const auto& arg : definition.signature().input_arg()) hasher.Add(arg);
-  for (const auto& arg : definition.signature().output_arg()) hasher.Add(arg);
-  for (const auto& node : definition.node_def()) AddNode(node, &hasher);
-  const std::map<std::string, std::string> results(definition.ret().begin(),
-                                                   definition.ret().end());
+  for (const auto& arg : definition().signature().input_arg()) hasher.Add(arg);
+  for (const auto& arg : definition().signature().output_arg()) hasher.Add(arg);
+  for (const auto& node : definition().node_def()) AddNode(node, &hasher);
+  const std::map<std::string, std::string> results(definition().ret().begin(),
+                                                   definition().ret().end());
   for (const auto& [name, source] : results) {
     hasher.Add(name);
     hasher.Add(source);
   }
-  return absl::StrCat(absl::Hex(hasher.value()), "-", definition.node_def_size());
+  return absl::StrCat(absl::Hex(hasher.value()), "-", definition().node_def_size());
 }
 
 }  // namespace tfengine

@@ -18,6 +18,8 @@ class SegmentSource {
   static Result<SegmentSource> Take(tensorflow::FunctionLibraryRuntime* runtime,
                                     const std::string& function);
 
+  const tensorflow::FunctionDef& definition() const { return *library_->Find(name_); }
+
   // In the form that BuildSegmentEngine reads.
   struct Serialized {
     std::string function;  // FunctionDef
