@@ -18,6 +18,7 @@
 #include "segment_source.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/resource_mgr.h"
+#include "tensorflow/core/framework/resource_var.h"
 #include "tensorflow/core/platform/logging.h"
 #include "tf_util.h"
 
@@ -158,13 +159,28 @@ class TRTEngineOp : public AsyncOpKernel {
     std::string variant;
     if (source_.empty()) {
       const Result<SegmentSource> segment = TakeSegment(ctx);
-      if (segment.ok()) variant = segment->Fingerprint();
+      if (segment.ok()) variant = absl::StrCat(segment->Fingerprint(), VariableIds(ctx));
     } else {
       variant = FileId(source_);
     }
     return EngineDirectory::Global().FindOrCreate({manager, engine_name_, variant}, [&] {
       return std::make_shared<EngineState>(engine_name_, source_);
     });
+  }
+
+  // Tells the variables that feed the segment apart: engines hold their values.
+  static std::string VariableIds(OpKernelContext* ctx) {
+    std::string ids;
+    for (int i = 0; i < ctx->num_inputs(); ++i) {
+      if (ctx->input_dtype(i) != tensorflow::DT_RESOURCE) continue;
+      const tensorflow::ResourceHandle handle = tensorflow::HandleFromInput(ctx, i);
+      tensorflow::core::RefCountPtr<tensorflow::Var> variable;
+      const absl::Status found = tensorflow::LookupResource(ctx, handle, &variable);
+      absl::StrAppend(
+          &ids, ";", handle.name(), "@",
+          absl::Hex(reinterpret_cast<uintptr_t>(found.ok() ? variable.get() : nullptr)));
+    }
+    return ids;
   }
 
   // Puts a build into the background queue unless one was tried already.
@@ -176,13 +192,12 @@ class TRTEngineOp : public AsyncOpKernel {
     if (!state->TryBeginBuild()) return;
     if (precision_ != "FP32" && source_.empty()) NoticePrecisionOnce(precision_);
     const Result<SegmentSource> segment = TakeSegment(ctx);
-    InputShapes shapes{declared_shapes_, {}};
-    for (int i = 0; i < ctx->num_inputs(); ++i) shapes.seen.push_back(ctx->input(i).shape());
+    const SegmentInputs inputs = DescribeInputs(ctx);
     std::lock_guard<std::mutex> lock(bind_mutex_);
     build_submitted_ = true;
     BuildQueue::Global().Submit(
         state_owner_,
-        [path = source_, allow_build = allow_build_, segment, shapes,
+        [path = source_, allow_build = allow_build_, segment, inputs,
          options =
              OptionsFor(ctx->device(), max_cached_engines_)]() -> Result<std::shared_ptr<Engine>> {
           if (!path.empty()) {
@@ -190,8 +205,23 @@ class TRTEngineOp : public AsyncOpKernel {
             if (loaded.ok() || !allow_build) return loaded;
           }
           if (!segment.ok()) return segment.status();
-          return BuildFromSegment(*segment, shapes, options);
+          return BuildFromSegment(*segment, inputs, options);
         });
+  }
+
+  SegmentInputs DescribeInputs(OpKernelContext* ctx) const {
+    SegmentInputs inputs;
+    inputs.declared = declared_shapes_;
+    for (int i = 0; i < ctx->num_inputs(); ++i) {
+      inputs.seen.push_back(ctx->input(i).shape());
+      if (ctx->input_dtype(i) != tensorflow::DT_RESOURCE) continue;
+      tensorflow::core::RefCountPtr<tensorflow::Var> variable;
+      if (!tensorflow::LookupResource(ctx, tensorflow::HandleFromInput(ctx, i), &variable).ok())
+        continue;
+      const tensorflow::tf_shared_lock lock(*variable->mu());
+      if (variable->is_initialized) inputs.variables.emplace(i, *variable->tensor());
+    }
+    return inputs;
   }
 
   Result<SegmentSource> TakeSegment(OpKernelContext* ctx) const {

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segment_build.h"
 
+#include <map>
+#include <set>
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "api/segment.h"
 #include "tensorflow/core/framework/function.pb.h"
 #include "tf_util.h"
@@ -37,7 +40,7 @@ bool HasKnownRank(const FunctionDef::ArgAttrs& attrs) {
 
 // The argument attributes that complete those of `definition`, as a message to be merged into it;
 // `guessed` tells whether any of them depends on `generality`.
-FunctionDef MissingShapes(const FunctionDef& definition, const InputShapes& shapes,
+FunctionDef MissingShapes(const FunctionDef& definition, const SegmentInputs& inputs,
                           Generality generality, bool* guessed) {
   FunctionDef missing;
   for (int i = 0; i < definition.signature().input_arg_size(); ++i) {
@@ -48,10 +51,10 @@ FunctionDef MissingShapes(const FunctionDef& definition, const InputShapes& shap
     if (HasKnownRank(attrs)) continue;
     const size_t k = static_cast<size_t>(i);
     PartialTensorShape shape;
-    if (k < shapes.declared.size() && !shapes.declared[k].unknown_rank()) {
-      shape = shapes.declared[k];
-    } else if (k < shapes.seen.size()) {
-      shape = Generalise(shapes.seen[k], generality);
+    if (k < inputs.declared.size() && !inputs.declared[k].unknown_rank()) {
+      shape = inputs.declared[k];
+    } else if (k < inputs.seen.size()) {
+      shape = Generalise(inputs.seen[k], generality);
       *guessed = true;
     }
     auto* list = (*attrs.mutable_attr())[kShapesAttr].mutable_list();
@@ -62,12 +65,50 @@ FunctionDef MissingShapes(const FunctionDef& definition, const InputShapes& shap
   return missing;
 }
 
+void Rename(const std::set<std::string>& frozen, std::string* tensor) {
+  if (frozen.count(*tensor) == 0) return;
+  *tensor = absl::StrCat(tensor->substr(0, tensor->find(':')), ":output:0");
+}
+
+// Makes constants of the reads of variables whose values are known.
+void FreezeVariables(const std::map<int, tensorflow::Tensor>& variables, FunctionDef* definition) {
+  std::map<std::string, const tensorflow::Tensor*> by_name;
+  for (const auto& [index, value] : variables) {
+    if (index < definition->signature().input_arg_size()) {
+      by_name[definition->signature().input_arg(index).name()] = &value;
+    }
+  }
+  std::set<std::string> frozen;
+  for (auto& node : *definition->mutable_node_def()) {
+    if (node.op() != "ReadVariableOp" || node.input_size() == 0) continue;
+    const auto variable = by_name.find(node.input(0));
+    if (variable == by_name.end()) continue;
+    node.set_op("Const");
+    node.clear_input();
+    auto& attrs = *node.mutable_attr();
+    attrs.clear();
+    attrs["dtype"].set_type(variable->second->dtype());
+    variable->second->AsProtoTensorContent(attrs["value"].mutable_tensor());
+    frozen.insert(absl::StrCat(node.name(), ":value:0"));
+  }
+  // The output of ReadVariableOp is called "value", that of Const "output".
+  for (auto& node : *definition->mutable_node_def()) {
+    for (std::string& input : *node.mutable_input()) Rename(frozen, &input);
+  }
+  for (auto& result : *definition->mutable_ret()) Rename(frozen, &result.second);
+}
+
 }  // namespace
 
 Result<std::shared_ptr<Engine>> BuildFromSegment(const SegmentSource& segment,
-                                                 const InputShapes& shapes,
+                                                 const SegmentInputs& inputs,
                                                  const EngineOptions& options) {
-  const SegmentSource::Serialized source = segment.Serialize();
+  SegmentSource::Serialized source = segment.Serialize();
+  if (!inputs.variables.empty()) {
+    FunctionDef frozen = segment.definition();
+    FreezeVariables(inputs.variables, &frozen);
+    source.function = frozen.SerializeAsString();
+  }
   Result<std::shared_ptr<Engine>> engine = EngineFailed("not built");
   for (const Generality generality :
        {Generality::kAnySizes, Generality::kAnyBatch, Generality::kAsSeen}) {
@@ -75,7 +116,7 @@ Result<std::shared_ptr<Engine>> BuildFromSegment(const SegmentSource& segment,
     // Concatenated messages are merged, so that the constants need not be copied.
     const std::string definition =
         source.function +
-        MissingShapes(segment.definition(), shapes, generality, &guessed).SerializeAsString();
+        MissingShapes(segment.definition(), inputs, generality, &guessed).SerializeAsString();
     engine = BuildSegmentEngine(definition, source.library, source.op_list, options);
     if (engine.ok() || !guessed) break;
   }

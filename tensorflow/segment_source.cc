@@ -89,7 +89,7 @@ Result<SegmentSource> SegmentSource::Take(tensorflow::FunctionLibraryRuntime* ru
 
 SegmentSource::Serialized SegmentSource::Serialize() const {
   Serialized serialized;
-  std::set<std::string> op_names;
+  std::set<std::string> op_names = {"Const"};  // what reads of variables become
   FunctionDefLibrary called;
   for (const std::string& name : library_->ListFunctionNames()) {
     const FunctionDef& definition = *library_->Find(name);

@@ -26,12 +26,12 @@ def test_two_models_and_all_signatures_do_not_disturb_each_other(tmp_path, image
         originals.append(original(seed))
     a, b = images[0, :, :5, 0], images[1, :, :5, 1]
     for _ in range(3):
-        for model, original in zip(models, originals):
+        for model, reference in zip(models, originals):
             np.testing.assert_allclose(
-                classify(model, images), original.classify(tf.constant(images))["logits"], rtol=1e-4, atol=1e-5)
+                classify(model, images), reference.classify(tf.constant(images))["logits"], rtol=1e-4, atol=1e-5)
             np.testing.assert_allclose(
                 model.signatures["mix"](a=tf.constant(a), b=tf.constant(b))["mixed"],
-                original.mix(tf.constant(a), tf.constant(b))["mixed"], rtol=1e-4, atol=1e-5)
+                reference.mix(tf.constant(a), tf.constant(b))["mixed"], rtol=1e-4, atol=1e-5)
 
 
 def test_a_model_loaded_twice_shares_engines_and_survives_the_loss_of_one(converted_dir, images):
