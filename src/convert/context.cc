@@ -56,6 +56,9 @@ std::optional<double> ElementAsDouble(const Tensor& t, int64_t i) {
   }
 }
 
+// Larger constants are not searched for being the same number everywhere.
+constexpr int64_t kMaxUniform = 1 << 16;
+
 template <typename T>
 void Store(Tensor& t, int64_t i, double v) {
   t.mutable_as<T>()[i] = static_cast<T>(v);
@@ -139,7 +142,7 @@ TensorInfo ConstantInfo(std::shared_ptr<const Tensor> tensor) {
     }
     info.content = std::move(content);
   }
-  if (n > 0) {
+  if (n > 0 && n <= kMaxUniform) {
     std::optional<double> first = ElementAsDouble(*tensor, 0);
     bool uniform = first.has_value();
     for (int64_t i = 1; i < n && uniform; ++i) uniform = ElementAsDouble(*tensor, i) == first;

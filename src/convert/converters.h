@@ -13,7 +13,9 @@ struct Row {
   std::string_view op;  // TensorFlow's op name
   Converter convert;
   int inputs;                 // data inputs, or if negative the least number of them; the walk checks it
-  unsigned types = kAnyType;  // element types that inputs may have; the walk checks them
+  // Element types that inputs may have; the walk checks them. Rows that name some do arithmetic, for which engines have
+  // fast code in float32 and integers: of other floating-point types they take constants only.
+  unsigned types = kAnyType;
 };
 
 // All rows, sorted by op name.

@@ -11,6 +11,7 @@ Verdict ConvertReduce(Context& c) {
   std::string kind = c.op();
   for (char& ch : kind) ch = static_cast<char>(std::tolower(static_cast<unsigned char>(ch)));
   const bool logical = kind == "all" || kind == "any";
+  // The axes are integers whatever is reduced. TensorFlow's mean of integers truncates.
   TFE_REQUIRE(Contains(logical ? kBools : kind == "mean" ? kFloats : kNumbers, c.dtype()), Reason::kDType,
               "input 0 has dtype {}", DTypeName(c.dtype()));
   std::vector<int64_t> axes;

@@ -224,7 +224,7 @@ Verdict Walk::CheckInputs(const tfgraph::Node& node, unsigned types) const {
     const TensorInfo& info = infos_[node.inputs[i].node][node.inputs[i].port];
     const std::string what = fmt::format("input {} (\"{}\")", i, graph_.nodes[node.inputs[i].node].name);
     if (!Contains(kAnyType, info.dtype)) return RejectType(info.dtype, what);
-    if (!Contains(types, info.dtype)) return Reject(Reason::kDType, what + " has dtype " + DTypeName(info.dtype));
+    if (!Contains(types, info.dtype)) return RejectType(info.dtype, what);
     if (!info.known_rank) return Reject(Reason::kUnknownShape, what + " has unknown rank");
   }
   return {};
@@ -262,7 +262,8 @@ Verdict Walk::Lower(int index) {
     constant &= inputs.back()->is_constant;
   }
   if (!reads_variable) {
-    Verdict verdict = CheckInputs(node, row->types);
+    const bool arithmetic = row->types != kAnyType;
+    Verdict verdict = CheckInputs(node, arithmetic && !constant ? row->types & ~kOtherFloats : row->types);
     if (!verdict.ok()) return verdict;
   }
 

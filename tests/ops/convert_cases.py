@@ -214,7 +214,8 @@ f.add("binary_int_by_input", lambda x, y: raw.FloorDiv(x=x, y=y), [Arg(None, 7, 
       expect="not-constant")
 for name in ["LogicalAnd", "LogicalOr"]:
     f.add(f"binary_{name}".lower(), lambda x, y, op=getattr(raw, name): op(x=x, y=y), [Arg(None, 5, dtype="bool"), Arg(5, dtype="bool")])
-f.add("binary_double", lambda x, y: x * y + 1.0, [Arg(None, 5, dtype="float64"), Arg(5, dtype="float64")])
+f.add("binary_double", lambda x, y: x * y + 1.0, [Arg(None, 5, dtype="float64"), Arg(5, dtype="float64")], expect="dtype")
+f.add("double_constants", lambda x: x * tf.cast(tf.sqrt(tf.constant([1.0, 2.0], tf.float64)), tf.float32), [Arg(None, 2)])
 f.add("add_n", lambda x, y, z: tf.add_n([x, y, z, x]), [Arg(None, 5), Arg(None, 5), Arg(None, 5)])
 f.add("clip", lambda x: raw.ClipByValue(t=x, clip_value_min=-0.5, clip_value_max=0.75), [Arg(None, 50)])
 f.add("clip_tensor", lambda x, y: raw.ClipByValue(t=x, clip_value_min=y - 0.2, clip_value_max=y + 0.2), [Arg(None, 50), Arg(None, 50)])
