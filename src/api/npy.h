@@ -3,7 +3,6 @@
 
 #include <string>
 
-#include "tfengine/export.h"
 #include "tfengine/status.h"
 #include "tfengine/types.h"
 
@@ -15,10 +14,10 @@ namespace tfengine {
 
 // The tensor views the mapped file where its data are aligned. Errors: kFileMissing,
 // kFileUnreadable, kNpyInvalid.
-TFENGINE_API Result<Tensor> ReadNpy(const std::string& path);
+Result<Tensor> ReadNpy(const std::string& path);
 
 // Writes beside and renames, so that `path` is whole or untouched. Errors: kOutputUnwritable,
 // kUnsupportedDType.
-TFENGINE_API Status WriteNpy(const std::string& path, const Tensor& tensor);
+Status WriteNpy(const std::string& path, const Tensor& tensor);
 
 }  // namespace tfengine
