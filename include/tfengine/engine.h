@@ -66,7 +66,7 @@ class TFENGINE_API Engine {
 
   // What `inspect` shows: JSON with the device, precision, network text, and per layer the chosen tactic.
   virtual std::string DescribeJson() const = 0;
-  // Per-step times of one run with these inputs, as JSON (milliseconds).
+  // Least time of each step over a few runs with these inputs, in one piece: {"steps": [{name, op, tactic, ms}]}.
   virtual Result<std::string> ProfileJson(const std::vector<InputView>& inputs) = 0;
 };
 

@@ -112,6 +112,13 @@ std::string BoundVariables(const SignaturePlan& plan, const partition::Segment& 
   return bound;
 }
 
+// A node name for an engine: its own, or one below a scope of its own if the signature calls the
+// engine already. The engine op goes by the last part of its name.
+std::string NodeName(const std::vector<std::string>& earlier, const std::string& engine) {
+  auto calls = std::count(earlier.begin(), earlier.end(), engine);
+  return calls == 0 ? engine : fmt::format("call_{}/{}", calls, engine);
+}
+
 }  // namespace
 
 Conversion::Conversion(saved_model::SavedModel model, ConvertOptions options)
@@ -159,21 +166,34 @@ Status Conversion::PlanSignatures() {
   for (Signature& signature : signatures_) plans.push_back(&signature.plan);
   TFE_RETURN_IF_ERROR(CheckBuildShapes(plans, options_.build_shapes));
   KeepUnsafeSignatures();
-  // What an explanation shows; a conversion describes signatures again when engines have names.
-  for (Signature& signature : signatures_) {
-    std::vector<partition::EngineNode> nodes(signature.plan.segments.size());
-    for (size_t s = 0; s < nodes.size(); ++s) {
-      nodes[s].name = fmt::format("TRTEngineOp_{:03}", s);
-      signature.engine_names.push_back(nodes[s].name);
+  for (size_t i = 0; i < signatures_.size(); ++i) {
+    Signature& signature = signatures_[i];
+    std::vector<partition::EngineNode> nodes;
+    for (size_t s = 0; s < signature.plan.segments.size(); ++s) {
+      TFE_ASSIGN_OR_RETURN(std::string name, NameSegment(i, s));
+      signature.node_names.push_back(NodeName(signature.engine_names, name));
+      signature.engine_names.push_back(name);
+      nodes.push_back({});
+      nodes.back().name = signature.node_names.back();
     }
     TFE_ASSIGN_OR_RETURN(
         tfgraph::Graph rewritten,
         partition::ReplaceSegments(signature.plan.source.graph, signature.plan.partition,
                                    signature.plan.segments, nodes));
     Describe(signature, rewritten);
-    signature.engine_names.clear();
   }
   return OkStatus();
+}
+
+// The engine that computes the segment: a new one, or one that an earlier segment has and that
+// reads the same variables.
+Result<std::string> Conversion::NameSegment(size_t index, size_t segment_index) {
+  const SignaturePlan& plan = signatures_[index].plan;
+  const partition::Segment& segment = plan.segments[segment_index];
+  TFE_ASSIGN_OR_RETURN(Network network, convert::LowerSegment(segment.body));
+  std::string name = EngineName(static_cast<int>(index), static_cast<int>(segment_index), network);
+  std::string key = name.substr(name.rfind('_')) + BoundVariables(plan, segment);
+  return engine_of_segment_.try_emplace(key, name).first->second;
 }
 
 // A function is rewritten for the variables that its signature binds, so it must have no other
@@ -211,9 +231,10 @@ Status Conversion::BuildSignature(size_t index, const fs::path& directory) {
   if (!signature.kept.empty()) return OkStatus();
   std::vector<partition::EngineNode> nodes;
   for (size_t s = 0; s < signature.plan.segments.size(); ++s) {
-    TFE_ASSIGN_OR_RETURN(std::string name, BuildSegment(index, s, directory));
-    signature.engine_names.push_back(name);
-    nodes.push_back(MakeEngineNode(signature.plan, signature.plan.segments[s], name, options_));
+    TFE_RETURN_IF_ERROR(BuildSegment(index, s, directory));
+    nodes.push_back(MakeEngineNode(signature.plan, signature.plan.segments[s],
+                                   signature.engine_names[s], options_));
+    nodes.back().name = signature.node_names[s];
   }
   TFE_ASSIGN_OR_RETURN(tfgraph::Graph rewritten,
                        partition::ReplaceSegments(source.graph, signature.plan.partition,
@@ -241,18 +262,16 @@ Status Conversion::BuildSignature(size_t index, const fs::path& directory) {
   return rewriter_->MergeMainGraph(signature.plan.name, main.graph);
 }
 
-// Returns the name of the engine that computes the segment, a new one or one that an earlier
-// signature made.
-Result<std::string> Conversion::BuildSegment(size_t index, size_t segment_index,
-                                             const fs::path& directory) {
+// Builds the segment's engine unless an earlier segment has it.
+Status Conversion::BuildSegment(size_t index, size_t segment_index, const fs::path& directory) {
   const SignaturePlan& plan = signatures_[index].plan;
   const partition::Segment& segment = plan.segments[segment_index];
-  TFE_ASSIGN_OR_RETURN(Network network, convert::LowerSegment(segment.body));
-  std::string name = EngineName(static_cast<int>(index), static_cast<int>(segment_index), network);
-  std::string key = name.substr(name.rfind('_')) + BoundVariables(plan, segment);
+  const std::string& name = signatures_[index].engine_names[segment_index];
   size_t number = segments_done_++;
-  auto [shared, is_new] = engine_of_segment_.try_emplace(key, name);
-  if (!is_new) return shared->second;
+  if (std::any_of(engines_.begin(), engines_.end(),
+                  [&](const BuiltEngine& engine) { return engine.name == name; }))
+    return OkStatus();
+  TFE_ASSIGN_OR_RETURN(Network network, convert::LowerSegment(segment.body));
 
   BuildOptions build;
   build.precision = options_.precision;
@@ -281,7 +300,7 @@ Result<std::string> Conversion::BuildSegment(size_t index, size_t segment_index,
   TFE_RETURN_IF_ERROR(
       rewriter_->AddEngineResource({name, file.string(), EngineAssetName(name),
                                     static_cast<int64_t>(options_.maximum_cached_engines)}));
-  return name;
+  return OkStatus();
 }
 
 // Fills in the manifest's part, from the graph in which the signature's engines have their names.
@@ -296,7 +315,7 @@ void Conversion::Describe(Signature& signature, const tfgraph::Graph& rewritten)
   for (const auto& [key, info] : plan.def->outputs)
     manifest.info.outputs.push_back(SpecOf(key, info));
   if (signature.kept.empty()) {
-    WholeResult whole = FindWhole(plan, rewritten, signature.engine_names);
+    WholeResult whole = FindWhole(plan, rewritten, signature.node_names);
     manifest.info.whole = whole.whole;
     manifest.info.reason = whole.reason;
     manifest.calls = std::move(whole.calls);

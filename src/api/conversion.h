@@ -44,7 +44,8 @@ class Conversion {
   struct Signature {
     SignaturePlan plan;
     std::string kept;  // why it is left as it is, or empty
-    std::vector<std::string> engine_names;
+    std::vector<std::string> engine_names;  // per segment
+    std::vector<std::string> node_names;    // of the engine ops, per segment
     Manifest::Signature manifest;
     std::vector<std::pair<std::string, Tensor>> files;  // for assets.extra/
   };
@@ -53,8 +54,8 @@ class Conversion {
   Status PlanSignatures();
   void KeepUnsafeSignatures();
   Status BuildSignature(size_t index, const std::filesystem::path& directory);
-  Result<std::string> BuildSegment(size_t index, size_t segment,
-                                   const std::filesystem::path& directory);
+  Result<std::string> NameSegment(size_t index, size_t segment);
+  Status BuildSegment(size_t index, size_t segment, const std::filesystem::path& directory);
   Status RewriteGraph(Signature& signature, const std::vector<partition::EngineNode>& nodes);
   void Describe(Signature& signature, const tfgraph::Graph& rewritten);
   Manifest MakeManifest() const;

@@ -69,7 +69,7 @@ ConvertReport MakeReport(const std::string& model_dir, const ConvertOptions& opt
                {"device", options.device},
                {"precision", options.precision},
                {"minimum_segment_size", options.minimum_segment_size}};
-  int compute = 0, converted = 0, unnamed = 0;
+  int compute = 0, converted = 0;
   std::set<std::string> engines;
   Json signatures = Json::array();
   for (const ReportEntry& entry : entries) {
@@ -78,11 +78,9 @@ ConvertReport MakeReport(const std::string& model_dir, const ConvertOptions& opt
     if (!entry.same_as.empty()) continue;
     compute += entry.plan->explanation.compute_nodes;
     converted += entry.plan->explanation.converted_nodes;
-    engines.insert(entry.engine_names.begin(), entry.engine_names.end());
-    if (entry.engine_names.empty())
-      unnamed += static_cast<int>(entry.plan->explanation.segments.size());
+    if (entry.kept.empty()) engines.insert(entry.engine_names.begin(), entry.engine_names.end());
   }
-  report.engines = static_cast<int>(engines.size()) + unnamed;
+  report.engines = static_cast<int>(engines.size());
   report.converted_share = compute > 0 ? static_cast<double>(converted) / compute : 0;
   json["engines"] = report.engines;
   json["compute_nodes"] = compute;

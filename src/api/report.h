@@ -15,7 +15,7 @@ struct ReportEntry {
   const SignaturePlan* plan = nullptr;
   std::string name;
   std::string same_as;  // the signature that this one shares everything with, or empty
-  std::vector<std::string> engine_names;  // one per segment; empty in an explanation
+  std::vector<std::string> engine_names;  // one per segment
   bool whole = false;
   std::string reason;  // if not whole
   std::string kept;    // why the signature was left as it is, or empty

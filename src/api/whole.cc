@@ -25,11 +25,11 @@ bool IsAlias(const Node& node) {
 class Finder {
  public:
   Finder(const SignaturePlan& plan, const Graph& graph,
-         const std::vector<std::string>& engine_names)
+         const std::vector<std::string>& node_names)
       : plan_(plan), graph_(graph) {
     for (size_t i = 0; i < graph.args.size(); ++i) arg_of_[graph.args[i]] = static_cast<int>(i);
-    for (size_t s = 0; s < engine_names.size(); ++s)
-      segment_of_[engine_names[s]] = static_cast<int>(s);
+    for (size_t s = 0; s < node_names.size(); ++s)
+      segment_of_[node_names[s]] = static_cast<int>(s);
     int number = 0;
     for (const auto& [key, info] : plan.def->inputs) input_number_[key] = number++;
   }
@@ -122,8 +122,8 @@ class Finder {
 }  // namespace
 
 WholeResult FindWhole(const SignaturePlan& plan, const Graph& rewritten,
-                      const std::vector<std::string>& engine_names) {
-  return Finder(plan, rewritten, engine_names).Find();
+                      const std::vector<std::string>& node_names) {
+  return Finder(plan, rewritten, node_names).Find();
 }
 
 }  // namespace tfengine

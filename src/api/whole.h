@@ -22,8 +22,8 @@ struct WholeResult {
 };
 
 // `rewritten`: the signature's graph after ReplaceSegments, in which the node called
-// engine_names[s] stands for segment s of the plan.
+// node_names[s] stands for segment s of the plan.
 WholeResult FindWhole(const SignaturePlan& plan, const tfgraph::Graph& rewritten,
-                      const std::vector<std::string>& engine_names);
+                      const std::vector<std::string>& node_names);
 
 }  // namespace tfengine

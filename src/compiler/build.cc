@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "backends/compile_backend.h"
+#include "base/crc32c.h"
 #include "base/errors.h"
 #include "base/status_macros.h"
 #include "compiler/engine_impl.h"
@@ -48,9 +49,9 @@ std::vector<Tensor> ZeroInputs(const Network& network, const std::vector<std::ve
   return tensors;
 }
 
-// Tries ways to run a batch of kProbe samples and leaves the engine with the fastest.
+// Tries ways to run a batch of kProbe samples and notes the fastest. Times come from `cache` where it has them.
 Status ChooseBatching(EngineImpl& engine, const Network& network, const std::vector<int64_t>& symbols, int threads,
-                      DeviceChoices* choices) {
+                      TimingCache& cache, DeviceChoices* choices) {
   constexpr int64_t kProbe = 8;
   struct Candidate {
     int micro_batch;
@@ -61,11 +62,15 @@ Status ChooseBatching(EngineImpl& engine, const Network& network, const std::vec
   std::vector<int64_t> at = symbols;
   at[engine.separation().symbol] = kProbe;
   const std::vector<Tensor> inputs = ZeroInputs(network, ShapesAt(network, at));
+  const std::string device = FindBackend("cpu")->Fingerprint();
+  const std::string key = fmt::format("batch of {} t{} network {:08x}", kProbe, threads, Crc32c(PrintNetwork(network)));
   double best = std::numeric_limits<double>::infinity();
   for (const Candidate& c : candidates) {
+    const std::string way = fmt::format("micro{}{}", c.micro_batch, c.parallel ? " parallel" : "");
+    const std::optional<double> known = cache.Find(device, key, way);
+    double least = known.value_or(std::numeric_limits<double>::infinity()), spent = 0;
     engine.SetBatching(c.micro_batch, c.parallel);
-    double least = std::numeric_limits<double>::infinity(), spent = 0;
-    for (int round = 0; round < 6 && (round < 3 || spent < 60.0); ++round) {
+    for (int round = 0; !known && round < 6 && (round < 3 || spent < 60.0); ++round) {
       const auto start = std::chrono::steady_clock::now();
       auto result = static_cast<Engine&>(engine).Run(inputs);
       if (!result.ok()) return OkStatus();  // zeros do not suit this model; keep whole batches
@@ -74,6 +79,7 @@ Status ChooseBatching(EngineImpl& engine, const Network& network, const std::vec
       if (round > 0) least = std::min(least, t);
       if (round > 0 && least > 1.3 * best) break;
     }
+    cache.Put(device, key, way, least);
     // Pieces cost calls; they must win clearly.
     if (least < best * (c.micro_batch == 0 ? 1.0 : 0.98)) {
       best = least;
@@ -106,28 +112,28 @@ Result<Optimized> Optimize(Network network, const BuildOptions& build) {
 
   if (build.time_tactics && !symbol_sets.empty()) {
     const int threads = build.threads > 0 ? build.threads : AvailableCpus();
-    ThreadPool pool(threads - 1);
-    Gang gang(threads, [&](std::function<void()> f) { pool.Schedule(std::move(f)); });
     TimingCache cache;
     if (!build.timing_cache.empty()) cache = TimingCache::Load(build.timing_cache);
-    TacticOptions options;
-    options.threads = threads;
-    options.symbol_sets = symbol_sets;
-    options.cache = &cache;
-    options.gang = &gang;
-    if (build.progress) options.progress = [&](double f) { build.progress("timing tactics", f); };
-    TFE_ASSIGN_OR_RETURN(result.choices.tactics, ChooseTactics(network, *backend, options));
-    if (!build.timing_cache.empty()) TFE_RETURN_IF_ERROR(cache.Save(build.timing_cache));
-  }
-  if (build.time_tactics && !symbol_sets.empty()) {
-    EngineOptions options;
-    options.threads = build.threads;
-    TFE_ASSIGN_OR_RETURN(std::shared_ptr<EngineImpl> engine, EngineImpl::Create(network, build.precision, result.choices, options));
-    if (engine->separation().separable) {
-      if (build.progress) build.progress("choosing batch pieces", 0);
-      TFE_RETURN_IF_ERROR(ChooseBatching(*engine, network, symbol_sets[0],
-                                         build.threads > 0 ? build.threads : AvailableCpus(), &result.choices));
+    {
+      ThreadPool pool(threads - 1);
+      Gang gang(threads, [&](std::function<void()> f) { pool.Schedule(std::move(f)); });
+      TacticOptions options;
+      options.threads = threads;
+      options.symbol_sets = symbol_sets;
+      options.cache = &cache;
+      options.gang = &gang;
+      if (build.progress) options.progress = [&](double f) { build.progress("timing tactics", f); };
+      TFE_ASSIGN_OR_RETURN(result.choices.tactics, ChooseTactics(network, *backend, options));
     }
+    EngineOptions options;
+    options.threads = threads;
+    TFE_ASSIGN_OR_RETURN(std::shared_ptr<EngineImpl> engine,
+                         EngineImpl::Create(network, build.precision, result.choices, options));
+    if (engine->separation().separable) {
+      if (build.progress) build.progress("choosing batch pieces", 0.9);
+      TFE_RETURN_IF_ERROR(ChooseBatching(*engine, network, symbol_sets[0], threads, cache, &result.choices));
+    }
+    if (!build.timing_cache.empty()) TFE_RETURN_IF_ERROR(cache.Save(build.timing_cache));
   }
   result.network = std::move(network);
   return result;

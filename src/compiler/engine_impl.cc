@@ -278,9 +278,10 @@ Result<std::string> EngineImpl::ProfileJson(const std::vector<InputView>& inputs
       last = std::chrono::steady_clock::now();
     }));
   }
-  nlohmann::json j = nlohmann::json::array();
+  nlohmann::json j;
+  auto& steps = j["steps"] = nlohmann::json::array();
   for (size_t i = 0; i < exe->steps.size(); ++i)
-    j.push_back({{"name", exe->steps[i].name}, {"op", exe->steps[i].op}, {"tactic", exe->steps[i].tactic}, {"ms", best[i]}});
+    steps.push_back({{"name", exe->steps[i].name}, {"op", exe->steps[i].op}, {"tactic", exe->steps[i].tactic}, {"ms", best[i]}});
   return j.dump();
 }
 

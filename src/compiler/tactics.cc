@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <limits>
 
 #include "base/errors.h"
@@ -132,6 +133,7 @@ Result<TacticMap> ChooseTactics(const Network& network, const CompileBackend& ba
           auto lowered = backend.Lower(concrete, tactic, weights, options.threads);
           if (!lowered.ok() || lowered->tactic != tactic) continue;
           time = TimeCandidate(*lowered, concrete, cold ? &weights : nullptr, options.threads, *options.gang, least);
+          if (!std::isfinite(*time)) continue;
           if (options.cache) options.cache->Put(fingerprint, key, tactic, *time);
         }
         times[tactic] = *time;

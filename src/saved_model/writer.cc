@@ -352,7 +352,8 @@ Result<std::string> Rewriter::Serialize() const {
       pbf_writer list(cw, 1);
       list.add_string(1, init);
     }
-    AddMapEntry(&w, 5, kInitSignature, signature, false);
+    // TensorFlow 2 would show the signature of a model without an object graph to its users.
+    if (!impl.meta.object_graph.empty()) AddMapEntry(&w, 5, kInitSignature, signature, false);
     AddMapEntry(&w, 4, kInitCollection, collection, false);
   }
   std::string bytes;
