@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes src/saved_model/builtin_ops.inc: OpDefs that SavedModels of old TensorFlow versions do not carry.
 
 Usage: make_builtin_ops.py > src/saved_model/builtin_ops.inc

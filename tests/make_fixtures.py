@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes small SavedModels of every kind, with the values TensorFlow reads from their variables.
 
 Usage: make_fixtures.py OUT_DIR
