@@ -18,6 +18,11 @@ std::shared_ptr<const AlignedBuffer> WeightStore::Get(const std::string& key, si
     if (fresh->data() == nullptr) return nullptr;
     fill(fresh->data());
     slot->buffer = fresh;
+    constexpr size_t kReleaseEvery = size_t{16} << 20;
+    if (source_ && packed_since_release_.fetch_add(bytes) + bytes > kReleaseEvery) {
+      packed_since_release_ = 0;
+      source_->Release();
+    }
   }
   return slot->buffer;
 }

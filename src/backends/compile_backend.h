@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "base/function_ref.h"
+#include "base/mapped_file.h"
 #include "network/network.h"
 #include "runtime/kernel.h"
 #include "runtime/memory_pool.h"
@@ -22,6 +24,9 @@ class WeightStore {
   // `key` must name the constants and everything else that the packed form depends on; `fill` writes `bytes` bytes.
   // A second caller of a key waits for the first. nullptr: out of memory.
   std::shared_ptr<const AlignedBuffer> Get(const std::string& key, size_t bytes, FunctionRef<void(void*)> fill);
+  // The mapped file that the constants lie in: its pages are given back to the system now and then while weights are
+  // packed, so that a process does not hold them twice. Called before the first Get.
+  void SetSource(std::shared_ptr<const MappedFile> file) { source_ = std::move(file); }
   // Calls `visit` for every packed buffer. Not to be called together with Get.
   void Visit(FunctionRef<void(const AlignedBuffer&)> visit) const;
 
@@ -30,6 +35,8 @@ class WeightStore {
     std::mutex mu;
     std::shared_ptr<const AlignedBuffer> buffer;
   };
+  std::shared_ptr<const MappedFile> source_;
+  std::atomic<size_t> packed_since_release_{0};
   std::mutex mu_;
   std::map<std::string, std::shared_ptr<Slot>> slots_;
 };

@@ -42,6 +42,7 @@ Result<std::shared_ptr<EngineImpl>> EngineImpl::Create(Plan plan, const EngineOp
   TFE_RETURN_IF_ERROR(Verify(network));
   std::shared_ptr<EngineImpl> engine(new EngineImpl(std::move(network), options));
   engine->precision_ = plan.precision;
+  engine->weights_.SetSource(plan.file);
   auto choices = plan.devices.find(engine->backend_->Fingerprint());
   engine->rebuilt_ = choices == plan.devices.end();
   if (!engine->rebuilt_) engine->choices_ = choices->second;
