@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/errors.h"
 #include "partition/explain.h"
 
 namespace tfengine {
@@ -80,6 +81,7 @@ ConvertReport MakeReport(const std::string& model_dir, const ConvertOptions& opt
     converted += entry.plan->explanation.converted_nodes;
     if (entry.kept.empty()) engines.insert(entry.engine_names.begin(), entry.engine_names.end());
   }
+  report.text = Printable(report.text, /*keep_lines=*/true);
   report.engines = static_cast<int>(engines.size());
   report.converted_share = compute > 0 ? static_cast<double>(converted) / compute : 0;
   json["engines"] = report.engines;

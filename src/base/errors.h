@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <string>
+#include <string_view>
 
 #include "tfengine/status.h"
 
@@ -16,7 +17,11 @@ enum class ErrorId : int {
 #undef TFE_ERROR
 };
 
+// `message` goes through Printable, so that names from a damaged file cannot break the line or the terminal.
 Status MakeError(ErrorId id, std::string message);
+
+// `text` with every byte that is not printable UTF-8 as \xNN; line ends stay if `keep_lines`.
+std::string Printable(std::string_view text, bool keep_lines = false);
 
 // Error(ErrorId::kUnknownTag, "{}: no MetaGraph with tags {{{}}}; present: {}", dir, want, have)
 template <typename... Args>

@@ -54,7 +54,40 @@ Status Status::WithContext(const std::string& context) const {
 }
 
 Status MakeError(ErrorId id, std::string message) {
-  return Status(CodeOf(id), static_cast<int>(id), std::move(message));
+  return Status(CodeOf(id), static_cast<int>(id), Printable(message));
+}
+
+std::string Printable(std::string_view text, bool keep_lines) {
+  // Bytes of the UTF-8 sequence that starts at `i`, 0 if it is malformed.
+  auto sequence = [&](size_t i) -> size_t {
+    const auto lead = static_cast<unsigned char>(text[i]);
+    const size_t length = lead < 0x80 ? 1 : lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3
+                        : lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
+    if (length == 0 || i + length > text.size()) return 0;
+    for (size_t k = 1; k < length; ++k)
+      if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) return 0;
+    if (length < 3) return length;
+    // Overlong forms, surrogates and what lies beyond U+10FFFF.
+    const auto second = static_cast<unsigned char>(text[i + 1]);
+    if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second >= 0xa0) || (lead == 0xf0 && second < 0x90) ||
+        (lead == 0xf4 && second >= 0x90))
+      return 0;
+    return length;
+  };
+  std::string out;
+  for (size_t i = 0; i < text.size();) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const size_t length = sequence(i);
+    const bool control = length == 1 && (byte < 0x20 || byte == 0x7f) && !(keep_lines && byte == '\n');
+    if (length == 0 || control) {
+      out += fmt::format("\\x{:02x}", byte);
+      ++i;
+    } else {
+      out += text.substr(i, length);
+      i += length;
+    }
+  }
+  return out;
 }
 
 namespace internal {
