@@ -200,8 +200,10 @@ TFE_INLINE VF Floor(VF a) {
   VF r = RoundToNearest(a);
   return a < r ? r - 1.0f : r;
 }
-TFE_INLINE VI Add(VI a, VI b) { return a + b; }
-TFE_INLINE VI Sub(VI a, VI b) { return a - b; }
+// Unsigned, so that they wrap.
+typedef uint32_t VUnsigned __attribute__((vector_size(16)));
+TFE_INLINE VI Add(VI a, VI b) { return VI(VUnsigned(a) + VUnsigned(b)); }
+TFE_INLINE VI Sub(VI a, VI b) { return VI(VUnsigned(a) - VUnsigned(b)); }
 TFE_INLINE VI And(VI a, VI b) { return a & b; }
 template <int n> TFE_INLINE VI ShiftLeft(VI a) { return a << n; }
 template <int n> TFE_INLINE VI ShiftRight(VI a) { return a >> n; }
