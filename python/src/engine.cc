@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tfengine/engine.h"
 
+#include <nanobind/stl/filesystem.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
+
+#include <filesystem>
 
 #include "arrays.h"
 #include "bindings.h"
@@ -49,12 +52,12 @@ std::string Profile(Engine& engine, const nb::sequence& values) {
   return ValueOrRaise(std::move(json));
 }
 
-std::shared_ptr<Engine> Load(const std::string& path, int threads) {
+std::shared_ptr<Engine> Load(const std::filesystem::path& path, int threads) {
   EngineOptions options;
   options.threads = threads;
   Result<std::shared_ptr<Engine>> engine = [&] {
     nb::gil_scoped_release release;
-    return Engine::Load(path, options);
+    return Engine::Load(path.string(), options);
   }();
   return ValueOrRaise(std::move(engine));
 }
@@ -68,7 +71,7 @@ void BindEngine(nb::module_& m) {
       .def_prop_ro("inputs", &Engine::inputs)
       .def_prop_ro("outputs", &Engine::outputs)
       .def("run", &Run, nb::arg("inputs"),
-           nb::sig("def run(self, inputs: Sequence[Any]) -> list[numpy.ndarray]"),
+           nb::sig("def run(self, inputs: Sequence[typing.Any]) -> list[numpy.ndarray]"),
            "Runs once; inputs and outputs in the order of `inputs` and `outputs`.")
       .def(
           "prepare",
@@ -85,7 +88,7 @@ void BindEngine(nb::module_& m) {
       .def("describe", &Engine::DescribeJson,
            "JSON: device, precision, network, the tactic of every layer.")
       .def("profile", &Profile, nb::arg("inputs"),
-           nb::sig("def profile(self, inputs: Sequence[Any]) -> str"),
+           nb::sig("def profile(self, inputs: Sequence[typing.Any]) -> str"),
            "JSON: milliseconds per step of one run.");
 }
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tfengine/model.h"
 
+#include <nanobind/stl/filesystem.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <filesystem>
 #include <map>
 
 #include "arrays.h"
@@ -16,12 +18,12 @@ namespace nb = nanobind;
 namespace tfengine::python {
 namespace {
 
-std::shared_ptr<Model> Load(const std::string& path, int threads) {
+std::shared_ptr<Model> Load(const std::filesystem::path& path, int threads) {
   EngineOptions options;
   options.threads = threads;
   Result<std::shared_ptr<Model>> model = [&] {
     nb::gil_scoped_release release;
-    return Model::Load(path, options);
+    return Model::Load(path.string(), options);
   }();
   return ValueOrRaise(std::move(model));
 }
@@ -60,10 +62,12 @@ void BindModel(nb::module_& m) {
       .def(nb::new_(&Load), nb::arg("path"), nb::kw_only(), nb::arg("threads") = 0,
            "Loads a converted SavedModel; `threads` of one run, 0: all CPUs.")
       .def_prop_ro("signatures", &Model::signatures)
-      .def("run", &Run, nb::arg("inputs"), nb::arg("signature") = "serving_default",
-           nb::sig("def run(self, inputs: Mapping[str, Any], signature: str = 'serving_default') "
-                   "-> dict[str, numpy.ndarray]"),
-           "Runs a signature: input name to array in, output name to array out.")
+      .def(
+          "run", &Run, nb::arg("inputs"), nb::arg("signature") = "serving_default",
+          nb::sig(
+              "def run(self, inputs: Mapping[str, typing.Any], signature: str = 'serving_default') "
+              "-> dict[str, numpy.ndarray]"),
+          "Runs a signature: input name to array in, output name to array out.")
       .def(
           "engine",
           [](Model& model, const std::string& signature) {

@@ -17,7 +17,7 @@ from tfengine import errors
 
 
 def test_model_gives_the_numbers_of_tensorflow(converted_dir, images):
-    model = tfengine.Model(converted_dir if isinstance(converted_dir, str) else str(converted_dir))
+    model = tfengine.Model(converted_dir)
     signatures = {signature.name: signature for signature in model.signatures}
     assert set(signatures) == {"serving_default", "mix"}
     info = signatures["serving_default"]
