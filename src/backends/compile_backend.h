@@ -45,6 +45,7 @@ struct Operand {
   bool present = false;
   DType dtype = DType::kInvalid;
   std::vector<int64_t> shape;
+  Quant quant;                             // of a quantized u8 tensor
   std::shared_ptr<const Tensor> constant;  // set if the value is known at compile time
 
   int64_t num_elements() const {

@@ -89,6 +89,7 @@ class Analyzer {
       case Op::kDepthToSpace:
       case Op::kSpaceToDepth: ok = first_only; break;
       case Op::kUnary:
+      case Op::kConvert:
       case Op::kCast: ok = true; break;
       case Op::kSoftmax:
       case Op::kLogSoftmax:

@@ -171,14 +171,18 @@ class Specializer {
 
   Status Fold(const Node& node, const ConcreteNode& concrete) {
     std::vector<const Tensor*> inputs;
-    for (const Operand& o : concrete.inputs) inputs.push_back(o.constant.get());
+    std::vector<Quant> quants;
+    for (const Operand& o : concrete.inputs) {
+      inputs.push_back(o.constant.get());
+      quants.push_back(o.quant);
+    }
     std::vector<std::shared_ptr<Tensor>> results;
     std::vector<Tensor*> outputs;
     for (const Operand& o : concrete.outputs) {
       results.push_back(std::make_shared<Tensor>(o.dtype, o.shape));
       outputs.push_back(results.back().get());
     }
-    TFE_RETURN_IF_ERROR(ref::RunNode(concrete.op, concrete.attrs, inputs, outputs));
+    TFE_RETURN_IF_ERROR(ref::RunNode(concrete.op, concrete.attrs, inputs, outputs, quants));
     for (size_t k = 0; k < results.size(); ++k) constants_[node.outputs[k]] = results[k];
     return OkStatus();
   }
@@ -297,6 +301,7 @@ Result<ConcreteNode> MakeConcrete(const Network& network, const Node& node, cons
     if (v == kNoValue) return o;
     o.present = true;
     o.dtype = network.value(v).dtype;
+    o.quant = network.value(v).quant;
     o.constant = constants.empty() ? network.value(v).constant : constants[v];
     TFE_ASSIGN_OR_RETURN(o.shape, EvalShape(network, network.value(v).shape, symbols));
     return o;

@@ -60,6 +60,12 @@ constexpr AttrRule kDimsRules[] = {{"values", kDims}, {"dtype", kDType}, {"shape
 constexpr AttrRule kRangeRules[] = {{"start", kDim}, {"size", kDim}, {"delta", kDim}, {"dtype", kDType}};
 #undef TFE_ACT_RULES
 
+constexpr AttrRule kOutRules[] = {{"out", kDType},
+                                  {"out_scale", kFloat, kOptional},
+                                  {"out_zero", kInt, kOptional},
+                                  {"out_lo", kInt, kOptional},
+                                  {"out_hi", kInt, kOptional}};
+
 struct OpRow {
   Op op;
   Result<Types> (*infer)(Context&);
@@ -82,6 +88,7 @@ constexpr OpRow kRows[] = {
     {Op::kUnary, Unary, kUnaryRules},
     {Op::kBinary, Binary, kBinaryRules},
     {Op::kSelect, Select, {}},
+    {Op::kConvert, Convert, {}},
     {Op::kCast, Cast, kCastRules},
     {Op::kReshape, Reshape, kShapeRules},
     {Op::kTranspose, Transpose, kTransposeRules},
@@ -155,8 +162,14 @@ const char* Expected(AttrKind kind) {
 
 Status CheckAttrs(const Context& c, std::span<const AttrRule> rules) {
   for (const auto& [key, value] : c.attrs().items()) {
-    const auto rule = std::find_if(rules.begin(), rules.end(), [&](const AttrRule& r) { return key == r.name; });
-    if (rule == rules.end()) return c.Fail("unknown attribute \"{}\"", key);
+    auto rule = std::find_if(rules.begin(), rules.end(), [&](const AttrRule& r) { return key == r.name; });
+    if (rule == rules.end()) {
+      const auto out = std::find_if(std::begin(kOutRules), std::end(kOutRules), [&](const AttrRule& r) { return key == r.name; });
+      if (out == std::end(kOutRules)) return c.Fail("unknown attribute \"{}\"", key);
+      if (!CanBeTyped(c.node().op, c.attrs())) return c.Fail("attribute {}: this op has no typed form", key);
+      if (!Matches(value, out->kind)) return c.Fail("attribute {}: expected {}", key, Expected(out->kind));
+      continue;
+    }
     if (!Matches(value, rule->kind)) return c.Fail("attribute {}: expected {}", key, Expected(rule->kind));
   }
   for (const AttrRule& rule : rules)
@@ -311,7 +324,9 @@ Result<std::vector<TypeAndShape>> InferNode(Network& network, const Node& node) 
   infer::Context c(network, node);
   TFE_RETURN_IF_ERROR(infer::CheckInputs(c, network, node));
   TFE_RETURN_IF_ERROR(infer::CheckAttrs(c, row.rules));
+  TFE_RETURN_IF_ERROR(infer::BeginTyped(c));
   TFE_ASSIGN_OR_RETURN(auto types, row.infer(c));
+  TFE_RETURN_IF_ERROR(infer::EndTyped(c, &types));
   TFE_CHECK(static_cast<int>(types.size()) == infer::kArity[static_cast<int>(node.op)].outputs);
   for (const TypeAndShape& type : types)
     if (!infer::IsSane(type.shape))

@@ -34,7 +34,15 @@ class Context {
   int num_inputs() const { return static_cast<int>(node_.inputs.size()); }
   bool has(int i) const { return i < num_inputs() && node_.inputs[i] != kNoValue; }
   const Shape& shape(int i) const { return network_.value(node_.inputs[i]).shape; }
-  DType dtype(int i) const { return network_.value(node_.inputs[i]).dtype; }
+  // Of typed nodes (set_typed) every real input is f32.
+  DType dtype(int i) const {
+    const Value& v = network_.value(node_.inputs[i]);
+    return typed_ && (v.quant.quantized() || v.dtype == DType::kBfloat16 || v.dtype == DType::kFloat16) ? DType::kFloat32
+                                                                                                        : v.dtype;
+  }
+  const Quant& quant(int i) const { return network_.value(node_.inputs[i]).quant; }
+  const Node& node() const { return node_; }
+  void set_typed() { typed_ = true; }
   int rank(int i) const { return static_cast<int>(shape(i).size()); }
   std::string text(Dim d) const { return network_.dims().ToString(d); }
   std::string text(const Shape& s) const { return ShapeToString(network_.dims(), s); }
@@ -70,7 +78,12 @@ class Context {
   Status FailWith(std::string message) const;
   Network& network_;
   const Node& node_;
+  bool typed_ = false;
 };
+
+// Around the inference of any op: the rules of typed nodes and of quantized values.
+Status BeginTyped(Context& c);
+Status EndTyped(Context& c, Types* types);
 
 Result<Types> Conv2d(Context& c);
 Result<Types> Conv2dTranspose(Context& c);
@@ -90,6 +103,7 @@ Result<Types> Cumulative(Context& c);
 Result<Types> Unary(Context& c);
 Result<Types> Binary(Context& c);
 Result<Types> Select(Context& c);
+Result<Types> Convert(Context& c);
 Result<Types> Cast(Context& c);
 Result<Types> Reshape(Context& c);
 Result<Types> Transpose(Context& c);

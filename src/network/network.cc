@@ -115,7 +115,7 @@ Result<ValueId> Network::Add(Op op, const std::string& name, std::vector<ValueId
   const std::string base = name.empty() ? OpName(op) : name;
   for (size_t i = 0; i < types.size(); ++i)
     node.outputs.push_back(AddValue({i == 0 ? base : base + ":" + std::to_string(i), types[i].dtype,
-                                     std::move(types[i].shape), static_cast<int>(nodes_.size())}));
+                                     std::move(types[i].shape), static_cast<int>(nodes_.size()), nullptr, types[i].quant}));
   const ValueId first = node.outputs[0];
   nodes_.push_back(std::move(node));
   return first;

@@ -76,12 +76,29 @@ class Attrs {
   std::map<std::string, Attr> items_;
 };
 
+// How the codes of a quantized u8 tensor stand for real numbers: real = scale * (code - zero). scale 0: not quantized,
+// the tensor holds what its dtype says (a plain u8 tensor holds integers).
+struct Quant {
+  float scale = 0;
+  int zero = 0;
+  bool quantized() const { return scale > 0; }
+  bool operator==(const Quant&) const = default;
+};
+
+// What a typed node writes: its attributes out, out_scale, out_zero, out_lo, out_hi (network/ops.inc).
+struct OutType {
+  DType dtype = DType::kInvalid;  // kInvalid: the node has no attribute `out`
+  Quant quant;
+  int lo = 0, hi = 255;
+};
+
 struct Value {
   std::string name;  // unique, any characters
   DType dtype = DType::kInvalid;
   Shape shape;
   int producer = -1;                       // node index; -1 for inputs and constants
   std::shared_ptr<const Tensor> constant;  // set for constants; their shape is constant too
+  Quant quant;                             // results of typed nodes only
 };
 
 struct Node {
@@ -170,8 +187,21 @@ Dim SamePadding(DimTable& dims, Dim size, int64_t window, int64_t stride);
 struct TypeAndShape {
   DType dtype;
   Shape shape;
+  Quant quant = {};
 };
 Result<std::vector<TypeAndShape>> InferNode(Network& network, const Node& node);
+
+// The out attributes of a node.
+OutType OutTypeOf(const Attrs& attrs);
+void SetOutType(const OutType& type, Attrs* attrs);
+void EraseOutType(Attrs* attrs);
+// Ops whose results are elements of their data inputs, of the same type and quantization: reshape, slice, concat, max
+// pooling ... `kind`: the attribute of that name.
+bool MovesElements(Op op, const Attrs& attrs);
+// Ops that may read reals of any representation and have `out` attributes.
+bool CanBeTyped(Op op, const Attrs& attrs);
+// The inputs of an op that moves elements that it moves: [first, last).
+std::pair<int, int> MovedInputs(const Node& node);
 
 // network/verify.cc: every rule that a pass must keep: unique names, topological order, arity, known attributes,
 // inferred types equal to stored ones, constants' shapes, inputs and outputs exist.

@@ -350,7 +350,7 @@ class NetworkParser {
       if (r.typed && r.dtype != type.dtype)
         return FailAt(start, fmt::format("result \"{}\": expected element type {}, got {}", r.name,
                                          ShortName(type.dtype), ShortName(r.dtype)));
-      Value value{r.name, type.dtype, r.typed ? r.shape : type.shape, static_cast<int>(net_.nodes_.size())};
+      Value value{r.name, type.dtype, r.typed ? r.shape : type.shape, static_cast<int>(net_.nodes_.size()), nullptr, type.quant};
       ValueId v;
       TFE_RETURN_IF_ERROR(Define(std::move(value), &v));
       if (r.typed && r.shape != type.shape) declared_.push_back({v, std::move(type.shape), start});

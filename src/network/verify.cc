@@ -37,6 +37,7 @@ Status CheckValues(const Network& net) {
     const int sources = (value.producer >= 0) + (value.constant != nullptr) + static_cast<int>(inputs.count(v));
     if (sources != 1)
       return Invalid("value \"{}\" must be one of input, constant or result, and is {} of them", value.name, sources);
+    if (value.producer < 0 && value.quant.quantized()) return Invalid("value \"{}\": only results can be quantized", value.name);
     if (value.constant && (value.constant->dtype() != value.dtype ||
                            Shape(value.constant->shape().begin(), value.constant->shape().end()) != value.shape))
       return Invalid("constant \"{}\": expected {}, its data is {}{}", value.name,
@@ -102,7 +103,7 @@ Status CheckTypes(const Network& net) {
                      node.outputs.size());
     for (size_t i = 0; i < types.size(); ++i) {
       const Value& value = net.value(node.outputs[i]);
-      if (types[i].dtype != value.dtype || !equal.Hold(types[i].shape, value.shape))
+      if (types[i].dtype != value.dtype || types[i].quant != value.quant || !equal.Hold(types[i].shape, value.shape))
         return Invalid("node \"{}\" ({}): output {} is {}, inferred {}", node.name, OpName(node.op), i,
                        TypeToString(copy.dims(), value.dtype, value.shape),
                        TypeToString(copy.dims(), types[i].dtype, types[i].shape));

@@ -21,6 +21,13 @@ struct Call {
   Tensor* out() const { return outputs[0]; }
 };
 
+using Routine = Status (*)(const Call&);
+
+// typed.cc. A typed node, or an op that moves quantized elements.
+bool IsTyped(const Call& c, const std::vector<Quant>& quants);
+// Reads every operand as f32, runs `routine`, rounds to the type of the output.
+Status RunTyped(Routine routine, const Call& c, const std::vector<Quant>& quants);
+
 // One number through a unary kind of floating point, as infinitely precise as double is.
 double ApplyUnary(UnaryKind kind, double x, double alpha, double beta);
 
@@ -52,6 +59,7 @@ Status RunCumulative(const Call& c);
 Status RunUnary(const Call& c);
 Status RunBinary(const Call& c);
 Status RunSelect(const Call& c);
+Status RunConvert(const Call& c);
 Status RunCast(const Call& c);
 Status RunReshape(const Call& c);
 Status RunTranspose(const Call& c);

@@ -10,8 +10,6 @@
 namespace tfengine::ref {
 namespace {
 
-using Routine = Status (*)(const Call&);
-
 Routine RoutineOf(Op op) {
   switch (op) {
     case Op::kConv2d: return RunConv2d;
@@ -28,6 +26,7 @@ Routine RoutineOf(Op op) {
     case Op::kUnary: return RunUnary;
     case Op::kBinary: return RunBinary;
     case Op::kSelect: return RunSelect;
+    case Op::kConvert: return RunConvert;
     case Op::kCast: return RunCast;
     case Op::kReshape: return RunReshape;
     case Op::kTranspose: return RunTranspose;
@@ -68,8 +67,9 @@ Result<Tensor> Allocate(DType dtype, const std::vector<int64_t>& shape, const st
 }  // namespace
 
 Status RunNode(Op op, const Attrs& attrs, const std::vector<const Tensor*>& inputs,
-               const std::vector<Tensor*>& outputs) {
-  return RoutineOf(op)({op, attrs, inputs, outputs});
+               const std::vector<Tensor*>& outputs, const std::vector<Quant>& quants) {
+  const Call call{op, attrs, inputs, outputs};
+  return IsTyped(call, quants) ? RunTyped(RoutineOf(op), call, quants) : RoutineOf(op)(call);
 }
 
 Result<std::vector<Tensor>> Execute(const Network& network, const std::vector<Tensor>& inputs) {
@@ -92,7 +92,11 @@ Result<std::vector<Tensor>> Execute(const Network& network, const std::vector<Te
   for (const Node& node : network.nodes()) {
     TFE_ASSIGN_OR_RETURN(const Attrs attrs, ConcreteAttrs(node, network.dims(), symbols));
     std::vector<const Tensor*> in;
-    for (ValueId v : node.inputs) in.push_back(v == kNoValue ? nullptr : &values[v]);
+    std::vector<Quant> quants;
+    for (ValueId v : node.inputs) {
+      in.push_back(v == kNoValue ? nullptr : &values[v]);
+      quants.push_back(v == kNoValue ? Quant() : network.value(v).quant);
+    }
     std::vector<Tensor*> out;
     for (ValueId v : node.outputs) {
       const Value& value = network.value(v);
@@ -100,7 +104,7 @@ Result<std::vector<Tensor>> Execute(const Network& network, const std::vector<Te
       TFE_ASSIGN_OR_RETURN(values[v], Allocate(value.dtype, shape, value.name));
       out.push_back(&values[v]);
     }
-    if (Status s = RunNode(node.op, attrs, in, out); !s.ok())
+    if (Status s = RunNode(node.op, attrs, in, out, quants); !s.ok())
       return s.WithContext(fmt::format("node \"{}\" ({})", node.name, OpName(node.op)));
     for (ValueId v : node.inputs)
       if (v != kNoValue && --uses[v] == 0) values[v] = Tensor();

@@ -17,8 +17,9 @@ namespace tfengine::ref {
 // `outputs` are allocated with the inferred dtypes and shapes. Errors: kIndexOutOfRange (gather, gather_nd),
 // kArithmetic (integer division by zero, negative integer power), kShapeUnsupported (a slice, padding or arg_reduce
 // that does not fit its input).
+// `quants`: how the inputs are quantized; empty: none is. Typed nodes round as network/ops.inc says.
 Status RunNode(Op op, const Attrs& attrs, const std::vector<const Tensor*>& inputs,
-               const std::vector<Tensor*>& outputs);
+               const std::vector<Tensor*>& outputs, const std::vector<Quant>& quants = {});
 
 // Runs a network: binds its symbols to the shapes of `inputs`, runs every node. Also kInputMismatch, kOutOfMemory.
 Result<std::vector<Tensor>> Execute(const Network& network, const std::vector<Tensor>& inputs);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cpu/lower/lower.h"
 
+#include <algorithm>
+
 #include "backends/cpu/cpu_features.h"
 #include "backends/ref/ref.h"
 #include "base/errors.h"
@@ -21,13 +23,16 @@ class RefKernel : public Kernel {
     std::vector<Tensor> tensors;
     tensors.reserve(inputs_.size() + outputs_.size());
     std::vector<const Tensor*> inputs;
+    std::vector<Quant> quants;
     std::vector<Tensor*> outputs;
     size_t k = 0;
     for (const Operand& o : inputs_) {
       if (!o.present) {
         inputs.push_back(nullptr);
+        quants.emplace_back();
         continue;
       }
+      quants.push_back(o.quant);
       tensors.emplace_back(o.dtype, o.shape, in[k++], borrowed);
       inputs.push_back(&tensors.back());
     }
@@ -35,7 +40,7 @@ class RefKernel : public Kernel {
       tensors.emplace_back(outputs_[i].dtype, outputs_[i].shape, out[i], borrowed);
       outputs.push_back(&tensors.back());
     }
-    return ref::RunNode(op_, attrs_, inputs, outputs);
+    return ref::RunNode(op_, attrs_, inputs, outputs, quants);
   }
 
  private:
@@ -56,7 +61,14 @@ Lowered LowerToRef(const ConcreteNode& node) {
 struct Row {
   Op op;
   LowerResult (*lower)(const LowerContext&);
+  bool typed = false;  // knows bf16 and quantized operands and the `out` attributes
 };
+
+// Operands or results that a lowering for plain types would take for something else.
+bool IsTyped(const ConcreteNode& node) {
+  if (node.attrs.Has("out")) return true;
+  return std::any_of(node.inputs.begin(), node.inputs.end(), [](const Operand& o) { return o.quant.quantized(); });
+}
 
 // Ops without a row run on the reference kernels.
 constexpr Row kRows[] = {
@@ -96,7 +108,7 @@ class CpuBackend : public CompileBackend {
                         int threads) const override {
     if (RanksFit(node)) {
       for (const Row& row : kRows) {
-        if (row.op != node.op) continue;
+        if (row.op != node.op || (IsTyped(node) && !row.typed)) continue;
         TFE_ASSIGN_OR_RETURN(std::optional<Lowered> lowered, row.lower({node, tactic, weights, threads}));
         if (lowered) return *std::move(lowered);
       }
