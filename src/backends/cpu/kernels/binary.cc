@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "backends/cpu/kernels/elementwise_kernels.h"
+#include "backends/cpu/kernels/typed_blocks.h"
 
 namespace tfengine::cpu {
 namespace {
@@ -41,6 +42,53 @@ void Activated(const ElementwiseKernels& kernels, BinaryLoop loop, const float* 
   }
 }
 
+bool ClipOf(const Activation& a, float* low, float* high) {
+  *low = a.kind == ActivationKind::kNone ? -kUnbounded : a.kind == ActivationKind::kClip ? a.alpha : 0;
+  *high = a.kind == ActivationKind::kClip ? a.beta : a.kind == ActivationKind::kRelu6 ? 6 : kUnbounded;
+  return a.kind == ActivationKind::kNone || a.kind == ActivationKind::kRelu || a.kind == ActivationKind::kRelu6 ||
+         a.kind == ActivationKind::kClip;
+}
+
+// One run of a binary op between any formats.
+class TypedRun {
+ public:
+  TypedRun(BinaryOp op, const Format& a, const Format& b, const Format& y, const Activation& activation, CpuIsa isa)
+      : a_(a), b_(b), y_(y), activation_(activation), plain_(ElementwiseKernelsFor(isa)),
+        loop_(plain_.binary[static_cast<int>(op)]), read_a_(TypedKernelsFor(isa), a), read_b_(TypedKernelsFor(isa), b),
+        write_(TypedKernelsFor(isa), y) {
+    if ((op == BinaryOp::k_add || op == BinaryOp::k_mul) && ClipOf(activation, &low_, &high_)) {
+      const HotBinary hot = op == BinaryOp::k_add ? HotBinary::kAdd : HotBinary::kMul;
+      hot_ = TypedKernelsFor(isa).binary[static_cast<int>(hot)][Index(a)][Index(b)][Index(y)];
+    }
+  }
+  void operator()(const void* a, int64_t a_stride, const void* b, int64_t b_stride, void* y, int64_t n) const {
+    if (hot_) return hot_({a, a_, a_stride}, {b, b_, b_stride}, y, y_, low_, high_, n);
+    float u[kBlock], v[kBlock];
+    for (int64_t i = 0; i < n; i += kBlock) {
+      const int64_t count = std::min(kBlock, n - i);
+      const float* left = read_a_(At(a, a_, i * a_stride), a_stride ? count : 1, u);
+      const float* right = read_b_(At(b, b_, i * b_stride), b_stride ? count : 1, v);
+      void* to = At(y, y_, i);
+      // A broadcast scalar lies in the first element of its buffer, which the loops have read before they write.
+      float* target = write_.Target(to, u);
+      loop_(left, a_stride, right, b_stride, target, count);
+      if (activation_.kind != ActivationKind::kNone) plain_.activate(activation_, target, target, count);
+      write_.Flush(target, to, count);
+    }
+  }
+
+ private:
+  static constexpr int64_t kBlock = 1024;
+  Format a_, b_, y_;
+  Activation activation_;
+  const ElementwiseKernels& plain_;
+  BinaryLoop loop_;
+  TypedBinaryLoop hot_ = nullptr;
+  float low_ = 0, high_ = 0;
+  BlockReader read_a_, read_b_;
+  BlockWriter write_;
+};
+
 }  // namespace
 
 float LibmPow(float a, float b) { return std::pow(a, b); }
@@ -71,6 +119,32 @@ void Binary(BinaryOp op, const LoopNest& loops, const float* a, const float* b, 
     ForEachRun(loops, begin, end, [&](int64_t at, int64_t n, const int64_t* offsets) {
       Activated(kernels, loop, a + offsets[0], loops.strides[0][last], b + offsets[1], loops.strides[1][last], y + at, n,
                 activation);
+    });
+  });
+}
+
+void Binary(BinaryOp op, const LoopNest& loops, const void* a, const Format& a_format, const void* b, const Format& b_format,
+            void* y, const Format& y_format, const Activation& activation, Gang& gang, CpuIsa isa) {
+  const int last = loops.rank - 1;
+  if (IsShortRow(loops)) {
+    const int64_t n = loops.dims[1], step = kRepeated / n * n;
+    const TypedRun run(op, a_format, Format(), y_format, activation, isa);
+    const BlockReader read(TypedKernelsFor(isa), b_format);
+    ParallelRows(gang, loops.dims[0], n, PartSize(op), [&](int64_t begin, int64_t end) {
+      float row[kShortRow], repeated[kRepeated];
+      const float* values = read(b, n, row);
+      for (int64_t i = 0; i < std::min(step, (end - begin) * n); i += n) std::copy(values, values + n, repeated + i);
+      for (int64_t i = begin * n; i < end * n; i += step) {
+        run(At(a, a_format, i), 1, repeated, 1, At(y, y_format, i), std::min(step, end * n - i));
+      }
+    });
+    return;
+  }
+  const TypedRun run(op, a_format, b_format, y_format, activation, isa);
+  ParallelParts(gang, loops.size, PartSize(op), [&](int64_t begin, int64_t end) {
+    ForEachRun(loops, begin, end, [&](int64_t at, int64_t n, const int64_t* offsets) {
+      run(At(a, a_format, offsets[0]), loops.strides[0][last], At(b, b_format, offsets[1]), loops.strides[1][last],
+          At(y, y_format, at), n);
     });
   });
 }

@@ -6,6 +6,7 @@
 
 #include "backends/cpu/cpu_features.h"
 #include "backends/cpu/kernels/activation.h"
+#include "backends/cpu/kernels/format.h"
 #include "backends/cpu/kernels/loops.h"
 #include "base/gang.h"
 
@@ -24,6 +25,9 @@ enum class LogicalOp { k_logical_and, k_logical_or };
 // may be an operand that has the result's shape.
 void Binary(BinaryOp op, const LoopNest& loops, const float* a, const float* b, float* y, const Activation& activation,
             Gang& gang, CpuIsa isa = HostCpu().isa);
+// The same between any formats; y may be an operand that has the result's shape and is stored alike.
+void Binary(BinaryOp op, const LoopNest& loops, const void* a, const Format& a_format, const void* b, const Format& b_format,
+            void* y, const Format& y_format, const Activation& activation, Gang& gang, CpuIsa isa = HostCpu().isa);
 void Compare(CompareOp op, const LoopNest& loops, const float* a, const float* b, bool* y, Gang& gang,
              CpuIsa isa = HostCpu().isa);
 void Logical(LogicalOp op, const LoopNest& loops, const bool* a, const bool* b, bool* y, Gang& gang);

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "backends/cpu/cpu_features.h"
+#include "backends/cpu/kernels/format.h"
 #include "base/gang.h"
 
 namespace tfengine::cpu {
@@ -19,6 +20,10 @@ enum class UnaryOp {
 // alpha, beta: parameters of leaky_relu (slope), elu (scale), clip (low, high). y may be x.
 void Unary(UnaryOp op, const float* x, float* y, int64_t n, float alpha, float beta, Gang& gang,
            CpuIsa isa = HostCpu().isa);
+
+// The same between any formats. y may be x if both are stored alike.
+void Unary(UnaryOp op, const void* x, const Format& from, void* y, const Format& to, int64_t n, float alpha, float beta,
+           Gang& gang, CpuIsa isa = HostCpu().isa);
 
 enum class UnaryTest { k_is_nan, k_is_inf, k_is_finite };
 void Unary(UnaryTest op, const float* x, bool* y, int64_t n, Gang& gang,

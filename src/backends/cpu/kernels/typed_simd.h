@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Included by typed_{portable,avx2,avx512}.cc: TypedKernels in terms of simd.h.
+#include "backends/cpu/kernels/format_simd.h"
+#include "backends/cpu/kernels/typed_kernels.h"
+
+namespace tfengine::cpu::TFE_SIMD {
+
+template <Storage kFrom, Storage kTo>
+void ConvertRange(const void* x, const Format& from, void* y, const Format& to, float low, float high, int64_t n) {
+  const Stored<kFrom> in(from);
+  const Stored<kTo> out(to);
+  const auto* u = static_cast<const typename Stored<kFrom>::Element*>(x);
+  auto* v = static_cast<typename Stored<kTo>::Element*>(y);
+  const VF lowest = Set(low), highest = Set(high);
+  int64_t i = 0;
+  for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+    const VF a = in.Read(u + i), b = in.Read(u + i + kLanes);
+    out.Write(v + i, Min(highest, Max(lowest, a)));
+    out.Write(v + i + kLanes, Min(highest, Max(lowest, b)));
+  }
+  for (; i < n; i += kLanes) {
+    const VTail tail = Tail(n - i);
+    out.Write(v + i, Min(highest, Max(lowest, in.Read(u + i, tail))), tail);
+  }
+}
+
+struct HotAdd {
+  static TFE_INLINE VF Run(VF a, VF b) { return Add(a, b); }
+};
+struct HotMul {
+  static TFE_INLINE VF Run(VF a, VF b) { return Mul(a, b); }
+};
+
+template <typename F, Storage kA, Storage kB, Storage kY>
+void TypedBinaryRange(const TypedOperand& a, const TypedOperand& b, void* y, const Format& to, float low, float high, int64_t n) {
+  if (n == 0) return;
+  const Stored<kA> in_a(a.format);
+  const Stored<kB> in_b(b.format);
+  const Stored<kY> out(to);
+  const auto* u = static_cast<const typename Stored<kA>::Element*>(a.data);
+  const auto* v = static_cast<const typename Stored<kB>::Element*>(b.data);
+  auto* w = static_cast<typename Stored<kY>::Element*>(y);
+  const VF lowest = Set(low), highest = Set(high);
+  const int64_t whole = n / kLanes * kLanes;
+  const VTail tail = Tail(n - whole);
+  auto loop = [&](auto read_a, auto read_b) __attribute__((always_inline)) {
+    for (int64_t i = 0; i < whole; i += kLanes) {
+      out.Write(w + i, Min(highest, Max(lowest, F::Run(read_a(i, Tail(kLanes), true), read_b(i, Tail(kLanes), true)))));
+    }
+    if (whole < n) {
+      out.Write(w + whole, Min(highest, Max(lowest, F::Run(read_a(whole, tail, false), read_b(whole, tail, false)))), tail);
+    }
+  };
+  // A broadcast scalar is read once, before anything is written over it.
+  auto splat = [](auto stored, const auto* p) __attribute__((always_inline)) {
+    alignas(64) float lanes[kLanes];
+    Store(lanes, stored.Read(p, Tail(1)));
+    return Set(lanes[0]);
+  };
+  auto read_u = [&](int64_t i, VTail t, bool all) __attribute__((always_inline)) { return all ? in_a.Read(u + i) : in_a.Read(u + i, t); };
+  auto read_v = [&](int64_t i, VTail t, bool all) __attribute__((always_inline)) { return all ? in_b.Read(v + i) : in_b.Read(v + i, t); };
+  if (a.stride == 1 && b.stride == 1) {
+    loop(read_u, read_v);
+  } else {
+    const VF av = splat(in_a, u), bv = splat(in_b, v);
+    auto same_a = [&](int64_t, VTail, bool) __attribute__((always_inline)) { return av; };
+    auto same_b = [&](int64_t, VTail, bool) __attribute__((always_inline)) { return bv; };
+    if (a.stride == 1) {
+      loop(read_u, same_b);
+    } else if (b.stride == 1) {
+      loop(same_a, read_v);
+    } else {
+      loop(same_a, same_b);
+    }
+  }
+}
+
+template <Storage kFrom>
+constexpr void FillConvert(ConvertLoop* row) {
+  row[0] = ConvertRange<kFrom, Storage::kF32>;
+  row[1] = ConvertRange<kFrom, Storage::kBf16>;
+  row[2] = ConvertRange<kFrom, Storage::kU8>;
+}
+template <typename F, Storage kA, Storage kB>
+constexpr void FillBinary(TypedBinaryLoop* row) {
+  row[0] = TypedBinaryRange<F, kA, kB, Storage::kF32>;
+  row[1] = TypedBinaryRange<F, kA, kB, Storage::kBf16>;
+  row[2] = TypedBinaryRange<F, kA, kB, Storage::kU8>;
+}
+template <typename F, Storage kA>
+constexpr void FillBinary(TypedBinaryLoop (*rows)[kStorages]) {
+  FillBinary<F, kA, Storage::kF32>(rows[0]);
+  FillBinary<F, kA, Storage::kBf16>(rows[1]);
+  FillBinary<F, kA, Storage::kU8>(rows[2]);
+}
+template <typename F>
+constexpr void FillBinary(TypedBinaryLoop (*rows)[kStorages][kStorages]) {
+  FillBinary<F, Storage::kF32>(rows[0]);
+  FillBinary<F, Storage::kBf16>(rows[1]);
+  FillBinary<F, Storage::kU8>(rows[2]);
+}
+
+constexpr TypedKernels MakeTypedKernels() {
+  TypedKernels kernels = {};
+  FillConvert<Storage::kF32>(kernels.convert[0]);
+  FillConvert<Storage::kBf16>(kernels.convert[1]);
+  FillConvert<Storage::kU8>(kernels.convert[2]);
+  FillBinary<HotAdd>(kernels.binary[static_cast<int>(HotBinary::kAdd)]);
+  FillBinary<HotMul>(kernels.binary[static_cast<int>(HotBinary::kMul)]);
+  return kernels;
+}
+
+}  // namespace tfengine::cpu::TFE_SIMD
