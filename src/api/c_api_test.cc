@@ -58,8 +58,8 @@ TEST(CApi, OptionsAreChecked) {
   options.build_shapes = "x=1xfour";
   EXPECT_NE(Message(tfengine_explain("in", &options, nullptr)).find("1xfour"), std::string::npos);
   tfengine_convert_options_init(&options);
-  options.precision = "INT8";
-  EXPECT_NE(Message(tfengine_explain("in", &options, nullptr)).find("E-0705"), std::string::npos);
+  options.precision = "INT4";
+  EXPECT_NE(Message(tfengine_explain("in", &options, nullptr)).find("E-0703"), std::string::npos);
 }
 
 TEST(CApi, FreeTakesNull) {

@@ -30,11 +30,9 @@ constexpr double kReadShare = 0.1, kWriteShare = 0.05;  // of the progress shown
 Status CheckOptions(ConvertOptions& options) {
   for (char& c : options.precision)
     c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  if (options.precision == "FP16" || options.precision == "INT8")
-    return Error(ErrorId::kPrecisionUnsupported, "precision {}: expected FP32, the only one so far",
-                 options.precision);
-  if (options.precision != "FP32")
-    return Error(ErrorId::kBadFlag, "precision \"{}\": expected FP32", options.precision);
+  if (options.precision != "FP32" && options.precision != "FP16" && options.precision != "BF16" &&
+      options.precision != "INT8")
+    return Error(ErrorId::kBadFlag, "precision \"{}\": expected FP32, FP16, BF16 or INT8", options.precision);
   if (options.device != "cpu")
     return Error(ErrorId::kBadFlag, "device \"{}\": expected cpu", options.device);
   if (options.minimum_segment_size < 1 && options.minimum_segment_size != -1)
@@ -274,7 +272,7 @@ Status Conversion::BuildSegment(size_t index, size_t segment_index, const fs::pa
   TFE_ASSIGN_OR_RETURN(Network network, convert::LowerSegment(segment.body));
 
   BuildOptions build;
-  build.precision = options_.precision;
+  build.numerics.precision = options_.precision;
   build.threads = options_.threads;
   build.shapes = ShapesForSegment(plan, segment, options_.build_shapes);
   build.timing_cache = options_.timing_cache;

@@ -77,6 +77,12 @@ class CompileBackend {
   virtual ~CompileBackend() = default;
   // Names the kind of device: timings and packed forms made under one fingerprint fit another machine with the same.
   virtual std::string Fingerprint() const = 0;
+  // The 16-bit type that products run in fast; kFloat32: none.
+  virtual DType half() const = 0;
+  // Whether products of quantized tensors are faster than those of f32.
+  virtual bool int8() const = 0;
+  // Whether there is a kernel for this f32 node with 16-bit and quantized operands and results.
+  virtual bool RunsTyped(const Network& network, const Node& node) const = 0;
   // Ways to run this node, best guess first; never empty. Depends on shapes without the batch only where possible.
   virtual std::vector<std::string> Tactics(const ConcreteNode& node) const = 0;
   // `tactic`: one of Tactics(); an unknown or unusable name means the first. `threads`: of the Gang that will run it.

@@ -12,6 +12,7 @@
 #include "compiler/engine_impl.h"
 #include "compiler/tactics.h"
 #include "compiler/timing_cache.h"
+#include "compiler/typed.h"
 #include "passes/pipeline.h"
 #include "plan/plan.h"
 
@@ -91,11 +92,10 @@ Status ChooseBatching(EngineImpl& engine, const Network& network, const std::vec
 }
 
 Result<Optimized> Optimize(Network network, const BuildOptions& build) {
-  if (build.precision != "FP32")
-    return Error(ErrorId::kPrecisionUnsupported, "precision {}: expected FP32", build.precision);
   Optimized result;
   TFE_RETURN_IF_ERROR(passes::RunPasses(network));
   const CompileBackend* backend = FindBackend("cpu");
+  TFE_ASSIGN_OR_RETURN(const quant::Assignment typed, AssignFor(network, build.numerics, *backend));
 
   std::vector<std::vector<int64_t>> symbol_sets;
   for (const auto& shapes : build.shapes) {
@@ -123,15 +123,15 @@ Result<Optimized> Optimize(Network network, const BuildOptions& build) {
       options.cache = &cache;
       options.gang = &gang;
       if (build.progress) options.progress = [&](double f) { build.progress("timing tactics", f); };
-      TFE_ASSIGN_OR_RETURN(result.choices.tactics, ChooseTactics(network, *backend, options));
+      TFE_ASSIGN_OR_RETURN(result.choices.tactics, ChooseTactics(typed.network, *backend, options));
     }
     EngineOptions options;
     options.threads = threads;
     TFE_ASSIGN_OR_RETURN(std::shared_ptr<EngineImpl> engine,
-                         EngineImpl::Create(network, build.precision, result.choices, options));
+                         EngineImpl::Create(network, build.numerics, result.choices, options));
     if (engine->separation().separable) {
       if (build.progress) build.progress("choosing batch pieces", 0.9);
-      TFE_RETURN_IF_ERROR(ChooseBatching(*engine, network, symbol_sets[0], threads, cache, &result.choices));
+      TFE_RETURN_IF_ERROR(ChooseBatching(*engine, engine->network(), symbol_sets[0], threads, cache, &result.choices));
     }
     if (!build.timing_cache.empty()) TFE_RETURN_IF_ERROR(cache.Save(build.timing_cache));
   }
@@ -146,7 +146,7 @@ Status BuildEngineFile(Network network, const BuildOptions& build, const std::st
   Plan plan;
   plan.network_text = PrintNetwork(optimized.network);
   plan.constants = NetworkConstants(optimized.network);
-  plan.precision = build.precision;
+  plan.numerics = build.numerics;
   if (build.time_tactics) plan.devices[FindBackend("cpu")->Fingerprint()] = optimized.choices;
   plan.prepared_shapes = optimized.shapes;
   if (build.progress) build.progress("writing the engine", 1);
@@ -156,7 +156,7 @@ Status BuildEngineFile(Network network, const BuildOptions& build, const std::st
 Result<std::shared_ptr<Engine>> BuildEngine(Network network, const BuildOptions& build, const EngineOptions& options) {
   TFE_ASSIGN_OR_RETURN(Optimized optimized, Optimize(std::move(network), build));
   TFE_ASSIGN_OR_RETURN(std::shared_ptr<EngineImpl> engine,
-                       EngineImpl::Create(std::move(optimized.network), build.precision, optimized.choices, options));
+                       EngineImpl::Create(optimized.network, build.numerics, optimized.choices, options));
   for (const auto& shapes : optimized.shapes) TFE_RETURN_IF_ERROR(engine->Prepare(shapes));
   return std::shared_ptr<Engine>(std::move(engine));
 }

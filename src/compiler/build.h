@@ -7,12 +7,13 @@
 
 #include "network/network.h"
 #include "tfengine/convert.h"
+#include "plan/plan.h"
 #include "tfengine/engine.h"
 
 namespace tfengine {
 
 struct BuildOptions {
-  std::string precision = "FP32";
+  Numerics numerics;
   int threads = 0;  // 0: all CPUs; tactics are timed with this many
   // Input shapes (one list per network input) at which tactics are timed; empty: every symbol is 1 if it is "batch",
   // else a guess from the network.

@@ -9,6 +9,7 @@
 #include "base/errors.h"
 #include "base/mapped_file.h"
 #include "base/status_macros.h"
+#include "compiler/typed.h"
 
 namespace tfengine {
 namespace {
@@ -34,14 +35,18 @@ TensorSpec SpecOf(const Value& value) {
 
 }  // namespace
 
-EngineImpl::EngineImpl(Network network, const EngineOptions& options)
-    : network_(std::move(network)), options_(options), backend_(FindBackend("cpu")) {}
+EngineImpl::EngineImpl(quant::Assignment assignment, const Numerics& numerics, const EngineOptions& options)
+    : network_(std::move(assignment.network)),
+      options_(options),
+      layers_(std::move(assignment.layers)),
+      precision_(numerics.precision),
+      backend_(FindBackend("cpu")) {}
 
 Result<std::shared_ptr<EngineImpl>> EngineImpl::Create(Plan plan, const EngineOptions& options) {
   TFE_ASSIGN_OR_RETURN(Network network, ParseNetwork(plan.network_text, plan.constants));
   TFE_RETURN_IF_ERROR(Verify(network));
-  std::shared_ptr<EngineImpl> engine(new EngineImpl(std::move(network), options));
-  engine->precision_ = plan.precision;
+  TFE_ASSIGN_OR_RETURN(quant::Assignment assignment, AssignFor(network, plan.numerics, *FindBackend("cpu")));
+  std::shared_ptr<EngineImpl> engine(new EngineImpl(std::move(assignment), plan.numerics, options));
   engine->weights_.SetSource(plan.file);
   auto choices = plan.devices.find(engine->backend_->Fingerprint());
   engine->rebuilt_ = choices == plan.devices.end();
@@ -51,10 +56,10 @@ Result<std::shared_ptr<EngineImpl>> EngineImpl::Create(Plan plan, const EngineOp
   return engine;
 }
 
-Result<std::shared_ptr<EngineImpl>> EngineImpl::Create(Network network, const std::string& precision,
+Result<std::shared_ptr<EngineImpl>> EngineImpl::Create(const Network& network, const Numerics& numerics,
                                                        const DeviceChoices& choices, const EngineOptions& options) {
-  std::shared_ptr<EngineImpl> engine(new EngineImpl(std::move(network), options));
-  engine->precision_ = precision;
+  TFE_ASSIGN_OR_RETURN(quant::Assignment assignment, AssignFor(network, numerics, *FindBackend("cpu")));
+  std::shared_ptr<EngineImpl> engine(new EngineImpl(std::move(assignment), numerics, options));
   engine->choices_ = choices;
   TFE_RETURN_IF_ERROR(engine->Initialize());
   return engine;
@@ -242,38 +247,82 @@ std::string EngineImpl::DescribeJson() const {
   j["batch_separable"] = separation_.separable;
   j["network"] = PrintNetwork(network_);
   auto& layers = j["layers"] = nlohmann::json::array();
+  std::map<std::string, const quant::LayerPrecision*> precisions;
+  for (const quant::LayerPrecision& layer : layers_) precisions[layer.name] = &layer;
   for (const Node& node : network_.nodes()) {
+    const auto precision = precisions.find(network_.value(node.outputs[0]).name);
     auto tactic = choices_.tactics.find(network_.value(node.outputs[0]).name);
     layers.push_back({{"name", node.name},
                       {"op", OpName(node.op)},
                       {"tactic", tactic == choices_.tactics.end() ? "" : tactic->second},
-                      {"precision", precision_}});
+                      {"precision", precision == precisions.end() ? "" : PrecisionText(precision->second->precision)},
+                      {"why", precision == precisions.end() ? "" : precision->second->why}});
   }
   return j.dump();
 }
 
-Result<std::string> EngineImpl::ProfileJson(const std::vector<InputView>& inputs) {
+std::string EngineImpl::PrecisionText(quant::Precision precision) const {
+  switch (precision) {
+    case quant::Precision::kF32: return "FP32";
+    case quant::Precision::kHalf: return backend_->half() == DType::kBfloat16 ? "BF16" : "FP16";
+    case quant::Precision::kInt8: return "INT8";
+  }
+  return "";
+}
+
+// An executable for one run in one piece, with memory for its activations and outputs.
+struct EngineImpl::WholeRun {
+  std::vector<int64_t> symbols;
+  std::shared_ptr<const Executable> exe;
+  std::vector<const void*> in;
+  std::vector<Tensor> outputs;
+  std::vector<void*> out;
+  AlignedBuffer memory;
+};
+
+Result<std::unique_ptr<EngineImpl::WholeRun>> EngineImpl::PrepareWhole(const std::vector<InputView>& inputs) {
   TFE_RETURN_IF_ERROR(CheckInputs(inputs));
+  auto run = std::make_unique<WholeRun>();
   std::vector<std::vector<int64_t>> shapes;
   for (const InputView& in : inputs) shapes.push_back(in.shape);
-  TFE_ASSIGN_OR_RETURN(std::vector<int64_t> symbols, network_.BindSymbols(shapes));
-  TFE_ASSIGN_OR_RETURN(std::shared_ptr<const Executable> exe,
-                       Specialize(network_, *backend_, symbols, choices_.tactics, weights_, options_.threads));
-  std::vector<const void*> in;
-  std::vector<Tensor> results;
-  std::vector<void*> out;
-  for (const InputView& i : inputs) in.push_back(i.data);
-  for (const Executable::Port& p : exe->outputs) {
-    results.emplace_back(p.dtype, p.shape);
-    out.push_back(results.back().mutable_data());
+  TFE_ASSIGN_OR_RETURN(run->symbols, network_.BindSymbols(shapes));
+  TFE_ASSIGN_OR_RETURN(run->exe,
+                       Specialize(network_, *backend_, run->symbols, choices_.tactics, weights_, options_.threads));
+  for (const InputView& i : inputs) run->in.push_back(i.data);
+  for (const Executable::Port& p : run->exe->outputs) {
+    run->outputs.emplace_back(p.dtype, p.shape);
+    run->out.push_back(run->outputs.back().mutable_data());
   }
-  AlignedBuffer memory(exe->memory_bytes());
-  if (memory.data() == nullptr) return Error(ErrorId::kOutOfMemory, "cannot allocate {} bytes of activations", exe->memory_bytes());
+  run->memory = AlignedBuffer(run->exe->memory_bytes());
+  if (run->memory.data() == nullptr)
+    return Error(ErrorId::kOutOfMemory, "cannot allocate {} bytes of activations", run->exe->memory_bytes());
+  return run;
+}
+
+Status EngineImpl::Observe(const std::vector<InputView>& inputs, const Observer& observer, std::vector<Tensor>* outputs) {
+  TFE_ASSIGN_OR_RETURN(std::unique_ptr<WholeRun> run, PrepareWhole(inputs));
+  for (size_t i = 0; i < inputs.size(); ++i) observer(network_.value(network_.inputs()[i]), inputs[i].shape, inputs[i].data);
+  Gang gang(options_.threads, options_.spawn);
+  TFE_RETURN_IF_ERROR(run->exe->Run(run->in.data(), run->out.data(), run->memory.data(), gang, [&](int step, void* const* out) {
+    const std::vector<int>& values = run->exe->steps[step].values;
+    for (size_t k = 0; k < values.size(); ++k) {
+      const Value& value = network_.value(values[k]);
+      // Evaluated without error when the executable was made.
+      observer(value, *EvalShape(network_.dims(), value.shape, run->symbols), out[k]);
+    }
+  }));
+  if (outputs != nullptr) *outputs = std::move(run->outputs);
+  return OkStatus();
+}
+
+Result<std::string> EngineImpl::ProfileJson(const std::vector<InputView>& inputs) {
+  TFE_ASSIGN_OR_RETURN(std::unique_ptr<WholeRun> run, PrepareWhole(inputs));
+  const Executable* exe = run->exe.get();
   std::vector<double> best(exe->steps.size(), 1e30);
   Gang gang(options_.threads, options_.spawn);
   for (int round = 0; round < 5; ++round) {
     auto last = std::chrono::steady_clock::now();
-    TFE_RETURN_IF_ERROR(exe->Run(in.data(), out.data(), memory.data(), gang, [&](int step) {
+    TFE_RETURN_IF_ERROR(exe->Run(run->in.data(), run->out.data(), run->memory.data(), gang, [&](int step, void* const*) {
       const auto now = std::chrono::steady_clock::now();
       best[step] = std::min(best[step], std::chrono::duration<double, std::milli>(now - last).count());
       last = std::chrono::steady_clock::now();

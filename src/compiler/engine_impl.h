@@ -12,6 +12,7 @@
 #include "compiler/specialize.h"
 #include "network/network.h"
 #include "plan/plan.h"
+#include "quant/assign.h"
 #include "runtime/memory_pool.h"
 #include "tfengine/engine.h"
 
@@ -22,12 +23,20 @@ class EngineImpl : public Engine {
  public:
   static Result<std::shared_ptr<EngineImpl>> Create(Plan plan, const EngineOptions& options);
   // For a network at hand (already optimised); `choices` apply whatever the device.
-  static Result<std::shared_ptr<EngineImpl>> Create(Network network, const std::string& precision,
+  static Result<std::shared_ptr<EngineImpl>> Create(const Network& network, const Numerics& numerics,
                                                     const DeviceChoices& choices, const EngineOptions& options);
 
   // For tuning, before the engine is shared: another way to cut batches; shape plans are made anew.
   void SetBatching(int micro_batch, bool sample_parallel);
   const BatchSeparation& separation() const { return separation_; }
+  // As typed for this device.
+  const Network& network() const { return network_; }
+  const std::vector<quant::LayerPrecision>& layers() const { return layers_; }
+
+  // One run in one piece that shows every value as it appears, inputs first; `value` is one of network().values().
+  // Values that only view others (reshapes) are not shown. Outputs are dropped unless `outputs` is given.
+  using Observer = std::function<void(const Value& value, const std::vector<int64_t>& shape, const void* data)>;
+  Status Observe(const std::vector<InputView>& inputs, const Observer& observer, std::vector<Tensor>* outputs = nullptr);
 
   const std::vector<TensorSpec>& inputs() const override { return input_specs_; }
   const std::vector<TensorSpec>& outputs() const override { return output_specs_; }
@@ -48,16 +57,20 @@ class EngineImpl : public Engine {
     bool parallel = false;         // pieces go to threads, each piece on one thread
   };
 
-  EngineImpl(Network network, const EngineOptions& options);
+  EngineImpl(quant::Assignment assignment, const Numerics& numerics, const EngineOptions& options);
   Status Initialize();
   Result<std::shared_ptr<const ShapePlan>> GetShapePlan(const std::vector<std::vector<int64_t>>& shapes);
   Result<std::shared_ptr<const ShapePlan>> MakeShapePlan(const std::vector<std::vector<int64_t>>& shapes);
   Status RunPieces(const ShapePlan& plan, const std::vector<InputView>& inputs, const std::vector<void*>& outputs);
+  struct WholeRun;
+  Result<std::unique_ptr<WholeRun>> PrepareWhole(const std::vector<InputView>& inputs);
+  std::string PrecisionText(quant::Precision precision) const;
   Status CheckInputs(const std::vector<InputView>& inputs) const;
 
   const Network network_;
   EngineOptions options_;
-  std::string precision_;
+  const std::vector<quant::LayerPrecision> layers_;
+  const std::string precision_;
   DeviceChoices choices_;
   bool rebuilt_ = false;  // the file had no choices for this device
   const CompileBackend* backend_ = nullptr;

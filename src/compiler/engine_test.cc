@@ -70,7 +70,7 @@ TEST(Engine, EqualsTheReferenceForEveryBatchAndWayToCutIt) {
     choices.sample_parallel = cut.parallel;
     EngineOptions options;
     options.threads = 2;
-    auto engine = EngineImpl::Create(network, "FP32", choices, options);
+    auto engine = EngineImpl::Create(network, Numerics(), choices, options);
     ASSERT_TRUE(engine.ok());
     for (int64_t batch : {1, 2, 3, 5, 8}) {
       const Tensor x = *RandomF32({batch, 13, 11, 3}, static_cast<uint32_t>(batch));
@@ -96,7 +96,7 @@ TEST(Engine, OutputsMayBeInputsConstantsReshapesAndEachOther) {
   })",
                               {RandomF32({2}, 9)});
   EXPECT_FALSE(AnalyzeBatch(network).separable);  // the constant has no batch
-  auto engine = EngineImpl::Create(network, "FP32", {}, {});
+  auto engine = EngineImpl::Create(network, Numerics(), DeviceChoices(), EngineOptions());
   ASSERT_TRUE(engine.ok());
   const Tensor x = *RandomF32({4, 6}, 3);
   auto want = ref::Execute(network, {x});
@@ -109,7 +109,7 @@ TEST(Engine, OutputsMayBeInputsConstantsReshapesAndEachOther) {
 void ExpectEqualsReference(const std::string& text, const std::vector<std::vector<int64_t>>& sample_shapes,
                            const std::vector<std::shared_ptr<const Tensor>>& constants = {}) {
   const Network network = Parse(text, constants);
-  auto engine = EngineImpl::Create(network, "FP32", {}, {});
+  auto engine = EngineImpl::Create(network, Numerics(), DeviceChoices(), EngineOptions());
   ASSERT_TRUE(engine.ok());
   for (int64_t batch : {1, 3}) {
     std::vector<Tensor> inputs;
@@ -188,7 +188,7 @@ TEST(Engine, TransposedConvolutionEqualsTheReference) {
 }
 
 TEST(Engine, RefusesWrongInputsAndStaysUsable) {
-  auto engine = EngineImpl::Create(SmallCnn(), "FP32", {}, {});
+  auto engine = EngineImpl::Create(SmallCnn(), Numerics(), DeviceChoices(), EngineOptions());
   Engine& e = **engine;
   const auto message = [&](const std::vector<Tensor>& in) { return e.Run(in).status().message(); };
   EXPECT_NE(message({}).find("expected 1 inputs, got 0"), std::string::npos);
@@ -203,7 +203,7 @@ TEST(Engine, ServesManyThreadsAndMoreShapesThanItCaches) {
   EngineOptions options;
   options.threads = 2;
   options.max_cached_shapes = 2;
-  auto engine = EngineImpl::Create(network, "FP32", {}, options);
+  auto engine = EngineImpl::Create(network, Numerics(), DeviceChoices(), options);
   std::vector<std::thread> threads;
   std::atomic<int> failures{0};
   for (int t = 0; t < 4; ++t) {

@@ -144,6 +144,7 @@ class Specializer {
     step.op = OpName(node.op);
     step.tactic = lowered.tactic;
     step.kernel = lowered.kernel;
+    step.values = node.outputs;
     const int step_index = static_cast<int>(exe_->steps.size());
     for (int i : lowered.in) {
       const int s = StorageOf(node.inputs[i]);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -46,6 +47,29 @@ json DevicesToJson(const std::map<std::string, DeviceChoices>& devices) {
   for (const auto& [fingerprint, d] : devices)
     all[fingerprint] = {{"tactics", d.tactics}, {"micro_batch", d.micro_batch}, {"sample_parallel", d.sample_parallel}};
   return all;
+}
+
+json NumericsToJson(const Numerics& numerics) {
+  json ranges = json::object(), limits = json::object();
+  for (const auto& [name, r] : numerics.ranges) ranges[name] = {r.lo, r.hi};
+  for (const auto& [name, p] : numerics.limits) limits[name] = quant::PrecisionName(p);
+  return {{"precision", numerics.precision}, {"ranges", ranges}, {"limits", limits}};
+}
+
+// Throws json::exception, like the library.
+Numerics NumericsFromJson(const json& j) {
+  Numerics n;
+  n.precision = j.at("precision").get<std::string>();
+  for (const auto& [name, r] : j.at("ranges").items()) {
+    const quant::Range range{r.at(0).get<float>(), r.at(1).get<float>()};
+    if (!(range.lo <= 0 && range.hi >= 0 && std::isfinite(range.hi - range.lo)))
+      throw json::other_error::create(501, "bad range of " + name, nullptr);
+    n.ranges[name] = range;
+  }
+  for (const auto& [name, p] : j.at("limits").items())
+    if (!quant::ParsePrecision(p.get<std::string>(), &n.limits[name]))
+      throw json::other_error::create(501, "bad precision of " + name, nullptr);
+  return n;
 }
 
 std::map<std::string, DeviceChoices> DevicesFromJson(const json& all) {
@@ -112,7 +136,7 @@ Status Plan::Save(const std::string& path) const {
                      {"crc", Crc32c(bytes)}});
     data_bytes += bytes.size();
   }
-  json meta = {{"precision", precision}, {"devices", DevicesToJson(devices)}, {"prepared_shapes", prepared_shapes}};
+  json meta = {{"numerics", NumericsToJson(numerics)}, {"devices", DevicesToJson(devices)}, {"prepared_shapes", prepared_shapes}};
   const std::string sections[3] = {meta.dump(), network_text, index.dump()};
 
   const uint64_t table_bytes = 4 * kEntryBytes + 4;
@@ -200,7 +224,7 @@ Result<Plan> Plan::Load(const std::string& path) {
   // nlohmann throws on malformed documents; the checksum makes that all but impossible, a hostile writer does not.
   try {
     const json meta = json::parse(by_kind[kMeta]);
-    plan.precision = meta.at("precision").get<std::string>();
+    plan.numerics = NumericsFromJson(meta.at("numerics"));
     plan.devices = DevicesFromJson(meta.at("devices"));
     plan.prepared_shapes = meta.at("prepared_shapes").get<decltype(plan.prepared_shapes)>();
     const std::string_view data = by_kind[kData];

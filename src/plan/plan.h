@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "quant/assign.h"
 #include "tfengine/status.h"
 #include "tfengine/types.h"
 
@@ -22,6 +23,14 @@ struct DeviceChoices {
   bool operator==(const DeviceChoices&) const = default;
 };
 
+// In which precision layers work. The typed network follows from it for the device at hand (quant/assign.h).
+struct Numerics {
+  std::string precision = "FP32";  // FP32, BF16, FP16 or INT8
+  std::map<std::string, quant::Range> ranges;      // INT8: what values take, by value name
+  std::map<std::string, quant::Precision> limits;  // layers that must be more exact, by the name of their first output
+  bool operator==(const Numerics&) const = default;
+};
+
 // The engine file: a portable part (network text, constants) from which any machine can rebuild the engine, and per
 // device fingerprint the choices made there.
 //
@@ -34,7 +43,7 @@ struct DeviceChoices {
 struct Plan {
   std::string network_text;
   std::vector<std::shared_ptr<const Tensor>> constants;  // in the order of their numbers in the text
-  std::string precision = "FP32";
+  Numerics numerics;
   std::map<std::string, DeviceChoices> devices;  // by fingerprint
   std::vector<std::vector<std::vector<int64_t>>> prepared_shapes;  // buffer plans to make on load
   std::shared_ptr<const MappedFile> file;  // what the constants view; null for a plan made in memory
@@ -46,6 +55,6 @@ struct Plan {
   static Result<Plan> Load(const std::string& path);
 };
 
-inline constexpr uint32_t kPlanFormatVersion = 1;
+inline constexpr uint32_t kPlanFormatVersion = 2;
 
 }  // namespace tfengine

@@ -37,6 +37,7 @@ struct RangeOptions {
 // Always lo <= 0 <= hi, finite.
 struct Range {
   float lo = 0, hi = 0;
+  bool operator==(const Range&) const = default;
 };
 
 // Entropy and mse need a distribution: of fewer non-zero elements than this all are covered.

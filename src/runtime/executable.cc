@@ -4,7 +4,7 @@
 namespace tfengine {
 
 Status Executable::Run(const void* const* in, void* const* out, void* memory, Gang& gang,
-                       const std::function<void(int)>& after_step) const {
+                       const std::function<void(int, void* const*)>& after_step) const {
   constexpr int kInlineOperands = 64;
   const void* inline_in[kInlineOperands];
   void* inline_out[kInlineOperands];
@@ -33,7 +33,7 @@ Status Executable::Run(const void* const* in, void* const* out, void* memory, Ga
     for (size_t k = 0; k < step.out.size(); ++k) inline_out[k] = resolve(step.out[k]);
     Status status = step.kernel->Run(step_in, inline_out, scratch, gang);
     if (!status.ok()) return status.WithContext(step.name);
-    if (after_step) after_step(static_cast<int>(i));
+    if (after_step) after_step(static_cast<int>(i), inline_out);
   }
   return OkStatus();
 }

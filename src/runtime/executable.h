@@ -28,6 +28,7 @@ struct Step {
   std::shared_ptr<const Kernel> kernel;
   std::vector<BufferRef> in;
   std::vector<BufferRef> out;
+  std::vector<int> values;  // what `out` holds: numbers of network values; empty for copies
   double macs = 0;
 };
 
@@ -48,9 +49,9 @@ struct Executable {
   size_t memory_bytes() const { return arena_bytes + scratch_bytes; }
 
   // Runs all steps. `memory`: memory_bytes() bytes, 64-byte aligned, used by this run alone. `after_step` (may be
-  // empty) is called after each step with its index.
+  // empty) is called after each step with its index and the addresses of its results.
   Status Run(const void* const* inputs, void* const* outputs, void* memory, Gang& gang,
-             const std::function<void(int)>& after_step = {}) const;
+             const std::function<void(int step, void* const* out)>& after_step = {}) const;
 };
 
 }  // namespace tfengine

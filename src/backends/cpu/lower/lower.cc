@@ -96,6 +96,16 @@ class CpuBackend : public CompileBackend {
  public:
   std::string Fingerprint() const override { return HostCpu().Fingerprint(); }
 
+  DType half() const override {
+    return HostCpu().avx512_bf16 ? DType::kBfloat16 : DType::kFloat32;
+  }
+  bool int8() const override { return HostCpu().Has(CpuIsa::kAvx2); }
+  bool RunsTyped(const Network&, const Node& node) const override {
+    for (const Row& row : kRows)
+      if (row.op == node.op) return row.typed;
+    return false;
+  }
+
   std::vector<std::string> Tactics(const ConcreteNode& node) const override {
     if (node.op == Op::kConv2d) {
       std::vector<std::string> names = Conv2dTactics(node);

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/typed.h"
+
+#include "base/errors.h"
+
+namespace tfengine {
+
+Result<quant::Assignment> AssignFor(const Network& network, const Numerics& numerics, const CompileBackend& backend) {
+  quant::AssignOptions options;
+  if (numerics.precision == "INT8") {
+    options.precision = quant::Precision::kInt8;
+  } else if (numerics.precision == "FP16" || numerics.precision == "BF16") {
+    options.precision = quant::Precision::kHalf;
+  } else if (numerics.precision != "FP32") {
+    return Error(ErrorId::kBadFlag, "precision \"{}\": expected FP32, FP16, BF16 or INT8", numerics.precision);
+  }
+  options.half = backend.half();
+  options.int8 = backend.int8();
+  options.ranges = numerics.ranges;
+  options.limits = numerics.limits;
+  options.runs_typed = [&](const Node& node) { return backend.RunsTyped(network, node); };
+  return quant::Assign(network, options);
+}
+
+}  // namespace tfengine

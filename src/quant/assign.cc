@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quant/assign.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "base/status_macros.h"
+
+namespace tfengine::quant {
+namespace {
+
+Quant QuantFor(const Range& range) {
+  const QuantParams params = ParamsOf(range);
+  return {params.scale, params.zero};
+}
+
+constexpr const char* kNames[] = {"fp32", "half", "int8"};
+
+// How the values of a group are stored.
+struct Storage {
+  DType dtype = DType::kFloat32;
+  Quant quant;
+  bool operator==(const Storage&) const = default;
+};
+
+// What a node does with one of its inputs.
+enum class Slot {
+  kPlain,    // must be f32 (or is no real at all)
+  kOwn,      // parameters: constants that stay as they are
+  kProduct,  // an operand of a product: read in the node's precision
+  kFloat,    // any representation but codes: statistics and scores
+  kReal,     // any representation; codes only if the result is stored as codes
+  kMove,     // moved: the representation of the result
+};
+
+class Assigner {
+ public:
+  Assigner(const Network& network, const AssignOptions& options) : net_(network), options_(options) {
+    for (const Value& v : net_.values()) real_.push_back(v.dtype == DType::kFloat32);
+  }
+
+  Result<Assignment> Run() {
+    Group();
+    FindRanges();
+    for (const Node& node : net_.nodes()) Decide(node);
+    ChooseStorage();
+    TFE_RETURN_IF_ERROR(Rewrite());
+    net_.Compact();
+    TFE_RETURN_IF_ERROR(Verify(net_));
+    return Assignment{std::move(net_), std::move(layers_)};
+  }
+
+ private:
+  const Value& value(ValueId v) const { return net_.value(v); }
+  // Held f32 before types were assigned.
+  bool IsReal(ValueId v) const { return v != kNoValue && real_[v]; }
+
+  // Products with constant weights.
+  bool IsWeighted(const Node& node) const {
+    return (node.op == Op::kConv2d || node.op == Op::kMatMul) && value(node.inputs[1]).constant != nullptr;
+  }
+
+  // Writes a value instead of moving others' elements into it.
+  bool IsWritten(ValueId v) const {
+    if (!IsReal(v) || value(v).constant) return false;
+    const int p = value(v).producer;
+    return p < 0 || !MovesElements(net_.nodes()[p].op, net_.nodes()[p].attrs);
+  }
+
+  // The step of every output channel, for the node under decision: its largest weight becomes 127. False for weights
+  // that are not finite.
+  bool FindSteps(const Node& node) {
+    const Tensor& w = *value(node.inputs[1]).constant;
+    const bool rows = node.op == Op::kMatMul && node.attrs.Bool("transpose_b");
+    const int64_t columns = w.shape().back(), lines = columns > 0 ? w.num_elements() / columns : 0;
+    std::vector<float> most(static_cast<size_t>(rows ? w.shape()[w.rank() - 2] : columns), 0.0f);
+    float sum = 0;  // 0, or NaN if a weight is not finite
+    for (int64_t line = 0; line < lines; ++line) {
+      const float* at = w.as<float>() + line * columns;
+      float* m = most.data();
+      if (rows) {
+        m += line % static_cast<int64_t>(most.size());
+        for (int64_t i = 0; i < columns; ++i) *m = std::max(*m, std::fabs(at[i])), sum += 0 * at[i];
+      } else {
+        for (int64_t i = 0; i < columns; ++i) m[i] = std::max(m[i], std::fabs(at[i])), sum += 0 * at[i];
+      }
+    }
+    if (sum != 0) return false;
+    Tensor steps(DType::kFloat32, {static_cast<int64_t>(most.size())});
+    for (size_t k = 0; k < most.size(); ++k) {
+      const float step = most[k] / 127;
+      steps.mutable_as<float>()[k] = step >= std::numeric_limits<float>::min() ? step : 1.0f;
+    }
+    steps_.resize(precision_.size() + 1);
+    steps_.back() = std::make_shared<Tensor>(std::move(steps));
+    return true;
+  }
+
+  // The precision of a node, and why.
+  void Decide(const Node& node) {
+    Precision precision = Precision::kF32;
+    const char* why = "";
+    const std::string& name = value(node.outputs[0]).name;
+    auto limit = options_.limits.find(name);
+    const Precision most = limit == options_.limits.end() ? options_.precision : std::min(limit->second, options_.precision);
+    const bool half = options_.half != DType::kFloat32;
+    if (!CanBeTyped(node.op, node.attrs) || !IsReal(node.inputs[0]) || !IsReal(node.outputs[0])) {
+      why = MovesElements(node.op, node.attrs) ? "moves elements" : "no reduced form";
+    } else if (options_.precision == Precision::kF32) {
+      why = "fp32 was asked for";
+    } else if (!options_.runs_typed(node)) {
+      why = "no reduced kernel on this device";
+    } else if (most == Precision::kF32) {
+      why = "raised for accuracy";
+    } else if (most == Precision::kInt8 && IsWeighted(node) && options_.int8 && !node.attrs.Bool("transpose_a") &&
+               ranged_[Find(node.inputs[0])] && FindSteps(node)) {
+      precision = Precision::kInt8;
+      why = "calibrated";
+    } else {
+      precision = half ? Precision::kHalf : Precision::kF32;
+      why = most == Precision::kInt8 && IsWeighted(node) ? (options_.int8 ? "no range for its input" : "no int8 products on this device")
+            : limit != options_.limits.end()             ? "raised for accuracy"
+            : !half                                      ? "no 16-bit products on this device"
+                                                         : "";
+    }
+    steps_.resize(precision_.size() + 1);
+    precision_.push_back(precision);
+    layers_.push_back({name, precision, why});
+    // A typed node may read quantized operands although it works in f32.
+    typed_.push_back(options_.precision != Precision::kF32 && most != Precision::kF32 && CanBeTyped(node.op, node.attrs) &&
+                     IsReal(node.inputs[0]) && IsReal(node.outputs[0]) && options_.runs_typed(node));
+  }
+
+  bool IsMoved(const Node& node, size_t i) const {
+    if (!IsReal(node.inputs[i]) || !MovesElements(node.op, node.attrs)) return false;
+    const auto [first, last] = MovedInputs(node);
+    return static_cast<int>(i) >= first && static_cast<int>(i) < last;
+  }
+
+  Slot SlotOf(int node_index, size_t i) const {
+    const Node& node = net_.nodes()[node_index];
+    const ValueId v = node.inputs[i];
+    if (!IsReal(v)) return Slot::kPlain;
+    if (MovesElements(node.op, node.attrs)) return IsMoved(node, i) ? Slot::kMove : Slot::kPlain;
+    if (value(v).constant && node.op != Op::kBinary) return Slot::kOwn;
+    if (!typed_[node_index]) return Slot::kPlain;
+    if (node.op == Op::kConv2d) return i == 0 ? Slot::kProduct : i == 3 ? Slot::kReal : Slot::kPlain;
+    if (node.op == Op::kMatMul) return i < 2 ? Slot::kProduct : i == 3 ? Slot::kReal : Slot::kPlain;
+    if (node.op == Op::kAttention) return i < 3 ? Slot::kProduct : Slot::kPlain;
+    if (node.op == Op::kBatchNorm || node.op == Op::kLayerNorm || node.op == Op::kSoftmax || node.op == Op::kLogSoftmax)
+      return i == 0 || (node.op == Op::kLayerNorm && i == 3) ? Slot::kFloat : Slot::kPlain;
+    return Slot::kReal;
+  }
+
+  int Find(int v) {
+    while (group_[v] != v) v = group_[v] = group_[group_[v]];
+    return v;
+  }
+
+  // Values that moving ops tie together are stored alike.
+  void Group() {
+    group_.resize(net_.values().size());
+    std::iota(group_.begin(), group_.end(), 0);
+    for (const Node& node : net_.nodes())
+      for (size_t i = 0; i < node.inputs.size(); ++i)
+        if (IsMoved(node, i)) group_[Find(node.inputs[i])] = Find(node.outputs[0]);
+  }
+
+  // What codes of a group must cover, where everything that is written to it has a range.
+  void FindRanges() {
+    ranged_.assign(group_.size(), true);
+    range_.resize(group_.size());
+    for (ValueId v = 0; v < static_cast<ValueId>(group_.size()); ++v) {
+      if (!IsWritten(v)) continue;
+      const int g = Find(v);
+      auto r = options_.ranges.find(value(v).name);
+      if (r == options_.ranges.end()) {
+        ranged_[g] = false;
+      } else {
+        range_[g].lo = std::min(range_[g].lo, r->second.lo);
+        range_[g].hi = std::max(range_[g].hi, r->second.hi);
+      }
+    }
+    // Constants that are moved in among the values (paddings, masks) must not stretch it.
+    auto check = [&](ValueId v, float constant) {
+      const int g = Find(v);
+      if (!(constant >= range_[g].lo && constant <= range_[g].hi)) ranged_[g] = false;
+    };
+    for (const Node& node : net_.nodes()) {
+      if (node.op == Op::kPad && IsReal(node.outputs[0])) check(node.outputs[0], static_cast<float>(node.attrs.Float("value")));
+      for (size_t i = 0; i < node.inputs.size(); ++i) {
+        const auto constant = IsMoved(node, i) ? value(node.inputs[i]).constant : nullptr;
+        for (int64_t k = 0; constant && k < constant->num_elements(); ++k) check(node.inputs[i], constant->as<float>()[k]);
+      }
+    }
+  }
+
+  void ChooseStorage() {
+    const size_t n = net_.values().size();
+    storage_.resize(n);
+    std::vector<bool> quantized(n), is_output(n);
+    std::vector<int> reduced(n), plain(n);  // readers and writers that gain from, or suffer under, 16 bits
+    for (ValueId v : net_.outputs()) is_output[Find(v)] = true;
+    for (ValueId v = 0; v < static_cast<ValueId>(n); ++v) {
+      if (!IsWritten(v)) continue;
+      const int p = value(v).producer;
+      ++(p >= 0 && precision_[p] != Precision::kF32 ? reduced : plain)[Find(v)];
+    }
+    ForEachRead([&](int node, size_t i, Slot slot) {
+      if (slot == Slot::kMove || slot == Slot::kOwn) return;
+      const int g = Find(net_.nodes()[node].inputs[i]);
+      ++(slot != Slot::kPlain && precision_[node] != Precision::kF32 ? reduced : plain)[g];
+    });
+
+    // Codes where an int8 product reads them and nobody else minds: the greatest set that is consistent.
+    for (size_t g = 0; g < n; ++g)
+      quantized[g] = options_.precision == Precision::kInt8 && ranged_[g] && !is_output[g];
+    for (bool changed = true; changed;) {
+      changed = false;
+      std::vector<bool> wanted(n), refused(n);
+      ForEachRead([&](int node, size_t i, Slot slot) {
+        if (slot == Slot::kMove || slot == Slot::kOwn) return;
+        const int g = Find(net_.nodes()[node].inputs[i]);
+        const bool result = quantized[Find(net_.nodes()[node].outputs[0])];
+        const bool reads = (slot == Slot::kProduct && precision_[node] == Precision::kInt8 && i == 0) || (slot == Slot::kReal && result);
+        (reads ? wanted : refused)[g] = true;
+      });
+      for (size_t g = 0; g < n; ++g) {
+        if (!quantized[g] || (wanted[g] && !refused[g])) continue;
+        quantized[g] = false;
+        changed = true;
+      }
+    }
+    for (ValueId v = 0; v < static_cast<ValueId>(n); ++v) {
+      const int g = Find(v);
+      if (!IsReal(v) || value(v).constant) continue;
+      if (quantized[g]) {
+        storage_[v] = {DType::kUint8, QuantFor(range_[g])};
+      } else if (!is_output[g] && reduced[g] > plain[g]) {
+        storage_[v] = {options_.half, {}};
+      }
+    }
+  }
+
+  template <typename F>
+  void ForEachRead(F f) {
+    for (size_t n = 0; n < net_.nodes().size(); ++n)
+      for (size_t i = 0; i < net_.nodes()[n].inputs.size(); ++i)
+        if (IsReal(net_.nodes()[n].inputs[i])) f(static_cast<int>(n), i, SlotOf(static_cast<int>(n), i));
+  }
+
+  // `v`, which is stored now as `is`, in another representation; converted at most once each.
+  Result<ValueId> As(ValueId v, const Storage& is, const Storage& want) {
+    if (is == want) return v;
+    for (const auto& c : converts_)
+      if (c.from == v && c.storage == want) return c.to;
+    Attrs attrs;
+    SetOutType({want.dtype, want.quant}, &attrs);
+    TFE_ASSIGN_OR_RETURN(ValueId to, net_.Add(Op::kConvert, value(v).name + "/as_" + ShortName(want.dtype), {v}, attrs));
+    converts_.push_back({v, want, to});
+    return to;
+  }
+
+  Status Rewrite() {
+    const size_t nodes = net_.nodes().size();
+    // Inputs, constants and what plain nodes write stay f32 whatever their group is; readers convert.
+    std::vector<Storage> now(real_.size());
+    for (size_t n = 0; n < nodes; ++n) {
+      const Op op = net_.nodes()[n].op;
+      const bool moves = MovesElements(op, net_.nodes()[n].attrs);
+      const ValueId out = net_.nodes()[n].outputs[0];
+      const Storage result = typed_[n] || (moves && IsReal(out)) ? storage_[out] : Storage();
+      std::vector<ValueId> inputs = net_.nodes()[n].inputs;
+      bool typed = result != Storage();
+      for (size_t i = 0; i < inputs.size(); ++i) {
+        if (!IsReal(inputs[i])) continue;
+        const Slot slot = SlotOf(static_cast<int>(n), i);
+        Storage want = now[inputs[i]];
+        if (slot == Slot::kPlain || (slot == Slot::kFloat && want.quant.quantized())) want = {};
+        if (slot == Slot::kMove) want = result;
+        if (slot == Slot::kProduct) want = ProductStorage(static_cast<int>(n), inputs[i], i);
+        typed = typed || want != Storage();
+        TFE_ASSIGN_OR_RETURN(inputs[i], As(inputs[i], now[inputs[i]], want));
+      }
+      if (!moves && typed) {
+        if (precision_[n] == Precision::kInt8) {
+          inputs.resize(5, kNoValue);
+          inputs[4] = net_.AddConstant(value(out).name + "/steps", steps_[n]);
+        }
+        SetOutType({result.dtype, result.quant}, &net_.mutable_nodes()[n].attrs);
+      }
+      net_.mutable_nodes()[n].inputs = std::move(inputs);
+      if (IsReal(out) && result != Storage()) {
+        now[out] = result;
+        net_.mutable_value(out).dtype = result.dtype;
+        net_.mutable_value(out).quant = result.quant;
+      }
+    }
+    return OkStatus();
+  }
+
+  Storage ProductStorage(int node, ValueId v, size_t i) {
+    const Precision p = precision_[node];
+    if (p == Precision::kF32) return {};
+    if (p == Precision::kHalf || i > 0) return {options_.half, {}};
+    if (storage_[v].quant.quantized()) return storage_[v];
+    return {DType::kUint8, QuantFor(range_[Find(v)])};
+  }
+
+  struct Converted {
+    ValueId from;
+    Storage storage;
+    ValueId to;
+  };
+
+  Network net_;
+  const AssignOptions& options_;
+  std::vector<bool> real_;            // per original value
+  std::vector<Precision> precision_;  // per node
+  std::vector<bool> typed_;           // per node
+  std::vector<LayerPrecision> layers_;
+  std::vector<int> group_;
+  std::vector<bool> ranged_;      // per group
+  std::vector<Range> range_;
+  std::vector<Storage> storage_;  // per value
+  std::vector<Converted> converts_;
+  std::vector<std::shared_ptr<const Tensor>> steps_;  // per node; null for all but int8 products
+};
+
+}  // namespace
+
+const char* PrecisionName(Precision precision) { return kNames[static_cast<int>(precision)]; }
+
+bool ParsePrecision(std::string_view name, Precision* precision) {
+  for (int i = 0; i < 3; ++i) {
+    if (name != kNames[i]) continue;
+    *precision = static_cast<Precision>(i);
+    return true;
+  }
+  return false;
+}
+
+Result<Assignment> Assign(const Network& network, const AssignOptions& options) { return Assigner(network, options).Run(); }
+
+}  // namespace tfengine::quant

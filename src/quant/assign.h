@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "network/network.h"
+#include "quant/range.h"
+
+// Which layer works in which precision, and the typed network that says so (docs/design/02-precision.md).
+namespace tfengine::quant {
+
+// From the most exact to the fastest. kHalf is the device's 16-bit type.
+enum class Precision { kF32, kHalf, kInt8 };
+
+const char* PrecisionName(Precision precision);  // "fp32", "half", "int8"
+bool ParsePrecision(std::string_view name, Precision* precision);
+
+struct AssignOptions {
+  Precision precision = Precision::kF32;
+  DType half = DType::kFloat32;  // the device's 16-bit type for products; kFloat32: none
+  bool int8 = false;             // the device has int8 products
+  // By value name. Without one a layer that reads the value is not int8.
+  std::map<std::string, Range> ranges;
+  // The most reduced precision allowed for a layer, by the name of its first output.
+  std::map<std::string, Precision> limits;
+  // Whether the device has a kernel for this node with 16-bit and quantized operands.
+  std::function<bool(const Node&)> runs_typed;
+};
+
+struct LayerPrecision {
+  std::string name;  // of the first output
+  Precision precision;
+  const char* why;   // in words
+};
+
+struct Assignment {
+  Network network;
+  std::vector<LayerPrecision> layers;  // in the network's order
+};
+
+// `network`: f32 and verified. Its inputs, outputs and value names are kept.
+Result<Assignment> Assign(const Network& network, const AssignOptions& options);
+
+}  // namespace tfengine::quant
