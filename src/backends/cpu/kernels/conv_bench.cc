@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times the convolutions of ResNet-50 and MobileNetV2 per tactic, and each network's convolutions in a row.
-//   conv_bench [resnet50|mobilenetv2|<layer substring>] [batch] [threads] [tactic substring]
+//   conv_bench [--precision f32|bf16|int8] [resnet50|mobilenetv2|<layer substring>] [batch] [threads] [tactic substring]
+// Reduced precision: inputs, outputs and residuals (1x1 layers that expand) are bf16 or u8; depthwise layers are left out.
 #include <fmt/format.h>
 #include <time.h>
 
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "backends/cpu/kernels/conv.h"
+#include "backends/cpu/kernels/conv_dot.h"
 
 namespace tfengine::cpu {
 namespace {
@@ -25,7 +27,11 @@ struct Layer {
   std::string name;
   int count;
   ConvShape shape;
+  bool residual = false;
 };
+
+enum class Precision { kF32, kBf16, kInt8 } precision = Precision::kF32;
+int64_t ValueBytes() { return precision == Precision::kF32 ? 4 : precision == Precision::kBf16 ? 2 : 1; }
 
 Layer Make(int count, int64_t batch, int64_t size, int64_t in_c, int64_t k, int64_t stride, int64_t out_c, bool depthwise = false) {
   ConvShape s;
@@ -53,6 +59,7 @@ std::vector<Layer> ResNet50(int64_t n) {
     layers.push_back(Make(1, n, size, in_c, 1, stride, out));
     layers.push_back(Make(blocks[stage], n, after, mid, 3, 1, mid));
     layers.push_back(Make(blocks[stage], n, after, mid, 1, 1, out));
+    layers.back().residual = precision != Precision::kF32;
     layers.push_back(Make(blocks[stage] - 1, n, after, out, 1, 1, mid));
     in_c = out;
     size = after;
@@ -112,26 +119,65 @@ double Seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+// One interface to the tactics of all precisions.
+struct Tactic {
+  const ConvTactic* f32 = nullptr;
+  const DotConvTactic* dot = nullptr;
+  const char* name() const { return f32 ? f32->name() : dot->name(); }
+  int64_t PackedBytes(const ConvShape& s) const { return f32 ? f32->PackedBytes(s) : dot->PackedBytes(s); }
+  int64_t ScratchBytes(const ConvShape& s, int threads) const { return f32 ? f32->ScratchBytes(s, threads) : dot->ScratchBytes(s, threads); }
+  void Pack(const ConvShape& s, const float* w, void* packed) const {
+    if (f32) return f32->Pack(s, w, packed);
+    const std::vector<float> steps(s.out_c, 0.1f / 127);
+    dot->Pack(s, w, precision == Precision::kInt8 ? steps.data() : nullptr, packed);
+  }
+};
+
+std::vector<Tactic> TacticsFor(const ConvShape& s) {
+  std::vector<Tactic> tactics;
+  if (precision == Precision::kF32) {
+    for (const ConvTactic* t : ConvTactics(s)) tactics.push_back({t, nullptr});
+  } else if (s.groups == 1) {
+    for (const DotConvTactic* t : DotConvTactics(s, precision == Precision::kInt8 ? DotType::kInt8 : DotType::kBf16)) tactics.push_back({nullptr, t});
+  }
+  return tactics;
+}
+
 // Multiply-adds of registers alone: what the cores can do at most, in GFLOP/s.
 double MeasurePeak(Gang& gang) {
   const bool wide = HostCpu().Has(CpuIsa::kAvx512);
   if (!HostCpu().Has(CpuIsa::kAvx2)) return NAN;
-  constexpr int64_t kLoops = 400000;
+  constexpr int64_t kLoops = 100000;
   double best = 0;
   for (int round = 0; round < 20; ++round) {
     const double start = Seconds();
     gang.Run(gang.threads(), [&](int64_t, int) {
-#define TFE_TEN(op, r) op r "0\n" op r "1\n" op r "2\n" op r "3\n" op r "4\n" op r "5\n" op r "6\n" op r "7\n" op r "8\n" op r "9\n"
+#define TFE_FOUR(op, r, a, b, c, d) op r a "\n" op r b "\n" op r c "\n" op r d "\n"
+#define TFE_PRODUCTS(op, r)                                                                                                     \
+  asm volatile(TFE_FOUR(op, r, "0", "1", "2", "3") TFE_FOUR(op, r, "4", "5", "6", "7") TFE_FOUR(op, r, "8", "9", "10", "11")    \
+               :: : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11")
+// Plain code uses none of registers 16 to 31.
+#define TFE_WIDE_PRODUCTS(op)                                                                                                   \
+  asm volatile(TFE_FOUR(op, "%%zmm", "0", "1", "2", "3") TFE_FOUR(op, "%%zmm", "4", "5", "6", "7")                              \
+               TFE_FOUR(op, "%%zmm", "8", "9", "10", "11") TFE_FOUR(op, "%%zmm", "16", "17", "18", "19")                        \
+               TFE_FOUR(op, "%%zmm", "20", "21", "22", "23") TFE_FOUR(op, "%%zmm", "24", "25", "26", "27")                      \
+               :: : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11")
       for (int64_t i = 0; i < kLoops; ++i) {
-        if (wide) {
-          asm volatile(TFE_TEN("vfmadd231ps %%zmm14, %%zmm15, ", "%%zmm") ::: "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9");
+        if (wide && precision == Precision::kBf16 && HostCpu().avx512_bf16) {
+          TFE_WIDE_PRODUCTS("vdpbf16ps %%zmm14, %%zmm15, ");
+        } else if (wide && precision == Precision::kInt8 && HostCpu().avx512_vnni) {
+          TFE_WIDE_PRODUCTS("vpdpbusd %%zmm14, %%zmm15, ");
+        } else if (wide) {
+          TFE_WIDE_PRODUCTS("vfmadd231ps %%zmm14, %%zmm15, ");
         } else {
-          asm volatile(TFE_TEN("vfmadd231ps %%ymm14, %%ymm15, ", "%%ymm") ::: "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9");
+          TFE_PRODUCTS("vfmadd231ps %%ymm14, %%ymm15, ", "%%ymm");
         }
       }
-#undef TFE_TEN
+#undef TFE_WIDE_PRODUCTS
+#undef TFE_PRODUCTS
+#undef TFE_FOUR
     });
-    const double flops = 2.0 * 10 * (wide ? 16 : 8) * kLoops * gang.threads();
+    const double flops = 2.0 * (wide ? 24 * 64 / static_cast<double>(ValueBytes()) : 12 * 8) * kLoops * gang.threads();
     best = std::max(best, flops / (Seconds() - start) / 1e9);
   }
   return best;
@@ -139,20 +185,41 @@ double MeasurePeak(Gang& gang) {
 
 struct Instance {
   const Layer* layer;
-  const ConvTactic* tactic;
-  Memory packed, x, y, bias;
+  Tactic tactic;
+  Memory packed, x, y, bias, residual;
 };
 
-Instance Prepare(const Layer& layer, const ConvTactic* tactic) {
+Instance Prepare(const Layer& layer, const Tactic& tactic) {
   const ConvShape& s = layer.shape;
-  Instance i{&layer, tactic, Allocate(tactic->PackedBytes(s), 0), Allocate(s.batch * s.in_h * s.in_w * s.in_c * 4, 1),
-             Allocate(s.Pixels() * s.out_c * 4, 0), Allocate(s.out_c * 4, 1)};
+  Instance i{&layer, tactic, Allocate(tactic.PackedBytes(s), 0), Allocate(s.batch * s.in_h * s.in_w * s.in_c * ValueBytes(), 1),
+             Allocate(s.Pixels() * s.out_c * ValueBytes(), 0), Allocate(s.out_c * 4, 1), nullptr};
   Memory w = Allocate(s.WeightCount() * 4, 0.1f);
-  tactic->Pack(s, w.get(), i.packed.get());
+  tactic.Pack(s, w.get(), i.packed.get());
+  if (layer.residual) i.residual = Allocate(s.Pixels() * s.out_c * ValueBytes(), 0);
   return i;
 }
 
+double RunDot(const Instance& i, const float* x, float* y, float* scratch, Gang& gang) {
+  const bool int8 = precision == Precision::kInt8;
+  DotConvArgs args;
+  args.x = x;
+  args.packed = i.packed.get();
+  if (int8) args.stage.scale = i.bias.get();
+  args.stage.bias = i.bias.get();
+  args.stage.activation.kind = ActivationKind::kRelu6;
+  args.stage.out.storage = int8 ? Storage::kU8 : Storage::kBf16;
+  args.stage.out.scale = 6.0f / 255;
+  args.stage.residual = args.stage.out;
+  args.residual = i.residual.get();
+  args.y = y;
+  args.scratch = scratch;
+  const double start = Seconds();
+  i.tactic.dot->Run(i.layer->shape, args, gang);
+  return Seconds() - start;
+}
+
 double RunOnce(const Instance& i, const float* x, float* y, float* scratch, Gang& gang) {
+  if (i.tactic.dot != nullptr) return RunDot(i, x, y, scratch, gang);
   ConvArgs args;
   args.x = x;
   args.packed = i.packed.get();
@@ -161,21 +228,21 @@ double RunOnce(const Instance& i, const float* x, float* y, float* scratch, Gang
   args.y = y;
   args.scratch = scratch;
   const double start = Seconds();
-  i.tactic->Run(i.layer->shape, args, gang);
+  i.tactic.f32->Run(i.layer->shape, args, gang);
   return Seconds() - start;
 }
 
 void Bench(const char* title, const std::vector<Layer>& layers, std::string_view filter, std::string_view tactic_filter, Gang& gang, double peak) {
   fmt::print("\n{}, batch {}, {} threads, peak {:.0f} GFLOP/s\n", title, layers[0].shape.batch, gang.threads(), peak);
-  std::map<const Layer*, const ConvTactic*> chosen;
+  std::map<const Layer*, Tactic> chosen;
   std::map<std::string, double> totals;
   for (const Layer& layer : layers) {
     if (layer.name.find(filter) == layer.name.npos) continue;
     std::string line = fmt::format("{:28} x{}", layer.name, layer.count);
     double best = 1e300;
-    for (const ConvTactic* tactic : ConvTactics(layer.shape)) {
-      if (std::string_view(tactic->name()).find(tactic_filter) == std::string_view::npos) continue;
-      Memory scratch = Allocate(tactic->ScratchBytes(layer.shape, gang.threads()), 0);
+    for (const Tactic& tactic : TacticsFor(layer.shape)) {
+      if (std::string_view(tactic.name()).find(tactic_filter) == std::string_view::npos) continue;
+      Memory scratch = Allocate(tactic.ScratchBytes(layer.shape, gang.threads()), 0);
       Instance i = Prepare(layer, tactic);
       double time = 1e300, spent = 0;
       for (int r = 0; r < 3 || (spent < 0.15 && r < 300); ++r) {
@@ -184,8 +251,8 @@ void Bench(const char* title, const std::vector<Layer>& layers, std::string_view
         spent += t;
       }
       const double rate = 2.0 * static_cast<double>(layer.shape.Macs()) / time / 1e9;
-      line += fmt::format(" | {} {:8.1f} us {:6.1f} GF/s {:5.1f}%", tactic->name(), time * 1e6, rate, 100 * rate / peak);
-      totals[tactic->name()] += time * layer.count;
+      line += fmt::format(" | {} {:8.1f} us {:6.1f} GF/s {:5.1f}%", tactic.name(), time * 1e6, rate, 100 * rate / peak);
+      totals[tactic.name()] += time * layer.count;
       if (time < best) {
         best = time;
         chosen[&layer] = tactic;
@@ -204,8 +271,8 @@ void Bench(const char* title, const std::vector<Layer>& layers, std::string_view
   for (const Layer& layer : layers) {
     if (!chosen.count(&layer)) continue;
     const ConvShape& s = layer.shape;
-    scratch_bytes = std::max(scratch_bytes, chosen[&layer]->ScratchBytes(s, gang.threads()));
-    data_bytes = std::max({data_bytes, s.batch * s.in_h * s.in_w * s.in_c * 4, s.Pixels() * s.out_c * 4});
+    scratch_bytes = std::max(scratch_bytes, chosen[&layer].ScratchBytes(s, gang.threads()));
+    data_bytes = std::max({data_bytes, s.batch * s.in_h * s.in_w * s.in_c * ValueBytes(), s.Pixels() * s.out_c * ValueBytes()});
     for (int c = 0; c < layer.count; ++c) {
       network.push_back(Prepare(layer, chosen[&layer]));
       network.back().x.reset();
@@ -229,7 +296,7 @@ void Bench(const char* title, const std::vector<Layer>& layers, std::string_view
   for (const Layer& layer : layers) {
     if (!cold.count(&layer)) continue;
     const double t = cold[&layer] / layer.count;
-    fmt::print("  cold {:28} {} {:8.1f} us {:5.1f}%\n", layer.name, chosen[&layer]->name(), t * 1e6, 200.0 * static_cast<double>(layer.shape.Macs()) / t / 1e9 / peak);
+    fmt::print("  cold {:28} {} {:8.1f} us {:5.1f}%\n", layer.name, chosen[&layer].name(), t * 1e6, 200.0 * static_cast<double>(layer.shape.Macs()) / t / 1e9 / peak);
   }
   double minima = 0;
   for (double t : times) minima += t;
@@ -241,6 +308,12 @@ void Bench(const char* title, const std::vector<Layer>& layers, std::string_view
 
 int main(int argc, char** argv) {
   using namespace tfengine;
+  if (argc > 2 && std::string_view(argv[1]) == "--precision") {
+    const std::string_view name = argv[2];
+    cpu::precision = name == "int8" ? cpu::Precision::kInt8 : name == "bf16" ? cpu::Precision::kBf16 : cpu::Precision::kF32;
+    argc -= 2;
+    argv += 2;
+  }
   std::string what = argc > 1 ? argv[1] : "";
   const int64_t batch = argc > 2 ? std::atoll(argv[2]) : 1;
   const int threads = argc > 3 ? std::atoi(argv[3]) : AvailableCpus();

@@ -6,83 +6,8 @@
 #include "backends/cpu/kernels/conv_kernels.h"
 #include "backends/cpu/kernels/conv_tile_inl.h"
 
-// Direct convolution: one task of a DirectPlan. Every tile of output pixels gets a table of pointers to its input
-// segments (the "indirection buffer" of M. Dukhan, "The Indirect Convolution Algorithm", 2019), which makes all strides,
-// dilations and paddings one kernel and copies nothing but the borders of whole-row segments.
+// Direct convolution: one task of a DirectPlan.
 namespace tfengine::cpu::TFE_SIMD {
-
-// The zero-padded copy of a filter row's input that crosses the image's left or right border.
-TFE_INLINE void CopyPatch(const DirectPlan& p, const float* image, int64_t iy, int64_t ix, float* patch) {
-  const ConvGeometry& g = p.g;
-  const int64_t begin = (ix < 0 ? -ix : 0) * g.in_c;
-  const int64_t end = (ix + g.k_w > g.in_w ? g.in_w - ix : g.k_w) * g.in_c;
-  const float* from = image + (iy * g.in_w + ix) * g.in_c;
-  for (int64_t i = 0; i < p.seg_len; ++i) patch[i] = i >= begin && i < end ? from[i] : 0.0f;
-}
-
-// Fills the table of one tile: the input segments of `count` pixels from `first_pixel` on.
-TFE_INLINE void BuildTile(const DirectPlan& p, const float* x, int64_t first_pixel, int64_t count,
-                          const float* zeros, float* patches, SegmentRow* row) {
-  const ConvGeometry& g = p.g;
-  if (p.dense) {  // 1x1, stride 1: input pixels are output pixels
-    row->empty = 0;
-    for (int64_t m = 0; m < count; ++m) row->at[m] = x + (first_pixel + m) * g.in_c;
-    return;
-  }
-  const float* image[kMaxTile];
-  const float* origin[kMaxTile];  // where tap (0, 0) reads, may lie outside
-  int64_t y0[kMaxTile], x0[kMaxTile];
-  int64_t y_min = INT64_MAX, y_max = INT64_MIN, x_min = INT64_MAX, x_max = INT64_MIN;
-  int64_t line = first_pixel / g.out_w;  // output row, counted over all images
-  int64_t ox = first_pixel - line * g.out_w;
-  for (int64_t m = 0; m < count; ++line, ox = 0) {
-    const int64_t n = line / g.out_h;
-    const int64_t run_end = m + (g.out_w - ox < count - m ? g.out_w - ox : count - m);
-    const int64_t iy = (line - n * g.out_h) * g.stride_h - g.pad_top;
-    int64_t ix = ox * g.stride_w - g.pad_left;
-    const float* at = x + n * g.in_h * g.in_w * g.in_c;
-    const int64_t row_offset = iy * g.in_w;
-    y_min = iy < y_min ? iy : y_min;
-    y_max = iy > y_max ? iy : y_max;
-    x_min = ix < x_min ? ix : x_min;
-    for (; m < run_end; ++m, ix += g.stride_w) {
-      image[m] = at;
-      y0[m] = iy;
-      x0[m] = ix;
-      origin[m] = at + (row_offset + ix) * g.in_c;
-    }
-    x_max = ix - g.stride_w > x_max ? ix - g.stride_w : x_max;
-  }
-  const int64_t taps = p.whole_rows ? 1 : g.k_w;
-  const int64_t tap_width = p.whole_rows ? g.k_w : 1;
-  for (int64_t ky = 0; ky < g.k_h; ++ky) {
-    const int64_t dy = ky * g.dil_h;
-    for (int64_t kx = 0; kx < taps; ++kx, ++row) {
-      const int64_t dx = kx * g.dil_w;
-      row->empty = 0;
-      if (y_min + dy >= 0 && y_max + dy < g.in_h && x_min + dx >= 0 && x_max + dx + tap_width <= g.in_w) {
-        const int64_t delta = (dy * g.in_w + dx) * g.in_c;
-        for (int64_t m = 0; m < count; ++m) row->at[m] = origin[m] + delta;
-        continue;
-      }
-      int64_t real = 0;
-      for (int64_t m = 0; m < count; ++m) {
-        const int64_t iy = y0[m] + dy, ix = x0[m] + dx;
-        row->at[m] = zeros;
-        if (iy < 0 || iy >= g.in_h || ix + tap_width <= 0 || ix >= g.in_w) continue;
-        ++real;
-        if (ix >= 0 && ix + tap_width <= g.in_w) {
-          row->at[m] = image[m] + (iy * g.in_w + ix) * g.in_c;
-        } else {
-          float* patch = patches + (ky * kMaxTile + m) * p.seg_len;
-          CopyPatch(p, image[m], iy, ix, patch);
-          row->at[m] = patch;
-        }
-      }
-      row->empty = real == 0;
-    }
-  }
-}
 
 void DirectTask(const DirectPlan& p, const ConvArgs& args, int64_t task, int worker_index) {
   const ConvGeometry& g = p.g;

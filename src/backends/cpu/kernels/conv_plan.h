@@ -12,6 +12,18 @@ inline constexpr int64_t kCacheLine = 64;
 inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t RoundUp(int64_t a, int64_t b) { return CeilDiv(a, b) * b; }
 
+inline constexpr int64_t kSegmentRowBytes = 128;  // of a table of input segments
+
+// Pixels per tile: the time of a tile grows with its pixels but has a floor (too few independent sums).
+int64_t ChooseTile(const ConvShape& s, int64_t pixels, int64_t max_tile);
+
+struct Split {
+  int64_t pixel_parts = 1, panel_parts = 1;
+};
+// How to cut tiles x panels into tasks: the longest thread's arithmetic plus what each cut makes the caches read again.
+Split ChooseSplit(int64_t groups, int64_t tiles, int64_t panels, double unit_cycles, double weight_bytes, double input_bytes,
+                  int threads);
+
 // Weights read from memory cost about this many vector multiply-adds per byte.
 inline constexpr double kWorkPerWeightByte = 0.3;
 

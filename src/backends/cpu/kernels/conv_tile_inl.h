@@ -1,20 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "backends/cpu/kernels/conv_table_inl.h"
 #include "backends/cpu/kernels/simd.h"
 
 // The register tile of the convolutions: `pixels` x `nv` vectors of output channels, accumulated over input segments.
 namespace tfengine::cpu::TFE_SIMD {
 
-// Accumulators plus one vector of weights per column and one broadcast fill the registers.
-inline constexpr int kMaxTile = kRegisters == 32 ? 14 : kLanes == 8 ? 6 : 4;
 inline constexpr int kUnroll = 4;
-
-// Where one segment starts for each pixel of a tile.
-struct SegmentRow {
-  const float* at[15];
-  int64_t empty;  // not 0: all pixels are padding, the segment adds nothing
-};
 
 struct TileCall {
   const SegmentRow* rows;
@@ -65,7 +58,7 @@ __attribute__((noinline)) void Tile(const TileCall& call) {
     const float* w = segment_weights;
     const float* p[kPixels];
 #pragma GCC unroll 16
-    for (int m = 0; m < kPixels; ++m) p[m] = row->at[call.row_shift + m] + call.offset;
+    for (int m = 0; m < kPixels; ++m) p[m] = static_cast<const float*>(row->at[call.row_shift + m]) + call.offset;
     int64_t k = 0;
     for (; k + kUnroll <= len; k += kUnroll) {
       __builtin_prefetch(prefetch, 0, 2);

@@ -9,8 +9,6 @@
 namespace tfengine::cpu {
 namespace {
 
-constexpr int64_t kSegmentRowBytes = 128;
-
 // G of the filter transform G w G^T, (m + 2) x 3.
 void FilterTransform(int64_t m, double (&g)[6][3]) {
   auto point = [&](int row, double p, double norm) {

@@ -2,9 +2,9 @@
 #pragma once
 
 // One vector of floats for kernels that are written once and compiled for each instruction set (files ending in
-// _avx512.cc and _avx2.cc, and one plain file). Everything lives in a namespace named after the instruction set, so
-// that inline functions compiled for different sets are different symbols: the linker must never give a plain caller
-// the AVX-512 copy. Kernels open the namespace themselves:
+// _avx512.cc, its extensions' _avx512vnni.cc and _avx512bf16.cc, _avx2.cc, and one plain file). Everything lives in a
+// namespace named after the instruction set, so that inline functions compiled for different sets are different symbols:
+// the linker must never give a plain caller the AVX-512 copy. Kernels open the namespace themselves:
 //   namespace tfengine::cpu::TFE_SIMD { ... }
 // and, for the same reason, use no inline functions or templates of other headers (std:: included).
 
@@ -19,7 +19,11 @@
 
 #include <cstdint>
 
-#if defined(__AVX512F__)
+#if defined(__AVX512BF16__)
+#define TFE_SIMD simd_avx512bf16
+#elif defined(__AVX512VNNI__)
+#define TFE_SIMD simd_avx512vnni
+#elif defined(__AVX512F__)
 #define TFE_SIMD simd_avx512
 #elif defined(__AVX2__)
 #define TFE_SIMD simd_avx2

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cpu/kernels/dot.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "backends/cpu/kernels/conv_plan.h"
+#include "backends/cpu/kernels/dot_kernels.h"
+
+namespace tfengine::cpu {
+namespace {
+
+// Gathered pixels are copied in whole vectors, which may run over the end.
+constexpr int64_t kGatherSlack = 64;
+// What one task keeps in the second-level cache: weights that all tiles pass over, or a block of tiles' inputs.
+constexpr int64_t kResidentWeights = 320 << 10;
+constexpr int64_t kResidentInputs = 384 << 10;
+
+int64_t OperandBytes(const DotKernels& kernels) { return 4 / kernels.per_word; }
+
+int64_t SumBytes(const DotKernels& kernels, int64_t groups, int64_t vectors) {
+  return kernels.type == DotType::kInt8 ? RoundUp(groups * vectors * kernels.lanes * 4, kCacheLine) : 0;
+}
+
+void StoreWeight(const DotKernels& kernels, float w, float step, char* to) {
+  if (kernels.type == DotType::kInt8) {
+    const int8_t code = WeightCode(w, step);
+    const int16_t wide = code;
+    kernels.widens ? std::memcpy(to, &wide, 2) : std::memcpy(to, &code, 1);
+  } else {
+    const uint16_t code = RoundToBf16(w);
+    const uint32_t wide = static_cast<uint32_t>(code) << 16;
+    kernels.widens ? std::memcpy(to, &wide, 4) : std::memcpy(to, &code, 2);
+  }
+}
+
+}  // namespace
+
+uint16_t RoundToBf16(float v) {
+  uint32_t bits;
+  std::memcpy(&bits, &v, 4);
+  if (v != v) return static_cast<uint16_t>(bits >> 16 | 0x40);
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+int8_t WeightCode(float w, float step) {
+  const float code = std::nearbyint(w / step);
+  return code == code ? static_cast<int8_t>(std::clamp(code, -127.0f, 127.0f)) : int8_t{0};
+}
+
+const std::vector<const DotKernels*>& AllDotKernels(DotType type) {
+  static const std::vector<const DotKernels*> int8 = {&DotInt8Avx512vnni(), &DotInt8Avx2(), &DotInt8Portable()};
+  static const std::vector<const DotKernels*> bf16 = {&DotBf16Avx512bf16(), &DotBf16Avx2(), &DotBf16Portable()};
+  return type == DotType::kInt8 ? int8 : bf16;
+}
+
+int64_t DotPackedBytes(const DotKernels& kernels, int64_t groups, int64_t k, int64_t group_out) {
+  const int64_t vectors = CeilDiv(group_out, kernels.lanes);
+  return SumBytes(kernels, groups, vectors) + RoundUp(groups * vectors * kernels.lanes * CeilDiv(k, kernels.per_word) * 4, kCacheLine);
+}
+
+void DotPack(const DotKernels& kernels, const float* from, int64_t row_stride, int64_t col_stride, int64_t groups, int64_t k,
+             int64_t group_out, const float* steps, void* packed) {
+  const int64_t lanes = kernels.lanes, per_word = kernels.per_word, bytes = OperandBytes(kernels);
+  const int64_t vectors = CeilDiv(group_out, lanes), words = CeilDiv(k, per_word);
+  std::memset(packed, 0, DotPackedBytes(kernels, groups, k, group_out));
+  int32_t* sums = static_cast<int32_t*>(packed);
+  char* weights = static_cast<char*>(packed) + SumBytes(kernels, groups, vectors);
+  for (int64_t g = 0; g < groups; ++g) {
+    for (int64_t first = 0; first < vectors; first += 2) {
+      const int64_t nv = std::min<int64_t>(2, vectors - first);
+      const int64_t columns = std::min(nv * lanes, group_out - first * lanes);
+      char* panel = weights + (g * vectors + first) * words * lanes * 4;
+      for (int64_t i = 0; i < k; ++i) {
+        for (int64_t c = 0; c < columns; ++c) {
+          const int64_t channel = g * group_out + first * lanes + c;
+          const float step = steps ? steps[channel] : 1;
+          const float w = from[i * row_stride + channel * col_stride];
+          StoreWeight(kernels, w, step, panel + (i / per_word * nv * lanes + c) * 4 + i % per_word * bytes);
+          if (kernels.type == DotType::kInt8) sums[(g * vectors + first) * lanes + c] += WeightCode(w, step);
+        }
+      }
+    }
+  }
+}
+
+DotPlan MakeDotPlan(const ConvShape& s, const DotKernels& kernels, int threads) {
+  DotPlan plan = {};
+  DirectPlan& p = plan.d;
+  const int64_t per_word = kernels.per_word, value = kernels.type == DotType::kInt8 ? 1 : 2;
+  p.g = GeometryOf(s);
+  p.groups = s.groups;
+  p.group_in = s.in_c / s.groups;
+  p.group_out = s.out_c / s.groups;
+  p.dense = s.k_h == 1 && s.k_w == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0 &&
+            s.out_h == s.in_h && s.out_w == s.in_w;
+  // Few channels: one segment per filter row keeps the inner loop long, and copies whole.
+  p.whole_rows = s.groups == 1 && s.dil_w == 1 && s.k_w > 1 && s.in_c < 8 * 4 / value;
+  p.seg_count = p.whole_rows ? s.k_h : s.k_h * s.k_w;
+  p.seg_len = p.whole_rows ? s.k_w * s.in_c : p.group_in;
+  const int64_t k_total = p.seg_count * p.seg_len;
+  plan.gather = kernels.widens || p.seg_len % per_word != 0;
+  plan.word_total = CeilDiv(k_total, per_word);
+  plan.words = plan.gather ? plan.word_total : p.seg_len / per_word;
+  plan.gather_stride = RoundUp(plan.word_total * 4, kCacheLine);
+  plan.residual_stride = s.out_c;
+  p.pixels = s.Pixels();
+  p.tile = ChooseTile(s, p.pixels, kernels.max_tile);
+  p.tiles = CeilDiv(p.pixels, p.tile);
+  p.vectors = CeilDiv(p.group_out, kernels.lanes);
+  p.panels = CeilDiv(p.vectors, 2);
+  plan.weights_offset = SumBytes(kernels, s.groups, p.vectors);
+
+  const int64_t weight_bytes = plan.word_total * p.vectors * kernels.lanes * 4;
+  const int64_t input_bytes = s.batch * s.in_h * s.in_w * p.group_in * value;
+  const Split split = ChooseSplit(s.groups, p.tiles, p.panels, static_cast<double>(p.tile * plan.word_total),
+                                  static_cast<double>(weight_bytes), static_cast<double>(input_bytes), threads);
+  p.pixel_parts = split.pixel_parts;
+  p.panel_parts = split.panel_parts;
+  p.tasks = p.groups * p.pixel_parts * p.panel_parts;
+
+  // Weights that fit the second-level cache stay there while tiles pass; otherwise a block of tiles stays there while
+  // weights pass.
+  p.block_tiles = 1;
+  if (CeilDiv(weight_bytes, p.panel_parts) > kResidentWeights) {
+    const int64_t read = plan.gather ? p.tile * plan.gather_stride : std::min(CeilDiv(input_bytes, p.tiles), p.tile * k_total * value);
+    const int64_t tile_bytes = read + p.tile * 4 * kernels.lanes + p.seg_count * kSegmentRowBytes;
+    p.block_tiles = std::clamp<int64_t>(kResidentInputs / tile_bytes, 1, CeilDiv(p.tiles, p.pixel_parts));
+  }
+
+  const int64_t tables = plan.gather ? 1 : p.block_tiles;  // a gathered tile's table is used once
+  p.table_bytes = tables * p.seg_count * kSegmentRowBytes;
+  p.zero_bytes = RoundUp(p.seg_len * value, kCacheLine);
+  const int64_t patch_bytes = p.whole_rows ? s.k_h * kernels.max_tile * p.seg_len * value : 0;
+  plan.zeros_at = p.table_bytes;
+  plan.patches_at = plan.zeros_at + p.zero_bytes;
+  plan.rows_at = plan.patches_at + RoundUp(tables * patch_bytes, kCacheLine);
+  plan.gathered_at = plan.rows_at + (plan.gather ? p.block_tiles * kSegmentRowBytes : 0);
+  p.worker_bytes = plan.gathered_at;
+  if (plan.gather) p.worker_bytes += p.block_tiles * p.tile * plan.gather_stride + kGatherSlack;
+  return plan;
+}
+
+}  // namespace tfengine::cpu

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "backends/cpu/kernels/conv_kernels.h"
+#include "backends/cpu/kernels/dot.h"
+
+// Internal to the convolutions and matrix products in reduced precision: what is compiled once per instruction set, and
+// the plain structs that describe the work to it (see simd.h).
+namespace tfengine::cpu {
+
+struct ConvShape;
+
+// A matrix product or direct convolution whose reduction runs over 32-bit words of x, each of `per_word` operands.
+// Packed weights: [group][kInt8: int32 sums of each channel's codes, padded to vectors], then
+// [group][panel of two vectors, the last of one if their number is odd][word][vector][lane][per_word].
+struct DotPlan {
+  DirectPlan d;             // segments, tiles, panels, tasks; g.in_c and g.out_c are distances of pixels in x and y
+  int64_t residual_stride;  // distance of pixels in the residual
+  // x cannot be read in place (segments are no whole words, or operands are wider than stored values): every tile is
+  // copied, all segments in a row, into one segment per pixel.
+  bool gather;
+  int64_t words;            // per segment; with `gather` per pixel
+  int64_t word_total;       // per pixel
+  int64_t gather_stride;    // bytes of a copied pixel
+  int64_t weights_offset;   // bytes from packed to the weights
+  // Offsets in a worker's scratch, in bytes.
+  int64_t zeros_at, patches_at, rows_at, gathered_at;
+};
+
+struct DotArgs {
+  const void* x;        // u8 or bf16
+  int32_t zero;         // kInt8: of x
+  const void* packed;
+  const OutputStage* stage;
+  const void* residual;  // or null; may be y if both have one format
+  void* y;
+  void* scratch;
+};
+
+struct DotKernels {
+  const char* isa_name;  // "avx512vnni"
+  DotType type;
+  CpuIsa isa;
+  bool CpuFeatures::*extension;  // needed beyond isa; null: none
+  int lanes, max_tile;
+  int per_word;  // operands of a 32-bit word; weights of 4 / per_word bytes
+  bool widens;   // operands are wider than stored values
+  void (*task)(const DotPlan& plan, const DotArgs& args, int64_t task, int worker);
+
+  bool Usable() const { return HostCpu().Has(isa) && (extension == nullptr || HostCpu().*extension); }
+};
+
+// Fastest first.
+const std::vector<const DotKernels*>& AllDotKernels(DotType type);
+
+// Scratch: d.worker_bytes for each worker. A dense matrix product is the 1x1 convolution of an image of 1 x m pixels; its
+// caller sets the strides (g.in_c, g.out_c, residual_stride) afterwards.
+DotPlan MakeDotPlan(const ConvShape& shape, const DotKernels& kernels, int threads);
+
+int64_t DotPackedBytes(const DotKernels& kernels, int64_t groups, int64_t k, int64_t group_out);
+// w(k, c) = from[k * row_stride + c * col_stride], c over all channels of all groups; steps [channels] for kInt8.
+void DotPack(const DotKernels& kernels, const float* from, int64_t row_stride, int64_t col_stride, int64_t groups, int64_t k,
+             int64_t group_out, const float* steps, void* packed);
+
+const DotKernels& DotInt8Avx512vnni();
+const DotKernels& DotInt8Avx2();
+const DotKernels& DotInt8Portable();
+const DotKernels& DotBf16Avx512bf16();
+const DotKernels& DotBf16Avx2();
+const DotKernels& DotBf16Portable();
+
+}  // namespace tfengine::cpu

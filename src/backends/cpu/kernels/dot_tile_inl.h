@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "backends/cpu/kernels/dot_output_inl.h"
+
+// The register tile of the products in reduced precision: `kPixels` x `kVectors` vectors of sums over words of x.
+namespace tfengine::cpu::TFE_SIMD {
+
+inline constexpr int kWordUnroll = 4;
+
+template <typename D, int kPixels, int kVectors>
+__attribute__((noinline)) void DotTile(const DotCall& call) {
+  using Sum = typename D::Sum;
+  // Small tiles keep several sums per element, because a product takes several cycles and two start per cycle.
+  constexpr int kChains = kPixels * kVectors >= 8 ? 1 : kPixels * kVectors >= 4 ? 2 : 4;
+  constexpr int kStride = kVectors * kLanes * 4;
+  Sum sum[kPixels][kVectors], more[kChains][kPixels][kVectors];
+#pragma GCC unroll 2
+  for (int v = 0; v < kVectors; ++v) {
+    Sum start = D::None();
+    if constexpr (D::kInteger) start = D::Start(LoadInt(call.weight_sums + v * kLanes), call.zero);
+#pragma GCC unroll 16
+    for (int m = 0; m < kPixels; ++m) {
+      sum[m][v] = start;
+#pragma GCC unroll 4
+      for (int h = 1; h < kChains; ++h) more[h][m][v] = D::None();
+    }
+  }
+
+  const SegmentRow* row = call.rows;
+  const char* w = call.w;
+  const char* prefetch = call.prefetch;
+  const int64_t step = call.prefetch_step, words = call.words, bytes = words * 4;
+  for (int64_t s = call.segs; s > 0; --s, ++row) {
+    if (call.skip_empty && row->empty) {
+      w += words * kStride;
+      continue;
+    }
+    const char* p[kPixels];
+#pragma GCC unroll 16
+    for (int m = 0; m < kPixels; ++m) p[m] = static_cast<const char*>(row->at[m]);
+    int64_t k = 0;
+    for (; k + 4 * kWordUnroll <= bytes; k += 4 * kWordUnroll) {
+      __builtin_prefetch(prefetch, 0, 2);
+      __builtin_prefetch(prefetch + 64, 0, 2);
+      prefetch += step;
+#pragma GCC unroll 4
+      for (int u = 0; u < kWordUnroll; ++u) {
+        VI b[kVectors];
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; ++v) b[v] = LoadWords(w + u * kStride + v * kLanes * 4);
+#pragma GCC unroll 16
+        for (int m = 0; m < kPixels; ++m) {
+          const VI a = SetWord(p[m] + k + u * 4);
+#pragma GCC unroll 2
+          for (int v = 0; v < kVectors; ++v) {
+            Sum& to = u % kChains == 0 ? sum[m][v] : more[u % kChains][m][v];
+            to = D::Dot(to, a, b[v]);
+          }
+        }
+      }
+      w += kWordUnroll * kStride;
+    }
+    for (; k < bytes; k += 4) {
+      VI b[kVectors];
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) b[v] = LoadWords(w + v * kLanes * 4);
+#pragma GCC unroll 16
+      for (int m = 0; m < kPixels; ++m) {
+        const VI a = SetWord(p[m] + k);
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; ++v) sum[m][v] = D::Dot(sum[m][v], a, b[v]);
+      }
+      w += kStride;
+    }
+  }
+#pragma GCC unroll 4
+  for (int h = 1; h < kChains; ++h) {
+#pragma GCC unroll 16
+    for (int m = 0; m < kPixels; ++m) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) sum[m][v] = D::Plus(sum[m][v], more[h][m][v]);
+    }
+  }
+
+  if constexpr (kWritesInRegisters) {
+    if (call.out->writer == DotWriter::kStored) return WriteTile<false>(call, sum);
+    if (call.out->writer == DotWriter::kResidual) return WriteTile<true>(call, sum);
+  }
+  alignas(64) float buffer[kPixels * kVectors * kLanes];
+#pragma GCC unroll 16
+  for (int m = 0; m < kPixels; ++m) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) Store(buffer + (m * kVectors + v) * kLanes, D::Real(sum[m][v]));
+  }
+  call.out->finish(call, buffer, kPixels, kVectors * kLanes);
+}
+
+using DotTileFunction = void (*)(const DotCall&);
+
+template <typename D, int kVectors>
+struct DotTileTable {
+  DotTileFunction entries[kMaxTile + 1];  // [m]: the tile of m pixels
+  constexpr DotTileTable() : entries() { Fill<kMaxTile>(); }
+  template <int m>
+  constexpr void Fill() {
+    if constexpr (m > 0) {
+      entries[m] = &DotTile<D, m, kVectors>;
+      Fill<m - 1>();
+    }
+  }
+};
+
+template <typename D, int kVectors>
+inline constexpr DotTileTable<D, kVectors> kDotTiles;
+
+// One task of a DotPlan.
+template <typename D>
+void DotTask(const DotPlan& plan, const DotArgs& args, int64_t task, int worker) {
+  using Value = typename D::Value;
+  const DirectPlan& p = plan.d;
+  const int64_t per_group = p.pixel_parts * p.panel_parts;
+  const int64_t group = task / per_group;
+  task -= group * per_group;
+  const int64_t pixel_part = task % p.pixel_parts, panel_part = task / p.pixel_parts;
+  const int64_t tile_begin = p.tiles * pixel_part / p.pixel_parts;
+  const int64_t tile_end = p.tiles * (pixel_part + 1) / p.pixel_parts;
+  const int64_t panel_begin = p.panels * panel_part / p.panel_parts;
+  const int64_t panel_end = p.panels * (panel_part + 1) / p.panel_parts;
+
+  char* scratch = static_cast<char*>(args.scratch) + worker * p.worker_bytes;
+  SegmentRow* table = reinterpret_cast<SegmentRow*>(scratch);
+  SegmentRow* rows = plan.gather ? reinterpret_cast<SegmentRow*>(scratch + plan.rows_at) : table;
+  Value* zeros = reinterpret_cast<Value*>(scratch + plan.zeros_at);
+  Value* patches = reinterpret_cast<Value*>(scratch + plan.patches_at);
+  const Value padding = static_cast<Value>(D::kInteger ? args.zero : 0);
+  for (int64_t i = 0; i < p.seg_len; ++i) zeros[i] = padding;
+
+  const int64_t patch_values = p.whole_rows ? p.g.k_h * kMaxTile * p.seg_len : 0;
+  const int64_t rows_per_tile = plan.gather ? 1 : p.seg_count;
+  const int64_t word_bytes = plan.word_total * kLanes * 4;  // of one vector's weights
+  const int32_t* weight_sums = static_cast<const int32_t*>(args.packed) + group * p.vectors * kLanes;
+  const char* weights = static_cast<const char*>(args.packed) + plan.weights_offset + group * p.vectors * word_bytes;
+  const Value* x = static_cast<const Value*>(args.x) + group * p.group_in;
+  const OutputStage& stage = *args.stage;
+  const Storage own = D::kInteger ? Storage::kU8 : Storage::kBf16;
+  const OutputConstants constants = MakeConstants(stage, args.residual != nullptr, kWritesInRegisters, own);
+  auto bytes = [](Storage s) { return s == Storage::kF32 ? 4 : s == Storage::kBf16 ? 2 : 1; };
+  const int64_t y_bytes = bytes(stage.out.storage), residual_bytes = bytes(stage.residual.storage);
+
+  DotCall call = {};
+  call.segs = plan.gather ? 1 : p.seg_count;
+  call.words = plan.words;
+  call.skip_empty = !plan.gather && padding == 0;
+  call.zero = args.zero;
+  call.stage = &stage;
+  call.out = &constants;
+  call.residual_stride = plan.residual_stride;
+  call.y_stride = p.g.out_c;
+
+  for (int64_t block = tile_begin; block < tile_end; block += p.block_tiles) {
+    const int64_t tiles = tile_end - block < p.block_tiles ? tile_end - block : p.block_tiles;
+    for (int64_t t = 0; t < tiles; ++t) {
+      const int64_t pixel = (block + t) * p.tile;
+      const int64_t count = p.pixels - pixel < p.tile ? p.pixels - pixel : p.tile;
+      if (!plan.gather) {
+        BuildTile(p, x, pixel, count, zeros, patches + t * patch_values, table + t * p.seg_count);
+        continue;
+      }
+      BuildTile(p, x, pixel, count, zeros, patches, table);
+      rows[t].empty = 0;
+      char* to = scratch + plan.gathered_at + t * p.tile * plan.gather_stride;
+      for (int64_t m = 0; m < count; ++m, to += plan.gather_stride) {
+        rows[t].at[m] = to;
+        // Pad the last word; operands are copied in ascending order and may overwrite what follows.
+        if (plan.words > 0) __builtin_memset(to + plan.words * 4 - 4, 0, 4);
+        for (int64_t s = 0; s < p.seg_count; ++s) {
+          CopyOperands<D>(static_cast<const Value*>(table[s].at[m]), p.seg_len,
+                          to + s * p.seg_len * static_cast<int64_t>(sizeof(typename D::Operand)));
+        }
+      }
+    }
+    for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
+      const int64_t vector = panel * 2;
+      const int64_t nv = p.vectors - vector < 2 ? p.vectors - vector : 2;
+      const int64_t first = vector * kLanes;
+      const int64_t channel = group * p.group_out + first;
+      call.width = p.group_out - first < nv * kLanes ? p.group_out - first : nv * kLanes;
+      call.full = call.width == nv * kLanes;
+      call.tail = Tail(call.width - (nv - 1) * kLanes);
+      call.w = weights + vector * word_bytes;
+      call.weight_sums = weight_sums + first;
+      call.scale = stage.scale ? stage.scale + channel : nullptr;
+      call.bias = stage.bias ? stage.bias + channel : nullptr;
+      // The next panel's weights are fetched a share per tile.
+      const int64_t lines = nv * word_bytes / 64;
+      const char* next = panel + 1 < panel_end ? call.w + nv * word_bytes : call.w;
+      call.prefetch_step = tiles >= 2 && lines > 128 ? (tiles >= 4 * nv ? 64 : 128) : 0;
+      for (int64_t t = 0; t < tiles; ++t) {
+        const int64_t pixel = (block + t) * p.tile;
+        const int64_t count = p.pixels - pixel < p.tile ? p.pixels - pixel : p.tile;
+        call.rows = rows + t * rows_per_tile;
+        call.y = static_cast<char*>(args.y) + (pixel * p.g.out_c + channel) * y_bytes;
+        call.residual = args.residual ? static_cast<const char*>(args.residual) +
+                                            (pixel * plan.residual_stride + channel) * residual_bytes
+                                      : nullptr;
+        call.prefetch = next + t * call.segs * (plan.words / kWordUnroll) * call.prefetch_step;
+        (nv == 2 ? kDotTiles<D, 2>.entries : kDotTiles<D, 1>.entries)[count](call);
+      }
+    }
+  }
+}
+
+}  // namespace tfengine::cpu::TFE_SIMD
