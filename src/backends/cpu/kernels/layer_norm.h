@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "backends/cpu/cpu_features.h"
+#include "backends/cpu/kernels/format.h"
 #include "base/gang.h"
 
 namespace tfengine::cpu {
@@ -24,6 +26,20 @@ struct LayerNormArgs {
 void LayerNorm(const LayerNormArgs& args, Gang& gang,
                CpuIsa isa = HostCpu().isa);
 
+// Formats of a norm whose x, residual and y are not all f32: the args' pointers to them are ignored in favour of these.
+struct NormFormats {
+  const void* x = nullptr;
+  Format x_format;
+  const void* residual = nullptr;
+  Format residual_format;
+  void* y = nullptr;  // may be x or residual if it is stored alike
+  Format y_format;
+};
+
+// `scratch`: 64-byte aligned, LayerNormScratchBytes. args.sum is ignored.
+size_t LayerNormScratchBytes(int64_t cols, int threads);
+void LayerNorm(const LayerNormArgs& args, const NormFormats& typed, void* scratch, Gang& gang, CpuIsa isa = HostCpu().isa);
+
 struct BatchNormArgs {
   const float* x = nullptr;  // [rows, cols]
   const float* scale = nullptr;
@@ -38,5 +54,6 @@ struct BatchNormArgs {
 // y = (x - mean) * (scale / sqrt(variance + epsilon)) + offset per column, TensorFlow's inference form.
 void BatchNorm(const BatchNormArgs& args, Gang& gang,
                CpuIsa isa = HostCpu().isa);
+void BatchNorm(const BatchNormArgs& args, const NormFormats& typed, Gang& gang, CpuIsa isa = HostCpu().isa);
 
 }  // namespace tfengine::cpu

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <span>
+#include <type_traits>
 
 #include "base/gang.h"
 
@@ -67,21 +68,28 @@ void ForEachRun(const LoopNest& loops, int64_t begin, int64_t end, const Run& ru
 }
 
 // Cuts [0, size) into a few parts per thread of at least `least` items, at multiples of `align`, and runs
-// part(begin, end) for them on the gang.
+// part(begin, end) or part(begin, end, worker) for them on the gang.
 template <typename Part>
 void ParallelParts(Gang& gang, int64_t size, int64_t least, const Part& part, int64_t align = 16) {
   constexpr int64_t kPartsPerThread = 4;
+  auto call = [&](int64_t begin, int64_t end, int worker) {
+    if constexpr (std::is_invocable_v<const Part&, int64_t, int64_t, int>) {
+      part(begin, end, worker);
+    } else {
+      part(begin, end);
+    }
+  };
   int64_t parts = size / (least > 0 ? least : 1);
   if (parts > kPartsPerThread * gang.threads()) parts = kPartsPerThread * gang.threads();
   if (parts <= 1 || gang.threads() == 1) {
-    if (size > 0) part(int64_t{0}, size);
+    if (size > 0) call(int64_t{0}, size, 0);
     return;
   }
   const int64_t units = (size + align - 1) / align;
   if (parts > units) parts = units;
-  gang.Run(parts, [&](int64_t task, int) {
+  gang.Run(parts, [&](int64_t task, int worker) {
     const int64_t begin = units * task / parts * align, end = units * (task + 1) / parts * align;
-    part(begin, end < size ? end : size);
+    call(begin, end < size ? end : size, worker);
   });
 }
 

@@ -6,61 +6,93 @@
 
 #include "backends/cpu/kernels/loops.h"
 #include "backends/cpu/kernels/row_kernels.h"
+#include "backends/cpu/kernels/typed_blocks.h"
 
 namespace tfengine::cpu {
 namespace {
 
-constexpr int64_t kPart = 8192;     // elements read that are worth a task of their own
-constexpr int64_t kPoints = 256;    // of a window folded at a time
-constexpr int64_t kColumns = 1024;  // channels at a time where a window is folded in several steps
+constexpr int64_t kPart = 8192;      // elements read that are worth a task of their own
+constexpr int64_t kChannels = 1024;  // folded at a time
+
+// The part of a window that lies inside the image.
+struct Window {
+  int64_t y0, y1, x0, x1;
+  int64_t Count() const { return y1 > y0 && x1 > x0 ? (y1 - y0) * (x1 - x0) : 0; }
+};
+
+// Pools one window of an image; compiled once, called per output point.
+class WindowPool {
+ public:
+  WindowPool(PoolOp op, const PoolShape& s, const Format& from, const Format& to, CpuIsa isa)
+      : s_(s), from_(from), to_(to), rows_(RowKernelsFor(isa)), typed_(TypedKernelsFor(isa)), max_(op == PoolOp::k_max),
+        codes_(max_ && from == to && from.storage == Storage::kU8 && from.lo == 0 && from.hi == 255),
+        fold_(static_cast<int>(max_ ? Fold::kMaxNumber : Fold::kSum)) {}
+
+  void Run(const void* image, const Window& w, void* y) const {
+    for (int64_t c = 0; c < s_.channels; c += kChannels) {
+      Channels(image, w, c, std::min(kChannels, s_.channels - c), At(y, to_, c));
+    }
+  }
+
+ private:
+  void Channels(const void* image, const Window& w, int64_t c, int64_t n, void* y) const {
+    const void* points[kMostFoldedRows];
+    float sum[kChannels], more[kChannels];
+    const int64_t count = w.Count();
+    // An f32 result is folded in place.
+    float* total = to_.storage == Storage::kF32 ? static_cast<float*>(y) : sum;
+    if (count == 0) std::fill(total, total + n, max_ ? std::numeric_limits<float>::lowest() : 0.0f);
+    int64_t pending = 0, done = 0;
+    auto flush = [&] {
+      if (codes_ && done == 0 && pending == count) {
+        rows_.max_codes(points, pending, static_cast<uint8_t*>(y), n);
+      } else {
+        rows_.fold_rows[fold_][Index(from_)](points, pending, from_, done == 0 ? total : more, n);
+        if (done > 0) rows_.combine[fold_](more, total, n);
+      }
+      done += pending;
+      pending = 0;
+    };
+    for (int64_t iy = w.y0; iy < w.y1 && count > 0; ++iy) {
+      for (int64_t ix = w.x0; ix < w.x1; ++ix) {
+        points[pending++] = At(image, from_, (iy * s_.in_w + ix) * s_.channels + c);
+        if (pending == kMostFoldedRows) flush();
+      }
+    }
+    if (pending > 0) flush();
+    if (codes_ && count > 0 && count <= kMostFoldedRows) return;
+    const float scale = from_.storage == Storage::kU8 && count > 0 ? from_.scale : 1.0f;
+    if (!max_) {
+      const float divisor = static_cast<float>(count);
+      for (int64_t i = 0; i < n; ++i) total[i] = total[i] * scale / divisor;
+    } else if (scale != 1) {
+      for (int64_t i = 0; i < n; ++i) total[i] *= scale;
+    }
+    if (total == sum) typed_.convert[0][Index(to_)](sum, Format(), y, to_, -kUnbounded, kUnbounded, n);
+  }
+
+  const PoolShape& s_;
+  Format from_, to_;
+  const RowKernels& rows_;
+  const TypedKernels& typed_;
+  bool max_, codes_;
+  int fold_;
+};
 
 }  // namespace
 
-void Pool(PoolOp op, const PoolShape& s, const float* x, float* y, Gang& gang, CpuIsa isa) {
-  const RowKernels& kernels = RowKernelsFor(isa);
-  const int fold = static_cast<int>(op == PoolOp::k_max ? Fold::kMaxNumber : Fold::kSum);
-  const float empty = op == PoolOp::k_max ? std::numeric_limits<float>::lowest() : 0.0f;
+void Pool(PoolOp op, const PoolShape& s, const void* x, const Format& from, void* y, const Format& to, Gang& gang, CpuIsa isa) {
+  const WindowPool pool(op, s, from, to, isa);
   const int64_t row_elements = s.out_w * s.channels * s.window_h * s.window_w;
   ParallelRows(gang, s.batch * s.out_h, row_elements, kPart, [&](int64_t begin, int64_t end) {
-    const float* points[kPoints];
-    float more[kColumns];
     for (int64_t row = begin; row < end; ++row) {
-      const int64_t oy = row % s.out_h;
-      const float* image = x + row / s.out_h * s.in_h * s.in_w * s.channels;
-      const int64_t top = oy * s.stride_h - s.pad_top;
-      const int64_t y0 = std::max<int64_t>(0, top), y1 = std::min(s.in_h, top + s.window_h);
+      const void* image = At(x, from, row / s.out_h * s.in_h * s.in_w * s.channels);
+      const int64_t top = row % s.out_h * s.stride_h - s.pad_top;
+      Window w{std::max<int64_t>(0, top), std::min(s.in_h, top + s.window_h), 0, 0};
       for (int64_t ox = 0; ox < s.out_w; ++ox) {
         const int64_t left = ox * s.stride_w - s.pad_left;
-        const int64_t x0 = std::max<int64_t>(0, left), x1 = std::min(s.in_w, left + s.window_w);
-        float* out = y + (row * s.out_w + ox) * s.channels;
-        const int64_t count = y1 > y0 && x1 > x0 ? (y1 - y0) * (x1 - x0) : 0;
-        int64_t n = 0, done = 0;
-        auto flush = [&] {
-          if (done == 0) {
-            kernels.fold_rows[fold](points, n, out, s.channels);
-          } else {
-            for (int64_t c = 0; c < s.channels; c += kColumns) {
-              const int64_t columns = std::min(kColumns, s.channels - c);
-              kernels.fold_rows[fold](points, n, more, columns);
-              kernels.combine[fold](more, out + c, columns);
-              for (int64_t i = 0; i < n; ++i) points[i] += columns;
-            }
-          }
-          done += n;
-          n = 0;
-        };
-        if (count == 0) std::fill(out, out + s.channels, empty);
-        for (int64_t iy = y0; iy < y1 && count > 0; ++iy) {
-          for (int64_t ix = x0; ix < x1; ++ix) {
-            points[n++] = image + (iy * s.in_w + ix) * s.channels;
-            if (n == kPoints) flush();
-          }
-        }
-        if (n > 0) flush();
-        if (op == PoolOp::k_avg) {
-          const float divisor = static_cast<float>(count);
-          for (int64_t c = 0; c < s.channels; ++c) out[c] /= divisor;
-        }
+        w.x0 = std::max<int64_t>(0, left), w.x1 = std::min(s.in_w, left + s.window_w);
+        pool.Run(image, w, At(y, to, (row * s.out_w + ox) * s.channels));
       }
     }
   });

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "backends/cpu/cpu_features.h"
+#include "backends/cpu/kernels/format.h"
 #include "base/gang.h"
 
 namespace tfengine::cpu {
@@ -21,7 +22,11 @@ struct PoolShape {
   int64_t pad_top = 0, pad_left = 0;  // bottom and right follow from the sizes
 };
 
-void Pool(PoolOp op, const PoolShape& shape, const float* x, float* y, Gang& gang,
+// Between any formats. The sums of codes are exact up to windows of 2^16 points.
+void Pool(PoolOp op, const PoolShape& shape, const void* x, const Format& from, void* y, const Format& to, Gang& gang,
           CpuIsa isa = HostCpu().isa);
+inline void Pool(PoolOp op, const PoolShape& shape, const float* x, float* y, Gang& gang, CpuIsa isa = HostCpu().isa) {
+  Pool(op, shape, x, Format{}, y, Format{}, gang, isa);
+}
 
 }  // namespace tfengine::cpu

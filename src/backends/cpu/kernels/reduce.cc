@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <limits>
 
+#include "backends/cpu/kernels/convert.h"
 #include "backends/cpu/kernels/row_kernels.h"
+#include "backends/cpu/kernels/typed_blocks.h"
 #include "base/errors.h"
 
 namespace tfengine::cpu {
@@ -80,24 +82,25 @@ View MakeView(Dims dims, uint32_t axes) {
 
 struct Folder {
   const RowKernels& kernels;
+  Format from;
   Fold fold;
   float identity;
 
-  float Row(const float* x, int64_t n) const { return kernels.reduce[static_cast<int>(fold)](x, n); }
+  float Row(const void* x, int64_t n) const { return kernels.reduce[static_cast<int>(fold)][Index(from)](x, from, n); }
   void Combine(const float* x, float* y, int64_t n) const { kernels.combine[static_cast<int>(fold)](x, y, n); }
 };
 
 // Results [c0, c1) of the inner row (kept) at `x`, over reduced indices [r0, r1).
-void FoldColumns(const Folder& f, const View& v, const float* x, int64_t r0, int64_t r1, int64_t c0, int64_t c1, float* y) {
+void FoldColumns(const Folder& f, const View& v, const void* x, int64_t r0, int64_t r1, int64_t c0, int64_t c1, float* y) {
   for (int64_t c = c0; c < c1; c += kColumns) {
     const int64_t n = std::min(kColumns, c1 - c);
     float total[kColumns], block[kColumns];
     std::fill(total, total + n, f.identity);
     for (int64_t r = r0; r < r1; r += kBlock) {
-      const float* rows[kBlock];
+      const void* rows[kBlock];
       const int64_t count = std::min(kBlock, r1 - r);
-      for (int64_t i = 0; i < count; ++i) rows[i] = x + v.reduced.Offset(r + i) + c;
-      f.kernels.fold_rows[static_cast<int>(f.fold)](rows, count, block, n);
+      for (int64_t i = 0; i < count; ++i) rows[i] = At(x, f.from, v.reduced.Offset(r + i) + c);
+      f.kernels.fold_rows[static_cast<int>(f.fold)][Index(f.from)](rows, count, f.from, block, n);
       f.Combine(block, total, n);
     }
     std::copy(total, total + n, y + c);
@@ -105,10 +108,10 @@ void FoldColumns(const Folder& f, const View& v, const float* x, int64_t r0, int
 }
 
 // One result whose inner row is reduced.
-float FoldRow(const Folder& f, const View& v, const float* x, int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
+float FoldRow(const Folder& f, const View& v, const void* x, int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
   float total = f.identity;
   for (int64_t r = r0; r < r1; ++r) {
-    float part = f.Row(x + v.reduced.Offset(r) + c0, c1 - c0);
+    float part = f.Row(At(x, f.from, v.reduced.Offset(r) + c0), c1 - c0);
     f.Combine(&part, &total, 1);
   }
   return total;
@@ -133,23 +136,31 @@ Cut MakeCut(const View& v, int threads) {
 
 }  // namespace
 
-size_t ReduceScratchBytes(Dims dims, uint32_t axes, int threads) {
+size_t ReduceScratchBytes(Dims dims, uint32_t axes, int threads, const Format& to) {
   const View v = MakeView(dims, axes);
   const Cut cut = MakeCut(v, threads);
-  return cut.reduce_parts > 1 ? cut.reduce_parts * v.Results() * sizeof(float) : 0;
+  return ((cut.reduce_parts > 1 ? cut.reduce_parts : 0) + (to.storage != Storage::kF32)) * v.Results() * sizeof(float);
 }
 
-void Reduce(ReduceOp op, const float* x, Dims dims, uint32_t axes, float* y, void* scratch, Gang& gang, CpuIsa isa) {
+void Reduce(ReduceOp op, const void* x, const Format& from, Dims dims, uint32_t axes, void* result, const Format& to_format,
+            void* scratch, Gang& gang, CpuIsa isa) {
   const View v = MakeView(dims, axes);
   const int64_t results = v.Results(), count = v.Count();
   if (results == 0) return;
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  Folder f{RowKernelsFor(isa), Fold::kSum, 0};
+  TFE_CHECK(op != ReduceOp::k_prod || from.storage != Storage::kU8);
+  Folder f{RowKernelsFor(isa), from, Fold::kSum, 0};
   if (op == ReduceOp::k_max) f.fold = Fold::kMax, f.identity = -kInfinity;
   if (op == ReduceOp::k_min) f.fold = Fold::kMin, f.identity = kInfinity;
   if (op == ReduceOp::k_prod) f.fold = Fold::kProd, f.identity = 1;
+  float* y = static_cast<float*>(result);
+  if (to_format.storage != Storage::kF32) {
+    y = static_cast<float*>(scratch);
+    scratch = y + results;
+  }
   if (count == 0) {
     std::fill(y, y + results, op == ReduceOp::k_mean ? std::numeric_limits<float>::quiet_NaN() : f.identity);
+    if (y != result) Convert(y, {}, result, to_format, results, gang, isa);
     return;
   }
   const Cut cut = MakeCut(v, gang.threads());
@@ -163,12 +174,12 @@ void Reduce(ReduceOp op, const float* x, Dims dims, uint32_t axes, float* y, voi
       const int64_t columns = unit / cut.reduce_parts % cut.column_parts;
       const int64_t kept = unit / cut.reduce_parts / cut.column_parts;
       const int64_t r0 = range * part / cut.reduce_parts, r1 = range * (part + 1) / cut.reduce_parts;
-      const float* from = x + v.kept.Offset(kept);
+      const void* first = At(x, from, v.kept.Offset(kept));
       float* out = to + part * results;
       if (v.inner_reduced) {
-        out[kept] = cut.split_inner ? FoldRow(f, v, from, 0, v.reduced.size, r0, r1) : FoldRow(f, v, from, r0, r1, 0, v.inner);
+        out[kept] = cut.split_inner ? FoldRow(f, v, first, 0, v.reduced.size, r0, r1) : FoldRow(f, v, first, r0, r1, 0, v.inner);
       } else {
-        FoldColumns(f, v, from, r0, r1, columns * kColumns, std::min(v.inner, (columns + 1) * kColumns), out + kept * v.inner);
+        FoldColumns(f, v, first, r0, r1, columns * kColumns, std::min(v.inner, (columns + 1) * kColumns), out + kept * v.inner);
       }
     }
   });
@@ -176,11 +187,14 @@ void Reduce(ReduceOp op, const float* x, Dims dims, uint32_t axes, float* y, voi
     std::copy(to, to + results, y);
     for (int64_t part = 1; part < cut.reduce_parts; ++part) f.Combine(to + part * results, y, results);
   }
-  if (op == ReduceOp::k_mean) {
+  const float scale = from.storage == Storage::kU8 ? from.scale : 1;
+  const float divisor = op == ReduceOp::k_mean ? static_cast<float>(count) : 1;
+  if (scale != 1 || divisor != 1 || y != result) {
     ParallelParts(gang, results, kPart, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) y[i] /= static_cast<float>(count);
+      for (int64_t i = begin; i < end; ++i) y[i] = y[i] * scale / divisor;
     });
   }
+  if (y != result) Convert(y, {}, result, to_format, results, gang, isa);
 }
 
 void Reduce(ReduceLogicalOp op, const bool* x, Dims dims, uint32_t axes, bool* y, Gang& gang) {

@@ -8,6 +8,7 @@
 #include "backends/cpu/kernels/elements.h"
 #include "backends/cpu/kernels/loops.h"
 #include "backends/cpu/kernels/row_kernels.h"
+#include "backends/cpu/kernels/typed_blocks.h"
 
 namespace tfengine::cpu {
 namespace {
@@ -39,8 +40,8 @@ int64_t Nearest(int64_t at, float scale, int64_t in, const ResizeShape& s) {
 
 }  // namespace
 
-void ResizeBilinear(const ResizeShape& s, const float* x, float* y, Gang& gang) {
-  const RowKernels& kernels = RowKernelsFor(HostCpu().isa);
+void ResizeBilinear(const ResizeShape& s, const void* x, const Format& from, void* y, const Format& to, Gang& gang) {
+  const auto bilinear = RowKernelsFor(HostCpu().isa).bilinear[Index(from)][Index(to)];
   const float scale_h = Scale(s.in_h, s.out_h, s.align_corners), scale_w = Scale(s.in_w, s.out_w, s.align_corners);
   ParallelRows(gang, s.batch * s.out_h, s.out_w * s.channels * sizeof(float), kMovePart, [&](int64_t begin, int64_t end) {
     Point columns[kColumns];
@@ -49,12 +50,13 @@ void ResizeBilinear(const ResizeShape& s, const float* x, float* y, Gang& gang) 
       for (int64_t i = 0; i < n; ++i) columns[i] = Bilinear(c + i, scale_w, s.in_w, s.half_pixel);
       for (int64_t row = begin; row < end; ++row) {
         const Point v = Bilinear(row % s.out_h, scale_h, s.in_h, s.half_pixel);
-        const float* image = x + row / s.out_h * s.in_h * s.in_w * s.channels;
-        const float *top = image + v.low * s.in_w * s.channels, *bottom = image + v.high * s.in_w * s.channels;
-        float* to = y + (row * s.out_w + c) * s.channels;
-        for (int64_t i = 0; i < n; ++i, to += s.channels) {
-          const int64_t low = columns[i].low * s.channels, high = columns[i].high * s.channels;
-          kernels.bilinear(top + low, top + high, bottom + low, bottom + high, columns[i].weight, v.weight, to, s.channels);
+        const int64_t image = row / s.out_h * s.in_h * s.in_w;
+        const int64_t top = image + v.low * s.in_w, bottom = image + v.high * s.in_w;
+        auto point = [&](int64_t at) { return At(x, from, at * s.channels); };
+        for (int64_t i = 0; i < n; ++i) {
+          const auto [low, high, weight] = columns[i];
+          bilinear({point(top + low), point(top + high), point(bottom + low), point(bottom + high), weight, v.weight}, from,
+                   At(y, to, (row * s.out_w + c + i) * s.channels), to, s.channels);
         }
       }
     }

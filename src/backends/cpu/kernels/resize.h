@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "backends/cpu/kernels/format.h"
 #include "base/gang.h"
 
 namespace tfengine::cpu {
@@ -15,7 +16,10 @@ struct ResizeShape {
   bool align_corners = false, half_pixel = false;
 };
 
-void ResizeBilinear(const ResizeShape& shape, const float* x, float* y, Gang& gang);
+void ResizeBilinear(const ResizeShape& shape, const void* x, const Format& from, void* y, const Format& to, Gang& gang);
+inline void ResizeBilinear(const ResizeShape& shape, const float* x, float* y, Gang& gang) {
+  ResizeBilinear(shape, x, Format{}, y, Format{}, gang);
+}
 // Elements of any size.
 void ResizeNearest(const ResizeShape& shape, const void* x, size_t element_size, void* y, Gang& gang);
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "backends/cpu/cpu_features.h"
+#include "backends/cpu/kernels/format.h"
 #include "backends/cpu/kernels/layer_norm.h"
 #include "backends/cpu/kernels/reduce.h"
 
@@ -27,6 +28,13 @@ struct SoftmaxStep {
   float correction;  // out: what earlier sums and products have to be multiplied with
 };
 
+inline constexpr int64_t kMostFoldedRows = 256;
+
+struct BilinearRows {
+  const void *top_left, *top_right, *bottom_left, *bottom_right;
+  float across, down;
+};
+
 struct RowKernels {
   void (*softmax)(const float* x, float* y, int64_t n);
   void (*log_softmax)(const float* x, float* y, int64_t n);
@@ -39,15 +47,18 @@ struct RowKernels {
   void (*layer_norm)(const LayerNormArgs& row);
   // y = (x - mean) * scale + offset
   void (*batch_norm)(const float* x, const float* mean, const float* scale, const float* offset, float* y, int64_t n);
-  // Between four rows: `across` is the weight of the right ones, `down` of the lower ones.
-  void (*bilinear)(const float* top_left, const float* top_right, const float* bottom_left, const float* bottom_right,
-                   float across, float down, float* y, int64_t n);
+  // Between four rows: `across` is the weight of the right ones, `down` of the lower ones. [storage of the rows][of y]
+  void (*bilinear[kStorages][kStorages])(const BilinearRows& rows, const Format& from, void* y, const Format& to, int64_t n);
+  // Folds of stored values, by Fold and Storage. Codes count as code - zero, not scaled, and are summed exactly up to a
+  // sum of 2^24; their product is null.
   // The fold of x[0..n), n >= 1.
-  float (*reduce[kFolds])(const float* x, int64_t n);
+  float (*reduce[kFolds][kStorages])(const void* x, const Format& from, int64_t n);
+  // y[i] = fold over rows r of rows[r][i]; 1 <= count <= kMostFoldedRows. y is not one of the rows.
+  void (*fold_rows[kFolds][kStorages])(const void* const* rows, int64_t count, const Format& from, float* y, int64_t n);
+  // The same for the maximum of codes, which order like their values; any count.
+  void (*max_codes)(const void* const* rows, int64_t count, uint8_t* y, int64_t n);
   // y[i] = fold(y[i], x[i])
   void (*combine[kFolds])(const float* x, float* y, int64_t n);
-  // y[i] = fold over rows r of rows[r][i]; count >= 1. y is not one of the rows.
-  void (*fold_rows[kFolds])(const float* const* rows, int64_t count, float* y, int64_t n);
 };
 
 extern const RowKernels kRowPortable;

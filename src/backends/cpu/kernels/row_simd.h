@@ -3,93 +3,10 @@
 
 // Included by row_{portable,avx2,avx512}.cc: RowKernels in terms of simd.h.
 #include "backends/cpu/kernels/activation_simd.h"
+#include "backends/cpu/kernels/fold_simd.h"
 #include "backends/cpu/kernels/row_kernels.h"
 
 namespace tfengine::cpu::TFE_SIMD {
-
-struct FoldSum {
-  static constexpr float kIdentity = 0;
-  static TFE_INLINE VF Run(VF sum, VF x) { return Add(sum, x); }
-  static TFE_INLINE float Run(float sum, float x) { return sum + x; }
-};
-struct FoldProd {
-  static constexpr float kIdentity = 1;
-  static TFE_INLINE VF Run(VF product, VF x) { return Mul(product, x); }
-  static TFE_INLINE float Run(float product, float x) { return product * x; }
-};
-// Max(x, best) is best if either is NaN, so a NaN stays; a new one is taken by the select.
-struct FoldMax {
-  static constexpr float kIdentity = -__builtin_inff();
-  static TFE_INLINE VF Run(VF best, VF x) { return Select(IsNan(x), x, Max(x, best)); }
-  static TFE_INLINE float Run(float best, float x) { return x != x || x > best ? x : best; }
-};
-struct FoldMin {
-  static constexpr float kIdentity = __builtin_inff();
-  static TFE_INLINE VF Run(VF best, VF x) { return Select(IsNan(x), x, Min(x, best)); }
-  static TFE_INLINE float Run(float best, float x) { return x != x || x < best ? x : best; }
-};
-struct FoldMaxNumber {
-  static constexpr float kIdentity = -__FLT_MAX__;
-  static TFE_INLINE VF Run(VF best, VF x) { return Max(x, best); }
-  static TFE_INLINE float Run(float best, float x) { return x > best ? x : best; }
-};
-
-template <typename F>
-TFE_INLINE float FoldLanes(VF v) {
-  alignas(64) float lanes[kLanes];
-  Store(lanes, v);
-  for (int width = kLanes / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) lanes[i] = F::Run(lanes[i], lanes[i + width]);
-  }
-  return lanes[0];
-}
-
-// Four vectors of partial results hide the latency and keep rounding errors small.
-template <typename F>
-float ReduceRow(const float* x, int64_t n) {
-  const VF identity = Set(F::kIdentity);
-  VF part[4] = {identity, identity, identity, identity};
-  int64_t i = 0;
-  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; ++k) part[k] = F::Run(part[k], Load(x + i + k * kLanes));
-  }
-  for (; i + kLanes <= n; i += kLanes) part[0] = F::Run(part[0], Load(x + i));
-  float result = FoldLanes<F>(F::Run(F::Run(part[0], part[1]), F::Run(part[2], part[3])));
-  for (; i < n; ++i) result = F::Run(result, x[i]);
-  return result;
-}
-
-template <typename F>
-void CombineRow(const float* x, float* y, int64_t n) {
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) Store(y + i, F::Run(Load(y + i), Load(x + i)));
-  if (i < n) {
-    const VTail tail = Tail(n - i);
-    Store(y + i, F::Run(Load(y + i, tail), Load(x + i, tail)), tail);
-  }
-}
-
-template <typename F>
-void FoldRows(const float* const* rows, int64_t count, float* y, int64_t n) {
-  const VF identity = Set(F::kIdentity);
-  int64_t i = 0;
-  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
-    VF part[4] = {identity, identity, identity, identity};
-    for (int64_t r = 0; r < count; ++r) {
-#pragma GCC unroll 4
-      for (int k = 0; k < 4; ++k) part[k] = F::Run(part[k], Load(rows[r] + i + k * kLanes));
-    }
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; ++k) Store(y + i + k * kLanes, part[k]);
-  }
-  for (; i < n; i += kLanes) {
-    const VTail tail = Tail(n - i);
-    VF part = identity;
-    for (int64_t r = 0; r < count; ++r) part = F::Run(part, Load(rows[r] + i, tail));
-    Store(y + i, part, tail);
-  }
-}
 
 // y = exp(x - max), summed; NaN anywhere makes the sum NaN.
 TFE_INLINE float ExpOfRow(const float* x, float max, float* y, int64_t n) {
@@ -231,25 +148,45 @@ inline void BatchNormRow(const float* x, const float* mean, const float* scale, 
   }
 }
 
-inline void BilinearRow(const float* top_left, const float* top_right, const float* bottom_left, const float* bottom_right,
-                        float across, float down, float* y, int64_t n) {
-  const VF wx = Set(across), wy = Set(down);
+template <Storage kFrom, Storage kTo>
+void BilinearRow(const BilinearRows& rows, const Format& from, void* y, const Format& to, int64_t n) {
+  const Stored<kFrom> in(from);
+  const Stored<kTo> out(to);
+  using From = const typename Stored<kFrom>::Element*;
+  const From top_left = static_cast<From>(rows.top_left), top_right = static_cast<From>(rows.top_right);
+  const From bottom_left = static_cast<From>(rows.bottom_left), bottom_right = static_cast<From>(rows.bottom_right);
+  auto* v = static_cast<typename Stored<kTo>::Element*>(y);
+  const VF wx = Set(rows.across), wy = Set(rows.down);
   for (int64_t i = 0; i < n; i += kLanes) {
     const VTail tail = Tail(n - i);
-    const VF tl = Load(top_left + i, tail), tr = Load(top_right + i, tail);
-    const VF bl = Load(bottom_left + i, tail), br = Load(bottom_right + i, tail);
+    const VF tl = in.Read(top_left + i, tail), tr = in.Read(top_right + i, tail);
+    const VF bl = in.Read(bottom_left + i, tail), br = in.Read(bottom_right + i, tail);
     const VF top = Fma(Sub(tr, tl), wx, tl), bottom = Fma(Sub(br, bl), wx, bl);
-    Store(y + i, Fma(Sub(bottom, top), wy, top), tail);
+    out.Write(v + i, Fma(Sub(bottom, top), wy, top), tail);
   }
 }
 
+#define TFE_TO(from) \
+  { BilinearRow<Storage::from, Storage::kF32>, BilinearRow<Storage::from, Storage::kBf16>, BilinearRow<Storage::from, Storage::kU8> }
+#define TFE_FROM(function, fold) \
+  { function<fold, Storage::kF32>, function<fold, Storage::kBf16>, function<fold, Storage::kU8> }
 // In the order of Fold.
-#define TFE_FOLDS(function) \
-  { function<FoldSum>, function<FoldMax>, function<FoldMin>, function<FoldProd>, function<FoldMaxNumber> }
+#define TFE_FOLDS(function)                                                                          \
+  {                                                                                                  \
+    TFE_FROM(function, FoldSum), TFE_FROM(function, FoldMax), TFE_FROM(function, FoldMin),           \
+        {function<FoldProd, Storage::kF32>, function<FoldProd, Storage::kBf16>, nullptr},            \
+        TFE_FROM(function, FoldMaxNumber)                                                            \
+  }
 constexpr RowKernels MakeRowKernels() {
-  return {SoftmaxRow, LogSoftmaxRow, SoftmaxStepRow, ScaleRow, MaskRow, LayerNormRow,         BatchNormRow,          BilinearRow,
-          TFE_FOLDS(ReduceRow), TFE_FOLDS(CombineRow), TFE_FOLDS(FoldRows)};
+  return {SoftmaxRow, LogSoftmaxRow, SoftmaxStepRow, ScaleRow, MaskRow, LayerNormRow, BatchNormRow,
+          {TFE_TO(kF32), TFE_TO(kBf16), TFE_TO(kU8)},
+          TFE_FOLDS(ReduceStored),
+          TFE_FOLDS(FoldRows),
+          MaxCodes,
+          {CombineRow<FoldSum>, CombineRow<FoldMax>, CombineRow<FoldMin>, CombineRow<FoldProd>, CombineRow<FoldMaxNumber>}};
 }
+#undef TFE_TO
+#undef TFE_FROM
 #undef TFE_FOLDS
 
 }  // namespace tfengine::cpu::TFE_SIMD

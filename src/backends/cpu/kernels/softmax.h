@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "backends/cpu/cpu_features.h"
+#include "backends/cpu/kernels/format.h"
 #include "base/gang.h"
 
 namespace tfengine::cpu {
@@ -14,5 +16,11 @@ void Softmax(const float* x, float* y, int64_t rows, int64_t cols, Gang& gang,
              CpuIsa isa = HostCpu().isa);
 void LogSoftmax(const float* x, float* y, int64_t rows, int64_t cols, Gang& gang,
                 CpuIsa isa = HostCpu().isa);
+// The same between any formats. `scratch`: 64-byte aligned, SoftmaxScratchBytes.
+size_t SoftmaxScratchBytes(int64_t cols, int threads);
+void Softmax(const void* x, const Format& from, void* y, const Format& to, int64_t rows, int64_t cols, void* scratch,
+             Gang& gang, CpuIsa isa = HostCpu().isa);
+void LogSoftmax(const void* x, const Format& from, void* y, const Format& to, int64_t rows, int64_t cols, void* scratch,
+                Gang& gang, CpuIsa isa = HostCpu().isa);
 
 }  // namespace tfengine::cpu

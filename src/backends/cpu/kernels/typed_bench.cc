@@ -7,6 +7,10 @@
 #include "backends/cpu/kernels/bench_util.h"
 #include "backends/cpu/kernels/binary.h"
 #include "backends/cpu/kernels/convert.h"
+#include "backends/cpu/kernels/layer_norm.h"
+#include "backends/cpu/kernels/pool.h"
+#include "backends/cpu/kernels/reduce.h"
+#include "backends/cpu/kernels/softmax.h"
 #include "backends/cpu/kernels/unary.h"
 
 namespace tfengine::cpu {
@@ -45,6 +49,35 @@ void Elements(int64_t n, Gang& gang) {
   Row("add [512]", n, [&](const Format& f) { Binary(BinaryOp::k_add, bias, d.x.data(), f, d.b.data(), {}, d.y.data(), f, {}, gang); });
 }
 
+void Rows(int64_t rows, int64_t cols, Gang& gang) {
+  Data d(rows * cols);
+  std::vector<float> gamma(cols, 1.0f);
+  std::vector<char> scratch(LayerNormScratchBytes(cols, gang.threads()) + 64);
+  const LayerNormArgs args{.gamma = gamma.data(), .beta = gamma.data(), .rows = rows, .cols = cols};
+  Row("layer_norm", rows * cols, [&](const Format& f) {
+    LayerNorm(args, {d.x.data(), f, nullptr, {}, d.y.data(), f}, scratch.data(), gang);
+  });
+  Row("layer_norm + residual", rows * cols, [&](const Format& f) {
+    LayerNorm(args, {d.x.data(), f, d.b.data(), f, d.y.data(), f}, scratch.data(), gang);
+  });
+  Row("softmax", rows * cols, [&](const Format& f) { Softmax(d.x.data(), f, d.y.data(), f, rows, cols, scratch.data(), gang); });
+}
+
+void Images(int64_t batch, Gang& gang) {
+  const int64_t dims[] = {batch, 7, 7, 1280};
+  Data d(batch * 112 * 112 * 64);
+  std::vector<char> scratch(1 << 22);
+  Row("mean over 7x7 of 1280", batch * 7 * 7 * 1280, [&](const Format& f) {
+    Reduce(ReduceOp::k_mean, d.x.data(), f, dims, 6, d.y.data(), f, scratch.data(), gang);
+  });
+  PoolShape s{.batch = batch, .in_h = 112, .in_w = 112, .channels = 64, .out_h = 56, .out_w = 56, .window_h = 3, .window_w = 3,
+              .stride_h = 2, .stride_w = 2};
+  for (PoolOp op : {PoolOp::k_max, PoolOp::k_avg}) {
+    Row(op == PoolOp::k_max ? "max pool 3x3 s2 of 112x112x64" : "avg pool", batch * 112 * 112 * 64,
+        [&](const Format& f) { Pool(op, s, d.x.data(), f, d.y.data(), f, gang); });
+  }
+}
+
 }  // namespace
 }  // namespace tfengine::cpu
 
@@ -54,4 +87,6 @@ int main(int argc, char** argv) {
   ThreadPool pool(std::max(1, threads - 1));
   Gang gang(threads, [&](auto helper) { pool.Schedule(std::move(helper)); });
   for (int64_t n : {1 << 16, 1 << 24}) cpu::Elements(n, gang);
+  for (int64_t rows : {128, 16384}) cpu::Rows(rows, 768, gang);
+  for (int64_t batch : {1, 16}) cpu::Images(batch, gang);
 }

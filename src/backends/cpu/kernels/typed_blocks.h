@@ -18,6 +18,9 @@ inline const void* At(const void* p, const Format& f, int64_t i) {
 }
 inline void* At(void* p, const Format& f, int64_t i) { return static_cast<char*>(p) + i * StorageBytes(f.storage); }
 
+// Floats of a buffer for a row, so that workers' buffers share no cache line.
+inline int64_t RowFloats(int64_t cols) { return (cols + 15) / 16 * 16; }
+
 class BlockReader {
  public:
   BlockReader(const TypedKernels& kernels, const Format& format)

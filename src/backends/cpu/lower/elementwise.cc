@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cpu/kernels/binary.h"
 #include "backends/cpu/kernels/cast.h"
+#include "backends/cpu/kernels/convert.h"
 #include "backends/cpu/kernels/select.h"
 #include "backends/cpu/kernels/unary.h"
 #include "backends/cpu/lower/lower.h"
@@ -54,16 +55,22 @@ int InPlace(const ConcreteNode& node) {
 LowerResult LowerUnary(const LowerContext& c) {
   const std::string kind = c.node.attrs.Str("kind");
   const int64_t n = c.node.outputs[0].num_elements();
-  if (IsF32(c.node.inputs[0])) {
-    if (auto op = Find(kUnaryOps, kind)) {
-      const float alpha = static_cast<float>(c.node.attrs.Float("alpha", kind == "elu" ? 1 : 0));
-      const float beta = static_cast<float>(c.node.attrs.Float("beta"));
-      auto run = [=, op = *op](const void* const* in, void* const* out, void*, Gang& gang) {
+  const auto formats = RealFormats(c.node, {0});
+  if (auto op = Find(kUnaryOps, kind); op && formats) {
+    const float alpha = static_cast<float>(c.node.attrs.Float("alpha", kind == "elu" ? 1 : 0));
+    const float beta = static_cast<float>(c.node.attrs.Float("beta"));
+    auto run = [=, op = *op, x = formats->front(), y = formats->back()](const void* const* in, void* const* out, void*, Gang& gang) {
+      if (x.storage == Storage::kF32 && y.storage == Storage::kF32) {
         Unary(op, F32(in[0]), F32(out[0]), n, alpha, beta, gang);
-        return OkStatus();
-      };
-      return MakeLowered("vector", {0}, std::move(run), 0);
-    }
+      } else {
+        Unary(op, in[0], x, out[0], y, n, alpha, beta, gang);
+      }
+      return OkStatus();
+    };
+    return MakeLowered("vector", {0}, std::move(run), InPlace(c.node));
+  }
+  if (IsTyped(c.node)) return std::optional<Lowered>();
+  if (IsF32(c.node.inputs[0])) {
     if (auto test = Find(kUnaryTests, kind)) {
       auto run = [=, test = *test](const void* const* in, void* const* out, void*, Gang& gang) {
         Unary(test, F32(in[0]), static_cast<bool*>(out[0]), n, gang);
@@ -89,14 +96,20 @@ LowerResult LowerBinary(const LowerContext& c) {
   const auto activation = ActivationOf(c.node.attrs);
   if (!activation) return std::optional<Lowered>();
   const LoopNest loops = MakeLoopNest(c.node.outputs[0].shape, {a.shape, b.shape});
-  if (IsF32(a) && IsF32(b)) {
-    if (auto op = Find(kBinaryOps, kind)) {
-      auto run = [=, op = *op, act = *activation](const void* const* in, void* const* out, void*, Gang& gang) {
+  const auto formats = RealFormats(c.node, {0, 1});
+  if (auto op = Find(kBinaryOps, kind); op && formats) {
+    auto run = [=, op = *op, act = *activation, f = *formats](const void* const* in, void* const* out, void*, Gang& gang) {
+      if (f[0].storage == Storage::kF32 && f[1].storage == Storage::kF32 && f[2].storage == Storage::kF32) {
         Binary(op, loops, F32(in[0]), F32(in[1]), F32(out[0]), act, gang);
-        return OkStatus();
-      };
-      return MakeLowered("vector", {0, 1}, std::move(run), InPlace(c.node));
-    }
+      } else {
+        Binary(op, loops, in[0], f[0], in[1], f[1], out[0], f[2], act, gang);
+      }
+      return OkStatus();
+    };
+    return MakeLowered("vector", {0, 1}, std::move(run), InPlace(c.node));
+  }
+  if (IsTyped(c.node)) return std::optional<Lowered>();
+  if (IsF32(a) && IsF32(b)) {
     if (auto op = Find(kCompareOps, kind)) {
       auto run = [=, op = *op](const void* const* in, void* const* out, void*, Gang& gang) {
         Compare(op, loops, F32(in[0]), F32(in[1]), static_cast<bool*>(out[0]), gang);
@@ -136,6 +149,17 @@ LowerResult LowerCast(const LowerContext& c) {
     return OkStatus();
   };
   return MakeLowered("vector", {0}, std::move(run));
+}
+
+LowerResult LowerConvert(const LowerContext& c) {
+  const auto formats = RealFormats(c.node, {0});
+  if (!formats) return std::optional<Lowered>();
+  const int64_t n = c.node.outputs[0].num_elements();
+  auto run = [=, x = formats->front(), y = formats->back()](const void* const* in, void* const* out, void*, Gang& gang) {
+    Convert(in[0], x, out[0], y, n, gang);
+    return OkStatus();
+  };
+  return MakeLowered("vector", {0}, std::move(run), InPlace(c.node));
 }
 
 }  // namespace tfengine::cpu

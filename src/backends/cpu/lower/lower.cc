@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cpu/lower/lower.h"
 
-#include <algorithm>
-
 #include "backends/cpu/cpu_features.h"
 #include "backends/ref/ref.h"
 #include "base/errors.h"
@@ -64,24 +62,23 @@ struct Row {
   bool typed = false;  // knows bf16 and quantized operands and the `out` attributes
 };
 
-// Operands or results that a lowering for plain types would take for something else.
-bool IsTyped(const ConcreteNode& node) {
-  if (node.attrs.Has("out")) return true;
-  return std::any_of(node.inputs.begin(), node.inputs.end(), [](const Operand& o) { return o.quant.quantized(); });
-}
-
 // Ops without a row run on the reference kernels.
 constexpr Row kRows[] = {
-    {Op::kConv2d, LowerConv2d},         {Op::kMatMul, LowerMatMul},       {Op::kAttention, LowerAttention},
-    {Op::kLayerNorm, LowerLayerNorm},   {Op::kBatchNorm, LowerBatchNorm}, {Op::kSoftmax, LowerSoftmax},
-    {Op::kLogSoftmax, LowerSoftmax},    {Op::kPool, LowerPool},           {Op::kReduce, LowerReduce},
-    {Op::kArgReduce, LowerArgReduce},   {Op::kTopK, LowerTopK},           {Op::kCumulative, LowerCumulative},
-    {Op::kUnary, LowerUnary},           {Op::kBinary, LowerBinary},       {Op::kSelect, LowerSelect},
-    {Op::kCast, LowerCast},             {Op::kTranspose, LowerTranspose}, {Op::kBroadcast, LowerBroadcast},
-    {Op::kConcat, LowerConcat},         {Op::kSlice, LowerSlice},         {Op::kPad, LowerPad},
-    {Op::kGather, LowerGather},         {Op::kGatherNd, LowerGatherNd},   {Op::kOneHot, LowerOneHot},
-    {Op::kTile, LowerTile},             {Op::kResize, LowerResize},       {Op::kDepthToSpace, LowerBlocks},
-    {Op::kSpaceToDepth, LowerBlocks},   {Op::kConv2dTranspose, LowerConv2dTranspose},
+    {Op::kConv2d, LowerConv2d}, {Op::kMatMul, LowerMatMul},
+    {Op::kAttention, LowerAttention}, {Op::kLayerNorm, LowerLayerNorm, true},
+    {Op::kBatchNorm, LowerBatchNorm, true}, {Op::kSoftmax, LowerSoftmax, true},
+    {Op::kLogSoftmax, LowerSoftmax, true}, {Op::kPool, LowerPool, true},
+    {Op::kReduce, LowerReduce, true}, {Op::kArgReduce, LowerArgReduce},
+    {Op::kTopK, LowerTopK}, {Op::kCumulative, LowerCumulative},
+    {Op::kUnary, LowerUnary, true}, {Op::kBinary, LowerBinary, true},
+    {Op::kSelect, LowerSelect, true}, {Op::kCast, LowerCast},
+    {Op::kTranspose, LowerTranspose, true}, {Op::kBroadcast, LowerBroadcast, true},
+    {Op::kConcat, LowerConcat, true}, {Op::kSlice, LowerSlice, true},
+    {Op::kPad, LowerPad, true}, {Op::kGather, LowerGather, true},
+    {Op::kGatherNd, LowerGatherNd, true}, {Op::kOneHot, LowerOneHot},
+    {Op::kTile, LowerTile, true}, {Op::kResize, LowerResize, true},
+    {Op::kDepthToSpace, LowerBlocks, true}, {Op::kSpaceToDepth, LowerBlocks, true},
+    {Op::kConv2dTranspose, LowerConv2dTranspose}, {Op::kConvert, LowerConvert, true},
 };
 
 // Kernels keep shapes in fixed arrays.

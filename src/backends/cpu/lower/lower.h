@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,6 +11,7 @@
 
 #include "backends/compile_backend.h"
 #include "backends/cpu/kernels/activation.h"
+#include "backends/cpu/kernels/format.h"
 #include "backends/cpu/kernels/loops.h"
 #include "base/errors.h"
 #include "base/status_macros.h"
@@ -43,6 +45,7 @@ LowerResult LowerUnary(const LowerContext& c);
 LowerResult LowerBinary(const LowerContext& c);
 LowerResult LowerSelect(const LowerContext& c);
 LowerResult LowerCast(const LowerContext& c);
+LowerResult LowerConvert(const LowerContext& c);
 LowerResult LowerTranspose(const LowerContext& c);
 LowerResult LowerBroadcast(const LowerContext& c);
 LowerResult LowerConcat(const LowerContext& c);
@@ -60,6 +63,15 @@ std::vector<std::string> Conv2dTactics(const ConcreteNode& node);
 
 // The fused activation of a node's act/alpha/beta attributes; nullopt for a kind that kernels cannot apply.
 std::optional<Activation> ActivationOf(const Attrs& attrs);
+
+// Whether a node has quantized operands or an `out` attribute: the work is on reals (network/ops.inc).
+bool IsTyped(const ConcreteNode& node);
+// How kernels see a real operand, or write the result; nullopt if no kernel here can (f16, integers).
+std::optional<Format> FormatOf(const Operand& o);
+std::optional<Format> OutFormat(const ConcreteNode& node);
+// Formats of a node whose inputs in `operands` and result are f32, or which is typed and has kernels' formats; the result's
+// is last. Plain bf16 nodes are not among them: they compute as TensorFlow does. Absent inputs are f32.
+std::optional<std::vector<Format>> RealFormats(const ConcreteNode& node, std::initializer_list<size_t> operands);
 
 // A kernel from a closure `Status(const void* const* in, void* const* out, void* scratch, Gang&)`.
 template <typename F>

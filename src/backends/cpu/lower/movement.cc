@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "backends/cpu/kernels/concat.h"
@@ -8,6 +10,7 @@
 #include "backends/cpu/kernels/slice.h"
 #include "backends/cpu/kernels/transpose.h"
 #include "backends/cpu/lower/lower.h"
+#include "backends/ref/element.h"
 
 namespace tfengine::cpu {
 namespace {
@@ -19,6 +22,7 @@ std::optional<uint64_t> ElementBits(DType dtype, double value) {
   switch (dtype) {
     case DType::kFloat32: put(static_cast<float>(value)); break;
     case DType::kFloat64: put(value); break;
+    case DType::kBfloat16: put(ref::FloatToBfloat16(static_cast<float>(value))); break;
     case DType::kInt32: put(static_cast<int32_t>(value)); break;
     case DType::kInt64: put(static_cast<int64_t>(value)); break;
     case DType::kUint8: put(static_cast<uint8_t>(value)); break;
@@ -92,7 +96,11 @@ LowerResult LowerSlice(const LowerContext& c) {
 LowerResult LowerPad(const LowerContext& c) {
   if (!IsMovable(c.node.inputs[0])) return std::optional<Lowered>();
   const auto dims = c.node.inputs[0].shape, lo = Numbers(c.node.attrs.Dims("lo")), hi = Numbers(c.node.attrs.Dims("hi"));
-  const auto bits = ElementBits(c.node.inputs[0].dtype, c.node.attrs.Float("value"));
+  double fill = c.node.attrs.Float("value");
+  if (const Quant& quant = c.node.inputs[0].quant; quant.quantized()) {  // codes: the one of the value
+    fill = std::isnan(fill) ? quant.zero : std::clamp(std::nearbyint(fill / quant.scale) + quant.zero, 0.0, 255.0);
+  }
+  const auto bits = ElementBits(c.node.inputs[0].dtype, fill);
   const std::string mode_name = c.node.attrs.Str("mode", "constant");
   if (!bits) return std::optional<Lowered>();
   PadMode mode = PadMode::k_constant;
@@ -187,10 +195,11 @@ LowerResult LowerResize(const LowerContext& c) {
   s.half_pixel = c.node.attrs.Bool("half_pixel");
   const size_t element = DTypeSize(c.node.inputs[0].dtype);
   const bool bilinear = c.node.attrs.Str("kind") == "bilinear";
-  if (bilinear && (!IsF32(c.node.inputs[0]) || !IsF32(c.node.outputs[0]))) return std::optional<Lowered>();
-  auto run = [=](const void* const* in, void* const* out, void*, Gang& gang) {
+  const auto formats = bilinear ? RealFormats(c.node, {0}) : std::vector<Format>(2);
+  if (!formats) return std::optional<Lowered>();
+  auto run = [=, from = formats->front(), to = formats->back()](const void* const* in, void* const* out, void*, Gang& gang) {
     if (bilinear) {
-      ResizeBilinear(s, F32(in[0]), F32(out[0]), gang);
+      ResizeBilinear(s, in[0], from, out[0], to, gang);
     } else {
       ResizeNearest(s, in[0], element, out[0], gang);
     }

@@ -10,7 +10,13 @@ namespace tfengine::cpu {
 
 LowerResult LowerPool(const LowerContext& c) {
   TFE_RETURN_IF_ERROR(CheckPads(c.node));
-  if (!IsF32(c.node.inputs[0])) return std::optional<Lowered>();
+  const PoolOp op = c.node.attrs.Str("kind") == "max" ? PoolOp::k_max : PoolOp::k_avg;
+  auto formats = RealFormats(c.node, {0});
+  if (op == PoolOp::k_max) {  // moves elements of any type
+    const auto format = FormatOf(c.node.inputs[0]);
+    if (format) formats = {*format, *format};
+  }
+  if (!formats) return std::optional<Lowered>();
   const auto& x = c.node.inputs[0].shape;
   const auto& y = c.node.outputs[0].shape;
   const auto ksize = c.node.attrs.Ints("ksize"), strides = c.node.attrs.Ints("strides");
@@ -21,9 +27,8 @@ LowerResult LowerPool(const LowerContext& c) {
   s.window_h = ksize[0], s.window_w = ksize[1];
   s.stride_h = strides[0], s.stride_w = strides[1];
   if (!pads.empty()) s.pad_top = pads[0].value, s.pad_left = pads[2].value;
-  const PoolOp op = c.node.attrs.Str("kind") == "max" ? PoolOp::k_max : PoolOp::k_avg;
-  auto run = [=](const void* const* in, void* const* out, void*, Gang& gang) {
-    Pool(op, s, F32(in[0]), F32(out[0]), gang);
+  auto run = [=, from = formats->front(), to = formats->back()](const void* const* in, void* const* out, void*, Gang& gang) {
+    Pool(op, s, in[0], from, out[0], to, gang);
     return OkStatus();
   };
   return MakeLowered("nhwc", {0}, std::move(run));
@@ -40,14 +45,16 @@ LowerResult LowerReduce(const LowerContext& c) {
   };
   static constexpr Row kRows[] = {{"sum", ReduceOp::k_sum}, {"mean", ReduceOp::k_mean}, {"max", ReduceOp::k_max},
                                   {"min", ReduceOp::k_min}, {"prod", ReduceOp::k_prod}};
+  const auto formats = RealFormats(c.node, {0});
   for (const Row& row : kRows) {
-    if (kind != row.name || !IsF32(c.node.inputs[0])) continue;
-    auto run = [=, op = row.op](const void* const* in, void* const* out, void* scratch, Gang& gang) {
-      Reduce(op, F32(in[0]), dims, axes, F32(out[0]), scratch, gang);
+    if (kind != row.name || !formats || (row.op == ReduceOp::k_prod && IsTyped(c.node))) continue;
+    auto run = [=, op = row.op, from = formats->front(), to = formats->back()](const void* const* in, void* const* out,
+                                                                                void* scratch, Gang& gang) {
+      Reduce(op, in[0], from, dims, axes, out[0], to, scratch, gang);
       return OkStatus();
     };
     return MakeLowered("loops", {0}, std::move(run), -1,
-                       [=](int threads) { return ReduceScratchBytes(dims, axes, threads); });
+                       [=, to = formats->back()](int threads) { return ReduceScratchBytes(dims, axes, threads, to); });
   }
   if ((kind == "any" || kind == "all") && c.node.inputs[0].dtype == DType::kBool) {
     const auto op = kind == "any" ? ReduceLogicalOp::k_any : ReduceLogicalOp::k_all;
