@@ -88,6 +88,7 @@ class Analyzer {
       case Op::kResize:
       case Op::kDepthToSpace:
       case Op::kSpaceToDepth: ok = first_only; break;
+      case Op::kFakeQuant: ok = first_only && (shape_of(1).empty() || node.attrs.Int("axis") != 0); break;
       case Op::kUnary:
       case Op::kConvert:
       case Op::kCast: ok = true; break;

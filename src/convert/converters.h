@@ -44,6 +44,8 @@ Verdict ConvertSelectV2(Context& c);
 Verdict ConvertClipByValue(Context& c);
 Verdict ConvertAddN(Context& c);
 Verdict ConvertCast(Context& c);                // cast.cc
+Verdict ConvertFakeQuant(Context& c);           // fake_quant.cc
+Verdict ConvertQuantizeAndDequantize(Context& c);
 Verdict ConvertReduce(Context& c);              // reduce.cc
 Verdict ConvertArgReduce(Context& c);
 Verdict ConvertTopK(Context& c);

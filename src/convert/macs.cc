@@ -53,6 +53,7 @@ double NodeMacs(const Network& network, const Node& node) {
     case Op::kUnary:
     case Op::kBinary:
     case Op::kSelect:
+    case Op::kFakeQuant:
     case Op::kResize:
       return Elements(network, node.outputs[0]);
     default:

@@ -299,6 +299,7 @@ void Walk::Fold(int index, size_t first) {
   std::map<ValueId, std::shared_ptr<Tensor>> computed;
   for (size_t k = first; k < network_.nodes().size(); ++k) {
     const Node& node = network_.nodes()[k];
+    if (node.op == Op::kFakeQuant) return;  // says how weights are to be quantized
     if (NodeMacs(network_, node) > kMaxFoldedWork) return;
     Result<Attrs> attrs = ConcreteAttrs(node, network_.dims(), no_symbols);
     if (!attrs.ok()) return;

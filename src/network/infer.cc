@@ -39,6 +39,7 @@ constexpr AttrRule kArgReduceRules[] = {{"kind", kStr}, {"axis", kInt}, {"dtype"
 constexpr AttrRule kTopKRules[] = {{"k", kDim}};
 constexpr AttrRule kUnaryRules[] = {{"kind", kStr}, {"alpha", kFloat, kOptional}, {"beta", kFloat, kOptional}};
 constexpr AttrRule kBinaryRules[] = {{"kind", kStr}, TFE_ACT_RULES};
+constexpr AttrRule kFakeQuantRules[] = {{"axis", kInt, kOptional}, {"rounding", kStr}};
 constexpr AttrRule kCastRules[] = {{"dtype", kDType}};
 constexpr AttrRule kShapeRules[] = {{"shape", kDims}};
 constexpr AttrRule kTransposeRules[] = {{"perm", kInts}};
@@ -89,6 +90,7 @@ constexpr OpRow kRows[] = {
     {Op::kBinary, Binary, kBinaryRules},
     {Op::kSelect, Select, {}},
     {Op::kConvert, Convert, {}},
+    {Op::kFakeQuant, FakeQuant, kFakeQuantRules},
     {Op::kCast, Cast, kCastRules},
     {Op::kReshape, Reshape, kShapeRules},
     {Op::kTranspose, Transpose, kTransposeRules},

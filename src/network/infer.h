@@ -104,6 +104,7 @@ Result<Types> Unary(Context& c);
 Result<Types> Binary(Context& c);
 Result<Types> Select(Context& c);
 Result<Types> Convert(Context& c);
+Result<Types> FakeQuant(Context& c);
 Result<Types> Cast(Context& c);
 Result<Types> Reshape(Context& c);
 Result<Types> Transpose(Context& c);

@@ -74,6 +74,23 @@ Result<Types> Select(Context& c) {
   return Types{{c.dtype(1), out}};
 }
 
+Result<Types> FakeQuant(Context& c) {
+  for (int i = 0; i < c.num_inputs(); ++i)
+    if (c.has(i)) TFE_RETURN_IF_ERROR(c.Type(i, [](DType d) { return d == DType::kFloat32; }, "f32"));
+  const std::string rounding = c.attrs().Str("rounding");
+  if (rounding != "even" && rounding != "up" && rounding != "offset")
+    return c.Fail("attribute rounding: expected even, up or offset, got \"{}\"", rounding);
+  const Shape x = c.shape(0);
+  Shape channels;
+  if (c.rank(1) == 1) {
+    if (!c.attrs().Has("axis")) return c.Fail("attribute axis is missing");
+    TFE_RETURN_IF_ERROR(c.Range("axis", 0, c.rank(0) - 1));
+    channels = {x[static_cast<size_t>(c.attrs().Int("axis"))]};
+  }
+  for (int i = 1; i < c.num_inputs(); ++i) TFE_RETURN_IF_ERROR(c.Optional(i, channels));
+  return Types{{DType::kFloat32, x}};
+}
+
 Result<Types> Cast(Context& c) { return Types{{c.attrs().Type(), c.shape(0)}}; }
 
 }  // namespace tfengine::infer

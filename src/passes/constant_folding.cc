@@ -59,9 +59,12 @@ bool HasSymbols(const Node& node) {
   return false;
 }
 
+bool IsFakeQuant(const Node& node) { return node.op == Op::kFakeQuant; }
+
+template <bool fake_quants>
 Result<bool> FoldNode(Rewriter& r, int index) {
   const Node& node = r.node(index);
-  if (HasSymbols(node)) return false;
+  if (IsFakeQuant(node) != fake_quants || HasSymbols(node)) return false;
   std::optional<std::vector<Tensor>> results = Compute(r, node);
   if (!results) return false;
   const std::vector<ValueId> outputs = node.outputs;
@@ -76,6 +79,7 @@ Result<bool> FoldNode(Rewriter& r, int index) {
 
 }  // namespace
 
-Result<bool> FoldConstants(Network& network) { return RewriteAll(network, FoldNode); }
+Result<bool> FoldConstants(Network& network) { return RewriteAll(network, FoldNode<false>); }
+Result<bool> FoldFakeQuant(Network& network) { return RewriteAll(network, FoldNode<true>); }
 
 }  // namespace tfengine::passes

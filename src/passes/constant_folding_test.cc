@@ -15,6 +15,18 @@ TEST(ConstantFolding, ChainsOfConstants) {
   EXPECT_EQ(NetworkConstants(net).size(), 1u);
 }
 
+ValueId FakeQuant(Builder& b, ValueId x) {
+  return b.Do(Op::kFakeQuant, {x, b.Scalar(0.5), b.Scalar(-128), b.Scalar(127)}, {{"rounding", std::string("even")}});
+}
+
+TEST(ConstantFolding, LeavesFakeQuantForTheLast) {
+  auto build = [](Builder& b) {
+    b.Return(b.Mul(FakeQuant(b, b.Input("x", {b.batch, 4})), FakeQuant(b, b.Const("w", {4}, 1, 2))));
+  };
+  ExpectUntouched(FoldConstants, build);
+  ExpectRewrite(FoldFakeQuant, build, "fake_quant mul");
+}
+
 TEST(ConstantFolding, SizesThatAreKnown) {
   ExpectRewrite(
       FoldConstants,

@@ -38,6 +38,7 @@ constexpr char kMergeProjections[] = "merge_projections";
 constexpr Pass kPasses[] = {
     {"dead_code", EliminateDeadCode},
     {"constant_folding", FoldConstants},
+    {"fake_quant", FoldFakeQuant},
     {"simplify_shapes", SimplifyShapes},
     {"simplify_math", SimplifyMath},
     {"simplify_shapes", SimplifyShapes},  // broadcasts that identities left
@@ -87,6 +88,7 @@ Status RunPasses(Network& network, const PassOptions& options) {
   for (const Pass& pass : kPasses) {
     if (std::find(options.disabled.begin(), options.disabled.end(), pass.name) != options.disabled.end()) continue;
     if (pass.run == MergeProjections && !options.merge_projections) continue;
+    if (pass.run == FoldFakeQuant && options.keep_fake_quant) continue;
     RunPass(pass, network, options);
   }
   return OkStatus();

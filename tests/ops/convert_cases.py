@@ -438,6 +438,59 @@ f.add("folded_range", lambda x: x + tf.range(0.0, tf.cast(tf.constant(7), tf.flo
 f.add("folded_pad_value", lambda x: tf.pad(x, [[0, 0], [1, 2]], constant_values=-tf.exp(tf.constant(1.0))), [Arg(None, 4)])
 f.add("folded_filter", lambda x: tf.nn.conv2d(x, kernel * tf.nn.softmax(const(4)), 1, "SAME"), [image])
 
+# --- simulated quantization ---------------------------------------------------------------------------------------
+ranges = [(-1.0, 1.0), (-6.0, 6.0), (-0.1, 3.7), (0.0, 2.5), (-2.0, 0.0), (0.5, 2.0), (-1.7, -0.3), (-1e-4, 2e-4)]
+many = Arg(None, 40, 25)
+for (lo, hi), bits, narrow in itertools.product(ranges, [2, 4, 8, 16], [False, True]):
+    name = f"{lo}_{hi}_{bits}_{narrow:d}".replace("-", "m").replace(".", "_")
+    attrs = dict(num_bits=bits, narrow_range=narrow)
+    f.add(f"fake_quant_args_{name}", lambda x, lo=lo, hi=hi, attrs=attrs: raw.FakeQuantWithMinMaxArgs(
+        inputs=x * (abs(lo) + abs(hi)), min=lo, max=hi, **attrs), [many])
+    f.add(f"fake_quant_vars_{name}", lambda x, lo=lo, hi=hi, attrs=attrs: raw.FakeQuantWithMinMaxVars(
+        inputs=x * (abs(lo) + abs(hi)), min=lo, max=hi, **attrs), [many])
+    for is_signed, mode in itertools.product([True, False], ["HALF_TO_EVEN", "HALF_UP"]):
+        f.add(f"qdq_{name}_{is_signed:d}_{mode.lower()}", lambda x, lo=lo, hi=hi, a=attrs, s=is_signed, m=mode:
+              raw.QuantizeAndDequantizeV2(input=x * (abs(lo) + abs(hi)), input_min=lo, input_max=hi, range_given=True,
+                                          signed_input=s, round_mode=m, **a), [many])
+for bits in [2, 8, 16]:
+    f.add(f"fake_quant_channels_{bits}", lambda x, bits=bits: raw.FakeQuantWithMinMaxVarsPerChannel(
+        inputs=x, min=tf.constant([-1.0, 0.0, -3.0, 0.0, -0.3]), max=tf.constant([1.0, 2.0, 0.0, 0.0, 7.7]), num_bits=bits),
+          [Arg(None, 7, 30, 5)])
+    for axis in range(3):
+        limits = np.linspace(0.1, 2.0, [3, 6, 31][axis]).astype("float32")
+        channels = lambda op, limits=limits, axis=axis, bits=bits: lambda x: op(
+            input=x, input_min=tf.constant(-limits), input_max=tf.constant(limits[::-1].copy()), range_given=True, axis=axis,
+            num_bits=bits)
+        # TensorFlow 2.21 has a kernel for V2 and V4 along an axis, but its own check of the range refuses it.
+        f.add(f"qdq_axis_{axis}_{bits}", channels(raw.QuantizeAndDequantizeV4), [Arg(3, 6, 31)],
+              reference=channels(raw.QuantizeAndDequantizeV3))
+f.add("fake_quant_vector", lambda x: raw.FakeQuantWithMinMaxVarsPerChannel(inputs=x, min=[-1.0] * 9, max=[0.5] * 9), [Arg(9)])
+f.add("fake_quant_zero", lambda x: raw.FakeQuantWithMinMaxVars(inputs=x, min=0.0, max=0.0), [Arg(None, 5)])
+f.add("fake_quant_defaults", lambda x: raw.FakeQuantWithMinMaxArgs(inputs=x * 9.0), [Arg(None, 5)])
+f.add("fake_quant_ties", lambda x: raw.FakeQuantWithMinMaxArgs(inputs=x * 0.5, min=-8.0, max=7.0, num_bits=4),
+      [Arg(None, 50, dtype="float32", gen="i:-30:30")])
+for mode in ["HALF_TO_EVEN", "HALF_UP"]:
+    f.add(f"qdq_ties_{mode}", lambda x, mode=mode: raw.QuantizeAndDequantizeV2(
+        input=x * 0.5, input_min=-8.0, input_max=7.0, range_given=True, num_bits=4, round_mode=mode), [Arg(None, 50, gen="i:-30:30")])
+f.add("qdq_zero", lambda x: raw.QuantizeAndDequantizeV2(input=x, input_min=0.0, input_max=0.0, range_given=True), [Arg(None, 5)])
+f.add("qdq_v3", lambda x: raw.QuantizeAndDequantizeV3(input=x, input_min=-1.0, input_max=2.0, num_bits=6), [many])
+f.add("qdq_v3_axis", lambda x: raw.QuantizeAndDequantizeV3(
+    input=x, input_min=tf.constant([-1.0, -2.0]), input_max=tf.constant([1.0, 0.5]), num_bits=8, axis=1, narrow_range=True),
+      [Arg(None, 2, 9)])
+f.add("qdq_weights", lambda x: tf.nn.conv2d(x, raw.QuantizeAndDequantizeV2(
+    input=kernel, input_min=-1.0, input_max=1.0, range_given=True), 1, "SAME"), [image])
+f.add("fake_quant_weights", lambda x: x @ raw.FakeQuantWithMinMaxVarsPerChannel(
+    inputs=tf.reshape(kernel, [54, 4]), min=[-1.0, -0.5, -0.2, -1.0], max=[1.0, 0.7, 0.3, 0.5], narrow_range=True), [Arg(None, 54)])
+f.add("fake_quant_range_is_input", lambda x, hi: raw.FakeQuantWithMinMaxVars(inputs=x, min=-1.0, max=hi),
+      [Arg(None, 5), Arg(gen="u:0.5:2")], expect="not-constant")
+f.add("qdq_range_of_data", lambda x: raw.QuantizeAndDequantizeV2(input=x, input_min=0.0, input_max=0.0), [Arg(None, 5)],
+      expect="attribute")
+f.add("qdq_many_bits", lambda x: raw.QuantizeAndDequantizeV2(
+    input=x, input_min=-1.0, input_max=1.0, range_given=True, num_bits=20), [Arg(None, 5)], expect="attribute")
+f.add("qdq_double", lambda x: raw.QuantizeAndDequantizeV2(
+    input=x, input_min=tf.constant(-1.0, x.dtype), input_max=tf.constant(1.0, x.dtype), range_given=True),
+      [Arg(None, 5, dtype="float64")], expect="dtype")
+
 # --- others -------------------------------------------------------------------------------------------------------
 f.add("identity_chain", lambda x: tf.stop_gradient(tf.identity(x)) * 2.0, [Arg(None, 3)])
 f.add("identity_n", lambda x, y: tf.identity_n([x, y]), [Arg(None, 3), Arg(None, 2)])

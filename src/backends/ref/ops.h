@@ -60,6 +60,7 @@ Status RunUnary(const Call& c);
 Status RunBinary(const Call& c);
 Status RunSelect(const Call& c);
 Status RunConvert(const Call& c);
+Status RunFakeQuant(const Call& c);
 Status RunCast(const Call& c);
 Status RunReshape(const Call& c);
 Status RunTranspose(const Call& c);

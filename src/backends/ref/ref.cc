@@ -27,6 +27,7 @@ Routine RoutineOf(Op op) {
     case Op::kBinary: return RunBinary;
     case Op::kSelect: return RunSelect;
     case Op::kConvert: return RunConvert;
+    case Op::kFakeQuant: return RunFakeQuant;
     case Op::kCast: return RunCast;
     case Op::kReshape: return RunReshape;
     case Op::kTranspose: return RunTranspose;

@@ -79,6 +79,7 @@ constexpr Row kRows[] = {
     {Op::kTile, LowerTile, true}, {Op::kResize, LowerResize, true},
     {Op::kDepthToSpace, LowerBlocks, true}, {Op::kSpaceToDepth, LowerBlocks, true},
     {Op::kConv2dTranspose, LowerConv2dTranspose}, {Op::kConvert, LowerConvert, true},
+    {Op::kFakeQuant, LowerFakeQuant},
 };
 
 // Kernels keep shapes in fixed arrays.

@@ -44,6 +44,7 @@ LowerResult LowerCumulative(const LowerContext& c);
 LowerResult LowerUnary(const LowerContext& c);
 LowerResult LowerBinary(const LowerContext& c);
 LowerResult LowerSelect(const LowerContext& c);
+LowerResult LowerFakeQuant(const LowerContext& c);
 LowerResult LowerCast(const LowerContext& c);
 LowerResult LowerConvert(const LowerContext& c);
 LowerResult LowerTranspose(const LowerContext& c);

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cpu/kernels/fake_quant_simd.h"
+
+namespace tfengine::cpu {
+
+extern const FakeQuantKernels kFakeQuantPortable = TFE_SIMD::MakeFakeQuantKernels();
+
+}  // namespace tfengine::cpu
