@@ -48,8 +48,12 @@ const std::vector<const DotConvTactic*>& All() {
   static const DirectDotConv bf16_avx512bf16("direct_bf16_avx512bf16", DotBf16Avx512bf16());
   static const DirectDotConv bf16_avx2("direct_bf16_avx2", DotBf16Avx2());
   static const DirectDotConv bf16_portable("direct_bf16_portable", DotBf16Portable());
+  static const DirectDotConv f32_avx512("direct_f32_avx512", DotF32Avx512());
+  static const DirectDotConv f32_avx2("direct_f32_avx2", DotF32Avx2());
+  static const DirectDotConv f32_portable("direct_f32_portable", DotF32Portable());
   static const std::vector<const DotConvTactic*> all = {&int8_avx512vnni, &int8_avx2, &int8_portable,
-                                                        &bf16_avx512bf16, &bf16_avx2, &bf16_portable};
+                                                        &bf16_avx512bf16, &bf16_avx2, &bf16_portable,
+                                                        &f32_avx512,      &f32_avx2,  &f32_portable};
   return all;
 }
 

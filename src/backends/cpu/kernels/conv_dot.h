@@ -11,7 +11,7 @@ namespace tfengine::cpu {
 
 // The operands of one run of a convolution in reduced precision. Padding is the real 0.
 struct DotConvArgs {
-  const void* x = nullptr;  // kInt8: u8 codes; kBf16: bf16
+  const void* x = nullptr;  // kInt8: u8 codes; else bf16 or f32
   int32_t zero = 0;         // kInt8: the code of 0 in x
   const void* packed = nullptr;
   OutputStage stage;

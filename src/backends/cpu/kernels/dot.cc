@@ -28,6 +28,8 @@ void StoreWeight(const DotKernels& kernels, float w, float step, char* to) {
     const int8_t code = WeightCode(w, step);
     const int16_t wide = code;
     kernels.widens ? std::memcpy(to, &wide, 2) : std::memcpy(to, &code, 1);
+  } else if (kernels.type == DotType::kF32) {
+    std::memcpy(to, &w, 4);
   } else {
     const uint16_t code = RoundToBf16(w);
     const uint32_t wide = static_cast<uint32_t>(code) << 16;
@@ -52,7 +54,8 @@ int8_t WeightCode(float w, float step) {
 const std::vector<const DotKernels*>& AllDotKernels(DotType type) {
   static const std::vector<const DotKernels*> int8 = {&DotInt8Avx512vnni(), &DotInt8Avx2(), &DotInt8Portable()};
   static const std::vector<const DotKernels*> bf16 = {&DotBf16Avx512bf16(), &DotBf16Avx2(), &DotBf16Portable()};
-  return type == DotType::kInt8 ? int8 : bf16;
+  static const std::vector<const DotKernels*> f32 = {&DotF32Avx512(), &DotF32Avx2(), &DotF32Portable()};
+  return type == DotType::kInt8 ? int8 : type == DotType::kBf16 ? bf16 : f32;
 }
 
 int64_t DotPackedBytes(const DotKernels& kernels, int64_t groups, int64_t k, int64_t group_out) {
@@ -88,7 +91,7 @@ void DotPack(const DotKernels& kernels, const float* from, int64_t row_stride, i
 DotPlan MakeDotPlan(const ConvShape& s, const DotKernels& kernels, int threads) {
   DotPlan plan = {};
   DirectPlan& p = plan.d;
-  const int64_t per_word = kernels.per_word, value = kernels.type == DotType::kInt8 ? 1 : 2;
+  const int64_t per_word = kernels.per_word, value = kernels.ValueBytes();
   p.g = GeometryOf(s);
   p.groups = s.groups;
   p.group_in = s.in_c / s.groups;

@@ -13,6 +13,7 @@ namespace tfengine::cpu {
 enum class DotType : uint8_t {
   kInt8,  // u8 codes with a zero point times signed codes in [-127, 127], summed exactly in 32 bits
   kBf16,  // bf16 times bf16, summed in f32
+  kF32,   // f32 times f32: for outputs or residuals that are not f32 (else conv.h and matmul.h have more ways)
 };
 
 // How a sum becomes an element of the output: real = sum * scale[c] + bias[c]; + residual; activation; rounded to `out`.

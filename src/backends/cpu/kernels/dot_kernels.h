@@ -31,7 +31,7 @@ struct DotPlan {
 };
 
 struct DotArgs {
-  const void* x;        // u8 or bf16
+  const void* x;        // u8, bf16 or f32
   int32_t zero;         // kInt8: of x
   const void* packed;
   const OutputStage* stage;
@@ -50,6 +50,11 @@ struct DotKernels {
   bool widens;   // operands are wider than stored values
   void (*task)(const DotPlan& plan, const DotArgs& args, int64_t task, int worker);
 
+  // One panel of weights from a plain matrix [k, columns] of stored values (not kInt8): element (i, c) at
+  // i * row_stride + c * col_stride.
+  void (*pack)(const void* from, int64_t row_stride, int64_t col_stride, int64_t k, int64_t columns, int64_t vectors, char* to);
+
+  int64_t ValueBytes() const { return type == DotType::kInt8 ? 1 : type == DotType::kBf16 ? 2 : 4; }  // of x
   bool Usable() const { return HostCpu().Has(isa) && (extension == nullptr || HostCpu().*extension); }
 };
 
@@ -71,5 +76,8 @@ const DotKernels& DotInt8Portable();
 const DotKernels& DotBf16Avx512bf16();
 const DotKernels& DotBf16Avx2();
 const DotKernels& DotBf16Portable();
+const DotKernels& DotF32Avx512();
+const DotKernels& DotF32Avx2();
+const DotKernels& DotF32Portable();
 
 }  // namespace tfengine::cpu

@@ -128,7 +128,7 @@ TFE_INLINE OutputConstants MakeConstants(const OutputStage& stage, bool has_resi
   return c;
 }
 
-#if defined(__AVX512VNNI__) && !defined(__AVX512BF16__)
+#if defined(__AVX512VNNI__)
 
 // Codes of a tile, 64 bytes (four vectors) at a time.
 template <bool kResidual, int kPixels, int kVectors>
@@ -201,8 +201,6 @@ TFE_INLINE void WriteTile(const DotCall& call, const VI (&sum)[kPixels][kVectors
   }
 }
 inline constexpr bool kWritesInRegisters = true;
-template <bool kResidual, int kPixels, int kVectors>
-TFE_INLINE void WriteTile(const DotCall&, const VF (&)[kPixels][kVectors]) {}
 
 #elif defined(__AVX512BF16__)
 

@@ -34,7 +34,7 @@ TFE_INLINE VI Multiply(VI a, VI b) { return VI(VUnsigned(a) * VUnsigned(b)); }
 #endif
 
 struct Int8Dot {
-  using Value = uint8_t;
+  using Value = uint8_t;  // as stored; an Operand is what is multiplied
   using Sum = VI;
   static constexpr bool kInteger = true;
 #if defined(__AVX512VNNI__)
@@ -86,6 +86,18 @@ struct Bf16Dot {
   static TFE_INLINE VF Real(VF sum) { return sum; }
 };
 
+struct F32Dot {
+  using Value = float;
+  using Operand = float;
+  using Sum = VF;
+  static constexpr bool kInteger = false;
+  static TFE_INLINE VF Dot(VF sum, VI x, VI w) { return Fma(FromBits(x), FromBits(w), sum); }
+  static TFE_INLINE VF Plus(VF a, VF b) { return Add(a, b); }
+  static TFE_INLINE VF None() { return Zero(); }
+  static TFE_INLINE VF Real(VF sum) { return sum; }
+  static TFE_INLINE float Widen(float v) { return v; }
+};
+
 template <typename D>
 inline constexpr int kPerWord = 4 / static_cast<int>(sizeof(typename D::Operand));
 
@@ -93,7 +105,7 @@ inline constexpr int kPerWord = 4 / static_cast<int>(sizeof(typename D::Operand)
 template <typename D>
 TFE_INLINE void CopyOperands(const typename D::Value* from, int64_t n, char* to) {
 #if defined(__AVX512F__)
-  if constexpr (sizeof(typename D::Operand) == sizeof(typename D::Value)) {
+  if constexpr (sizeof(typename D::Operand) == sizeof(typename D::Value) && sizeof(typename D::Value) < 4) {
     constexpr int64_t kPer = 64 / sizeof(typename D::Value);
     for (; n > 0; n -= kPer, from += kPer, to += 64) {
       if constexpr (kPer == 64) {

@@ -143,7 +143,7 @@ void DotTask(const DotPlan& plan, const DotArgs& args, int64_t task, int worker)
   const char* weights = static_cast<const char*>(args.packed) + plan.weights_offset + group * p.vectors * word_bytes;
   const Value* x = static_cast<const Value*>(args.x) + group * p.group_in;
   const OutputStage& stage = *args.stage;
-  const Storage own = D::kInteger ? Storage::kU8 : Storage::kBf16;
+  const Storage own = sizeof(Value) == 1 ? Storage::kU8 : sizeof(Value) == 2 ? Storage::kBf16 : Storage::kF32;
   const OutputConstants constants = MakeConstants(stage, args.residual != nullptr, kWritesInRegisters, own);
   auto bytes = [](Storage s) { return s == Storage::kF32 ? 4 : s == Storage::kBf16 ? 2 : 1; };
   const int64_t y_bytes = bytes(stage.out.storage), residual_bytes = bytes(stage.residual.storage);

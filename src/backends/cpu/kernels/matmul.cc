@@ -49,8 +49,9 @@ void DropBatchDim(MatmulShape& s, int d) {
   --s.batch_rank;
 }
 
-// Batch dims that repeat B and continue the rows of A, C and the residual become rows.
-MatmulShape Fold(MatmulShape s, bool packed, bool has_residual) {
+}  // namespace
+
+MatmulShape FoldMatmulBatch(MatmulShape s, bool packed, bool has_residual) {
   for (int d = s.batch_rank - 1; d >= 0; --d) {
     const int64_t extent = s.batch[d];
     if (extent != 1) {
@@ -68,9 +69,11 @@ MatmulShape Fold(MatmulShape s, bool packed, bool has_residual) {
   return s;
 }
 
+namespace {
+
 Plan MakePlan(const MatmulShape& shape, bool packed, bool has_residual, int threads, const MatmulKernels& kernels) {
   Plan p;
-  p.s = Fold(shape, packed, has_residual);
+  p.s = FoldMatmulBatch(shape, packed, has_residual);
   p.packed = packed;
   MatmulShape& s = p.s;
   if (s.k <= 1) s.a.col = 1;

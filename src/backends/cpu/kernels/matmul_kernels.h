@@ -9,6 +9,8 @@
 // Internal to matmul and attention: what is compiled once per instruction set.
 namespace tfengine::cpu {
 
+struct MatmulShape;
+
 // C[rows, cols] = (accumulate ? C : 0) + A[rows, k] * B[k, cols]. Rows of A are dense along k, rows of B and C along cols.
 // `prefetch`: memory to bring into the second-level cache meanwhile, 64 bytes for every four k; null: none.
 struct MatmulTile {
@@ -39,6 +41,9 @@ extern const MatmulKernels kMatmulPortable;
 extern const MatmulKernels kMatmulAvx2;
 extern const MatmulKernels kMatmulAvx512;
 const MatmulKernels& MatmulKernelsFor(CpuIsa isa);
+
+// Batch dims that repeat B and continue the rows of A, C and the residual become rows. packed: one B for all of the batch.
+MatmulShape FoldMatmulBatch(MatmulShape s, bool packed, bool has_residual);
 
 // One panel of up to kMatmulPanel columns: to[p][j] = from[p * row_stride + j * col_stride] for p < k, j < cols; 0 beyond.
 void PackMatmulPanel(const MatmulKernels& kernels, const float* from, int64_t row_stride, int64_t col_stride, int64_t k,
