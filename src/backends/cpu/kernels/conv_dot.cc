@@ -11,7 +11,7 @@ namespace {
 
 class DirectDotConv : public DotConvTactic {
  public:
-  DirectDotConv(const char* name, const DotKernels& kernels) : DotConvTactic(name, kernels.type), kernels_(kernels) {}
+  DirectDotConv(const char* name, const DotKernels& kernels) : DotConvTactic(name, kernels.type, kernels.isa), kernels_(kernels) {}
 
   bool Usable() const override { return kernels_.Usable(); }
   bool Supports(const ConvShape& s) const override {

@@ -29,6 +29,7 @@ class DotConvTactic {
 
   const char* name() const { return name_; }  // "direct_int8_avx512vnni"
   DotType type() const { return type_; }
+  CpuIsa isa() const { return isa_; }  // the least; Usable() may ask for more
 
   virtual bool Usable() const = 0;  // by this CPU
   virtual bool Supports(const ConvShape& shape) const = 0;
@@ -40,11 +41,12 @@ class DotConvTactic {
   virtual void Run(const ConvShape& shape, const DotConvArgs& args, Gang& gang) const = 0;
 
  protected:
-  DotConvTactic(const char* name, DotType type) : name_(name), type_(type) {}
+  DotConvTactic(const char* name, DotType type, CpuIsa isa) : name_(name), type_(type), isa_(isa) {}
 
  private:
   const char* name_;
   DotType type_;
+  CpuIsa isa_;
 };
 
 // Every tactic that this CPU can run for the shape, the likely fastest first; empty if there is none.

@@ -3,14 +3,16 @@
 
 #include <algorithm>
 
+#include "backends/cpu/kernels/conv_dot.h"
 #include "backends/cpu/lower/lower.h"
+#include "backends/cpu/lower/product.h"
 #include "base/errors.h"
 
 namespace tfengine::cpu {
 namespace {
 
 std::optional<ConvShape> ShapeOf(const ConcreteNode& node) {
-  if (!IsF32(node.inputs[0]) || !IsF32(node.inputs[1]) || !node.inputs[1].constant) return std::nullopt;
+  if (!IsF32(node.inputs[1]) || !node.inputs[1].constant) return std::nullopt;
   const auto& x = node.inputs[0].shape;
   const auto& w = node.inputs[1].shape;
   const auto& y = node.outputs[0].shape;
@@ -29,26 +31,77 @@ std::optional<ConvShape> ShapeOf(const ConcreteNode& node) {
   return s;
 }
 
+std::optional<TypedProduct> ProductOf(const ConcreteNode& node, const ConvShape& s) {
+  return TypedProductOf(node, s.out_c, s.k_h * s.k_w * (s.in_c / std::max<int64_t>(1, s.groups)));
+}
+
+// Nothing but f32: the f32 tactics apply.
+bool IsPlain(const TypedProduct& p) {
+  return p.x.storage == Storage::kF32 && p.residual.storage == Storage::kF32 && p.out.storage == Storage::kF32;
+}
+
+template <typename Tactic>
+std::vector<std::string> NamesOf(const std::vector<const Tactic*>& tactics) {
+  CpuIsa best = CpuIsa::kPortable;
+  for (const Tactic* tactic : tactics) best = std::max(best, tactic->isa());
+  // The same algorithm for an older instruction set is no competition worth timing.
+  std::vector<std::string> names;
+  for (const Tactic* tactic : tactics)
+    if (tactic->isa() == best) names.push_back(tactic->name());
+  return names;
+}
+
+LowerResult LowerTypedConv2d(const LowerContext& c, const ConvShape& shape, const TypedProduct& product, const Activation& activation) {
+  const DotConvTactic* tactic = c.tactic.empty() ? nullptr : FindDotConvTactic(c.tactic);
+  if (tactic == nullptr || tactic->type() != product.type || !tactic->Supports(shape)) {
+    const auto tactics = DotConvTactics(shape, product.type);
+    if (tactics.empty()) return std::optional<Lowered>();
+    tactic = tactics.front();
+  }
+  const auto filter = c.node.inputs[1].constant;
+  const std::string key = fmt::format("conv {} {} g{} {}", static_cast<const void*>(filter->data()), tactic->name(), shape.groups, product.key);
+  auto packed = c.weights.Get(key, static_cast<size_t>(tactic->PackedBytes(shape)),
+                              [&](void* p) { tactic->Pack(shape, filter->as<float>(), product.steps, p); });
+  if (!packed) return Error(ErrorId::kOutOfMemory, "cannot allocate {} bytes of packed weights", tactic->PackedBytes(shape));
+  std::vector<int> in = {0};
+  const bool bias = c.node.has_input(2), residual = c.node.has_input(3);
+  if (bias) in.push_back(2);
+  if (residual) in.push_back(3);
+  auto run = [=](const void* const* in, void* const* out, void* scratch, Gang& gang) {
+    DotConvArgs args;
+    args.x = in[0];
+    args.zero = product.x.zero;
+    args.packed = packed->data();
+    args.stage = product.Stage();
+    if (bias) args.stage.bias = F32(in[1]);
+    args.stage.activation = activation;
+    if (residual) args.residual = in[bias ? 2 : 1];
+    args.y = out[0];
+    args.scratch = scratch;
+    tactic->Run(shape, args, gang);
+    return OkStatus();
+  };
+  const bool in_place = residual && StorageBytes(product.residual.storage) == StorageBytes(product.out.storage);
+  return MakeLowered(tactic->name(), std::move(in), std::move(run), in_place ? 3 : -1,
+                     [tactic, shape](int threads) { return static_cast<size_t>(tactic->ScratchBytes(shape, threads)); });
+}
+
 }  // namespace
 
 std::vector<std::string> Conv2dTactics(const ConcreteNode& node) {
-  std::vector<std::string> names;
   const auto shape = ShapeOf(node);
-  if (!shape) return names;
-  const auto tactics = ConvTactics(*shape);
-  CpuIsa best = CpuIsa::kPortable;
-  for (const ConvTactic* tactic : tactics) best = std::max(best, tactic->isa());
-  // The same algorithm for an older instruction set is no competition worth timing.
-  for (const ConvTactic* tactic : tactics)
-    if (tactic->isa() == best) names.push_back(tactic->name());
-  return names;
+  const auto product = shape ? ProductOf(node, *shape) : std::nullopt;
+  if (!product) return {};
+  return IsPlain(*product) ? NamesOf(ConvTactics(*shape)) : NamesOf(DotConvTactics(*shape, product->type));
 }
 
 LowerResult LowerConv2d(const LowerContext& c) {
   TFE_RETURN_IF_ERROR(CheckPads(c.node));
   const auto shape = ShapeOf(c.node);
   const auto activation = ActivationOf(c.node.attrs);
-  if (!shape || !activation) return std::optional<Lowered>();
+  const auto product = shape ? ProductOf(c.node, *shape) : std::nullopt;
+  if (!product || !activation) return std::optional<Lowered>();
+  if (!IsPlain(*product)) return LowerTypedConv2d(c, *shape, *product, *activation);
   const ConvTactic* tactic = c.tactic.empty() ? nullptr : FindConvTactic(c.tactic);
   if (tactic == nullptr || !tactic->Supports(*shape)) {
     const auto tactics = ConvTactics(*shape);

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 
+#include "backends/cpu/kernels/matmul_dot.h"
 #include "backends/cpu/lower/lower.h"
+#include "backends/cpu/lower/product.h"
 #include "base/errors.h"
 
 namespace tfengine::cpu {
@@ -26,6 +28,57 @@ MatrixLayout LayoutOf(const std::vector<int64_t>& shape, bool transposed, const 
   return l;
 }
 
+struct MatmulOperands {
+  MatmulShape shape;
+  bool packs;         // b is one constant for all of the batch
+  bool transposed_b;
+};
+
+LowerResult LowerTypedMatMul(const LowerContext& c, const MatmulOperands& operands, const TypedProduct& product,
+                             const Activation& activation) {
+  const MatmulShape& s = operands.shape;
+  const bool packs = operands.packs && IsF32(c.node.inputs[1]);
+  if (!packs) {
+    const auto b = FormatOf(c.node.inputs[1]);
+    if (product.type == DotType::kInt8 || !b || b->storage != product.x.storage) return std::optional<Lowered>();
+  }
+  const DotKernels& kernels = BestDotKernels(product.type);
+  std::shared_ptr<const AlignedBuffer> packed;
+  if (packs) {
+    const auto& b = c.node.inputs[1].constant;
+    const std::string key = fmt::format("matmul {} {} {}", static_cast<const void*>(b->data()), operands.transposed_b, product.key);
+    const auto bytes = static_cast<size_t>(DotPackedMatmulBBytes(kernels, s.k, s.n));
+    packed = c.weights.Get(key, bytes, [&](void* p) {
+      const bool t = operands.transposed_b;
+      DotPackMatmulB(kernels, b->as<float>(), t ? 1 : s.n, t ? s.k : 1, s.k, s.n, product.steps, p);
+    });
+    if (!packed) return Error(ErrorId::kOutOfMemory, "cannot allocate {} bytes of packed weights", bytes);
+  }
+  std::vector<int> in = {0};
+  if (!packs) in.push_back(1);
+  const bool bias = c.node.has_input(2), residual = c.node.has_input(3);
+  const int bias_at = static_cast<int>(in.size());
+  if (bias) in.push_back(2);
+  const int residual_at = static_cast<int>(in.size());
+  if (residual) in.push_back(3);
+  auto run = [=, &kernels](const void* const* in, void* const* out, void* scratch, Gang& gang) {
+    DotMatmulArgs args;
+    args.a = in[0];
+    args.zero = product.x.zero;
+    (packs ? args.packed_b : args.b) = packs ? packed->data() : in[1];
+    args.stage = product.Stage();
+    if (bias) args.stage.bias = F32(in[bias_at]);
+    args.stage.activation = activation;
+    if (residual) args.residual = in[residual_at];
+    args.c = out[0];
+    DotMatmul(kernels, s, args, scratch, gang);
+    return OkStatus();
+  };
+  const char* tactic = product.type == DotType::kInt8 ? "packed_int8" : product.type == DotType::kBf16 ? "packed_bf16" : "packed_f32";
+  return MakeLowered(tactic, std::move(in), std::move(run), -1,
+                     [s, packs, &kernels](int threads) { return DotMatmulScratchBytes(kernels, s, packs, threads); });
+}
+
 }  // namespace
 
 LowerResult LowerMatMul(const LowerContext& c) {
@@ -33,7 +86,7 @@ LowerResult LowerMatMul(const LowerContext& c) {
   const Operand& a = c.node.inputs[0];
   const Operand& b = c.node.inputs[1];
   const auto& out = c.node.outputs[0].shape;
-  if (!activation || !IsF32(a) || !IsF32(b)) return std::optional<Lowered>();
+  if (!activation) return std::optional<Lowered>();
   const bool ta = c.node.attrs.Bool("transpose_a"), tb = c.node.attrs.Bool("transpose_b");
   const size_t rank = out.size();
   MatmulShape s;
@@ -60,8 +113,16 @@ LowerResult LowerMatMul(const LowerContext& c) {
   s.c = LayoutOf(batch.empty() ? std::vector<int64_t>{s.m, s.n} : out, false, batch);
   s.residual = s.c;
 
-  const bool bias = c.node.has_input(2), residual = c.node.has_input(3);
   const bool packs = b.constant != nullptr && one_b && s.n > 0 && s.k > 0;
+  if (IsTyped(c.node)) {
+    const auto product = TypedProductOf(c.node, s.n, s.k);
+    if (!product) return std::optional<Lowered>();
+    const bool plain = IsF32(a) && IsF32(b) && product->residual.storage == Storage::kF32 && product->out.storage == Storage::kF32;
+    if (!plain) return LowerTypedMatMul(c, {s, packs, tb}, *product, *activation);
+  } else if (!IsF32(a) || !IsF32(b)) {
+    return std::optional<Lowered>();
+  }
+  const bool bias = c.node.has_input(2), residual = c.node.has_input(3);
   std::shared_ptr<const AlignedBuffer> packed;
   if (packs) {
     const std::string key = fmt::format("matmul {} {}", static_cast<const void*>(b.constant->data()), tb);
