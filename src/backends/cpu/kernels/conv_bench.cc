@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times the convolutions of ResNet-50 and MobileNetV2 per tactic, and each network's convolutions in a row.
 //   conv_bench [--precision f32|bf16|int8] [resnet50|mobilenetv2|<layer substring>] [batch] [threads] [tactic substring]
-// Reduced precision: inputs, outputs and residuals (1x1 layers that expand) are bf16 or u8; depthwise layers are left out.
+// Reduced precision: inputs, outputs and residuals (1x1 layers that expand) are bf16 or u8.
 #include <fmt/format.h>
 #include <time.h>
 
@@ -137,7 +137,7 @@ std::vector<Tactic> TacticsFor(const ConvShape& s) {
   std::vector<Tactic> tactics;
   if (precision == Precision::kF32) {
     for (const ConvTactic* t : ConvTactics(s)) tactics.push_back({t, nullptr});
-  } else if (s.groups == 1) {
+  } else {
     for (const DotConvTactic* t : DotConvTactics(s, precision == Precision::kInt8 ? DotType::kInt8 : DotType::kBf16)) tactics.push_back({nullptr, t});
   }
   return tactics;

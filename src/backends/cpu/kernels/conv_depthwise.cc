@@ -35,18 +35,23 @@ int64_t DepthwiseConv::ScratchBytes(const ConvShape& s, int threads) const {
   return RoundUp(s.in_c * 4, kCacheLine) * threads;
 }
 
-void DepthwiseConv::Run(const ConvShape& s, const ConvArgs& args, Gang& gang) const {
-  if (s.Pixels() == 0 || s.out_c == 0) return;
+DepthwisePlan MakeDepthwisePlan(const ConvShape& s, int lanes, int threads) {
   DepthwisePlan p = {};
   p.g = GeometryOf(s);
   p.rows = s.batch * s.out_h;
   p.multiplier = s.out_c / s.in_c;
   p.columns = CeilDiv(s.out_w, CeilDiv(s.out_w, kMaxDepthwiseColumns));
-  p.vectors = CeilDiv(s.out_c, kernels_.lanes);
+  p.vectors = CeilDiv(s.out_c, lanes);
   // Rows first; channels only where there are too few rows to go round.
-  const int64_t want = gang.threads() == 1 ? 1 : 4 * gang.threads();
+  const int64_t want = threads == 1 ? 1 : 4 * threads;
   p.row_parts = std::min(p.rows, want);
   p.channel_parts = std::min(p.vectors, CeilDiv(want, p.row_parts));
+  return p;
+}
+
+void DepthwiseConv::Run(const ConvShape& s, const ConvArgs& args, Gang& gang) const {
+  if (s.Pixels() == 0 || s.out_c == 0) return;
+  const DepthwisePlan p = MakeDepthwisePlan(s, kernels_.lanes, gang.threads());
   const int64_t zero_floats = RoundUp(s.in_c * 4, kCacheLine) / 4;
   gang.Run(p.row_parts * p.channel_parts, [&](int64_t task, int worker) {
     kernels_.depthwise(p, args, task, static_cast<float*>(args.scratch) + worker * zero_floats);

@@ -6,6 +6,9 @@
 
 namespace tfengine::cpu {
 
+// `lanes`: floats of a vector.
+DepthwisePlan MakeDepthwisePlan(const ConvShape& shape, int lanes, int threads);
+
 // One input channel per group, any multiplier, kernels of up to kMaxDepthwiseTaps taps (see conv_depthwise_inl.h).
 class DepthwiseConv : public ConvTactic {
  public:

@@ -4,6 +4,7 @@
 #include "backends/cpu/kernels/activation_simd.h"
 #include "backends/cpu/kernels/conv.h"
 #include "backends/cpu/kernels/conv_kernels.h"
+#include "backends/cpu/kernels/format_simd.h"
 
 // Depthwise convolution: vectors run over channels, a step computes a few neighbouring output columns of one row, so
 // that an input vector, once loaded, serves all outputs it belongs to. Inputs are found through a table of column pointers;
@@ -11,7 +12,8 @@
 namespace tfengine::cpu::TFE_SIMD {
 
 struct DepthwiseStep {
-  const float* columns[kMaxDepthwiseTaps * kMaxDepthwiseColumns];  // [filter row][column] or [tap][output]
+  const void* columns[kMaxDepthwiseTaps * kMaxDepthwiseColumns];  // [filter row][column] or [tap][output]
+  int32_t zero;                                                    // of codes
   const float* w;                                                  // of the first filter row or tap used
   int64_t count;                                                   // filter rows or taps
   int64_t w_tap;                                                   // floats between taps
@@ -21,10 +23,18 @@ struct DepthwiseStep {
   const float* residual;
   float* y;
   float low, high;
+  float* sums;  // null, or where sums go: [column][sums_row], from channel `begin` on
+  int64_t sums_row;
 };
 
-template <int kColumns, bool kTail>
+// Sums, in units (format_simd.h), are left to the caller; of f32 inputs only if it asks for them.
+template <Storage kX, int kColumns, bool kTail>
 TFE_INLINE void FinishDepthwise(const DepthwiseStep& s, VF (&sum)[kColumns], int64_t c, VTail tail) {
+  if (kX != Storage::kF32 || s.sums != nullptr) {
+#pragma GCC unroll 8
+    for (int j = 0; j < kColumns; ++j) Store(s.sums + j * s.sums_row + c - s.begin, sum[j]);
+    return;
+  }
   if (s.bias != nullptr) {
     const VF bias = kTail ? Load(s.bias + c, tail) : Load(s.bias + c);
 #pragma GCC unroll 8
@@ -45,13 +55,15 @@ TFE_INLINE void FinishDepthwise(const DepthwiseStep& s, VF (&sum)[kColumns], int
 }
 
 // One vector of channels; columns[row][j] is input column j of the step, used by outputs (j - kx) / kStride.
-template <int kWidth, int kStride, int kColumns, bool kTail>
+template <Storage kX, int kWidth, int kStride, int kColumns, bool kTail>
 TFE_INLINE void DepthwiseVector(const DepthwiseStep& s, int64_t c, VTail tail) {
+  using In = const typename Stored<kX>::Element*;
+  const Stored<kX> in(Format{kX, 1, s.zero, 0, 255});
   constexpr int kInputs = (kColumns - 1) * kStride + kWidth;
   VF sum[kColumns];
 #pragma GCC unroll 8
   for (int j = 0; j < kColumns; ++j) sum[j] = Zero();
-  const float* const* column = s.columns;
+  const void* const* column = s.columns;
   const float* w = s.w + c;
   for (int64_t row = 0; row < s.count; ++row, column += kInputs, w += kWidth * s.w_tap) {
     VF tap[kWidth];
@@ -59,7 +71,8 @@ TFE_INLINE void DepthwiseVector(const DepthwiseStep& s, int64_t c, VTail tail) {
     for (int kx = 0; kx < kWidth; ++kx) tap[kx] = Load(w + kx * s.w_tap);
 #pragma GCC unroll 32
     for (int j = 0; j < kInputs; ++j) {
-      const VF x = kTail ? Load(column[j] + c, tail) : Load(column[j] + c);
+      const In from = static_cast<In>(column[j]) + c;
+      const VF x = kTail ? in.Units(from, tail) : in.Units(from);
 #pragma GCC unroll 8
       for (int kx = 0; kx < kWidth; ++kx) {
         if (j >= kx && (j - kx) % kStride == 0 && (j - kx) / kStride < kColumns) {
@@ -68,20 +81,22 @@ TFE_INLINE void DepthwiseVector(const DepthwiseStep& s, int64_t c, VTail tail) {
       }
     }
   }
-  FinishDepthwise<kColumns, kTail>(s, sum, c, tail);
+  FinishDepthwise<kX, kColumns, kTail>(s, sum, c, tail);
 }
 
-template <int kWidth, int kStride, int kColumns>
+template <Storage kX, int kWidth, int kStride, int kColumns>
 __attribute__((noinline)) void DepthwiseFixed(const DepthwiseStep& s) {
   int64_t c = s.begin;
-  for (; c + kLanes <= s.end; c += kLanes) DepthwiseVector<kWidth, kStride, kColumns, false>(s, c, Tail(kLanes));
-  if (c < s.end) DepthwiseVector<kWidth, kStride, kColumns, true>(s, c, Tail(s.end - c));
+  for (; c + kLanes <= s.end; c += kLanes) DepthwiseVector<kX, kWidth, kStride, kColumns, false>(s, c, Tail(kLanes));
+  if (c < s.end) DepthwiseVector<kX, kWidth, kStride, kColumns, true>(s, c, Tail(s.end - c));
 }
 
 // Any filter: columns[tap][j] is the input of output j. With a multiplier, output channels c, c + 1, ... read input
 // channels c / multiplier, (c + 1) / multiplier, ...: a shorter load, spread over the lanes.
-template <int kColumns>
+template <Storage kX, int kColumns>
 __attribute__((noinline)) void DepthwiseGeneral(const DepthwiseStep& s) {
+  using In = const typename Stored<kX>::Element*;
+  const Stored<kX> in(Format{kX, 1, s.zero, 0, 255});
   for (int64_t c = s.begin; c < s.end; c += kLanes) {
     const VTail tail = Tail(s.end - c);
     int64_t from = c;
@@ -104,24 +119,24 @@ __attribute__((noinline)) void DepthwiseGeneral(const DepthwiseStep& s) {
     VF sum[kColumns];
 #pragma GCC unroll 8
     for (int j = 0; j < kColumns; ++j) sum[j] = Zero();
-    const float* const* column = s.columns;
+    const void* const* column = s.columns;
     const float* w = s.w + c;
     for (int64_t tap = 0; tap < s.count; ++tap, column += kColumns, w += s.w_tap) {
       const VF weight = Load(w);
 #pragma GCC unroll 8
       for (int j = 0; j < kColumns; ++j) {
-        VF x = Load(column[j] + from, from_tail);
+        VF x = in.Units(static_cast<In>(column[j]) + from, from_tail);
         if (s.multiplier > 1) x = Permute(x, LoadInt(lanes));
         sum[j] = Fma(x, weight, sum[j]);
       }
     }
-    FinishDepthwise<kColumns, true>(s, sum, c, tail);
+    FinishDepthwise<kX, kColumns, true>(s, sum, c, tail);
   }
 }
 
 using DepthwiseFunction = void (*)(const DepthwiseStep&);
 
-template <int kWidth, int kStride>
+template <Storage kX, int kWidth, int kStride>
 struct DepthwiseTable {
   DepthwiseFunction entries[kMaxDepthwiseColumns + 1];
   constexpr DepthwiseTable() : entries() { Fill<kMaxDepthwiseColumns>(); }
@@ -129,65 +144,63 @@ struct DepthwiseTable {
   constexpr void Fill() {
     if constexpr (n > 0) {
       if constexpr (kWidth == 0) {
-        entries[n] = &DepthwiseGeneral<n>;
+        entries[n] = &DepthwiseGeneral<kX, n>;
       } else {
-        entries[n] = &DepthwiseFixed<kWidth, kStride, n>;
+        entries[n] = &DepthwiseFixed<kX, kWidth, kStride, n>;
       }
       Fill<n - 1>();
     }
   }
 };
 
-inline constexpr DepthwiseTable<3, 1> kDepthwise3s1;
-inline constexpr DepthwiseTable<3, 2> kDepthwise3s2;
-inline constexpr DepthwiseTable<5, 1> kDepthwise5s1;
-inline constexpr DepthwiseTable<5, 2> kDepthwise5s2;
-inline constexpr DepthwiseTable<0, 0> kDepthwiseGeneral;
+template <Storage kX, int kWidth, int kStride>
+inline constexpr DepthwiseTable<kX, kWidth, kStride> kDepthwiseTable;
 
-void DepthwiseTask(const DepthwisePlan& p, const ConvArgs& args, int64_t task, float* zeros) {
+// The steps of one task. `s`: bias, bounds, zero and sums are set by the caller. at(first, columns) is called before a step for
+// output element `first` (the first of its first column), done(first, columns) after it. `zeros`: in_c elements of padding.
+template <Storage kX, typename At, typename Done>
+TFE_INLINE void DepthwiseSteps(const DepthwisePlan& p, const void* x, const void* packed, int64_t task, const void* zeros,
+                               DepthwiseStep& s, const At& at, const Done& done) {
+  using In = const typename Stored<kX>::Element*;
   const ConvGeometry& g = p.g;
   const int64_t row_part = task / p.channel_parts, channel_part = task % p.channel_parts;
   const int64_t row_end = p.rows * (row_part + 1) / p.row_parts;
-  __builtin_memset(zeros, 0, g.in_c * sizeof(float));
 
-  const DepthwiseFunction* functions = kDepthwiseGeneral.entries;
+  const DepthwiseFunction* functions = kDepthwiseTable<kX, 0, 0>.entries;
   bool fixed = p.multiplier == 1 && g.dil_w == 1;
   if (fixed && g.k_w == 3 && g.stride_w == 1) {
-    functions = kDepthwise3s1.entries;
+    functions = kDepthwiseTable<kX, 3, 1>.entries;
   } else if (fixed && g.k_w == 3 && g.stride_w == 2) {
-    functions = kDepthwise3s2.entries;
+    functions = kDepthwiseTable<kX, 3, 2>.entries;
   } else if (fixed && g.k_w == 5 && g.stride_w == 1) {
-    functions = kDepthwise5s1.entries;
+    functions = kDepthwiseTable<kX, 5, 1>.entries;
   } else if (fixed && g.k_w == 5 && g.stride_w == 2) {
-    functions = kDepthwise5s2.entries;
+    functions = kDepthwiseTable<kX, 5, 2>.entries;
   } else {
     fixed = false;
   }
 
-  DepthwiseStep s;
   s.w_tap = p.vectors * kLanes;
   s.begin = p.vectors * channel_part / p.channel_parts * kLanes;
   s.end = p.vectors * (channel_part + 1) / p.channel_parts * kLanes;
   if (s.end > g.out_c) s.end = g.out_c;
   s.out_c = g.out_c;
   s.multiplier = p.multiplier;
-  s.bias = args.bias;
-  const bool clip = IsClip(args.activation, &s.low, &s.high);
 
   for (int64_t row = p.rows * row_part / p.row_parts; row < row_end; ++row) {
     const int64_t n = row / g.out_h, oy = row - n * g.out_h;
-    const float* image = args.x + n * g.in_h * g.in_w * g.in_c;
+    const In image = static_cast<In>(x) + n * g.in_h * g.in_w * g.in_c;
     const int64_t y0 = oy * g.stride_h - g.pad_top;
     int64_t ky_begin = 0, ky_end = g.k_h;
     while (ky_begin < ky_end && y0 + ky_begin * g.dil_h < 0) ++ky_begin;
     while (ky_begin < ky_end && y0 + (ky_end - 1) * g.dil_h >= g.in_h) --ky_end;
-    s.w = static_cast<const float*>(args.packed) + ky_begin * g.k_w * s.w_tap;
+    s.w = static_cast<const float*>(packed) + ky_begin * g.k_w * s.w_tap;
     for (int64_t ox = 0; ox < g.out_w; ox += p.columns) {
       const int64_t columns = g.out_w - ox < p.columns ? g.out_w - ox : p.columns;
       const int64_t x0 = ox * g.stride_w - g.pad_left;
-      const float** column = s.columns;
+      const void** column = s.columns;
       for (int64_t ky = ky_begin; ky < ky_end; ++ky) {
-        const float* line = image + (y0 + ky * g.dil_h) * g.in_w * g.in_c;
+        const In line = image + (y0 + ky * g.dil_h) * g.in_w * g.in_c;
         if (fixed) {
           const int64_t inputs = (columns - 1) * g.stride_w + g.k_w;
           for (int64_t j = 0; j < inputs; ++j) {
@@ -204,18 +217,32 @@ void DepthwiseTask(const DepthwisePlan& p, const ConvArgs& args, int64_t task, f
         }
       }
       s.count = fixed ? ky_end - ky_begin : (ky_end - ky_begin) * g.k_w;
-      const int64_t at = (row * g.out_w + ox) * g.out_c;
-      s.y = args.y + at;
-      s.residual = args.residual ? args.residual + at : nullptr;
+      const int64_t first = (row * g.out_w + ox) * g.out_c;
+      at(first, columns);
       functions[columns](s);
-      if (!clip) {
-        for (int64_t j = 0; j < columns; ++j) {
-          float* y = s.y + j * g.out_c + s.begin;
-          ActivateRange(args.activation, y, y, s.end - s.begin);
-        }
-      }
+      done(first, columns);
     }
   }
+}
+
+inline void DepthwiseTask(const DepthwisePlan& p, const ConvArgs& args, int64_t task, float* zeros) {
+  __builtin_memset(zeros, 0, p.g.in_c * sizeof(float));
+  DepthwiseStep s;
+  s.zero = 0;
+  s.sums = nullptr;
+  s.bias = args.bias;
+  const bool clip = IsClip(args.activation, &s.low, &s.high);
+  auto at = [&](int64_t first, int64_t) {
+    s.y = args.y + first;
+    s.residual = args.residual ? args.residual + first : nullptr;
+  };
+  auto done = [&](int64_t, int64_t columns) {
+    for (int64_t j = 0; j < columns && !clip; ++j) {
+      float* y = s.y + j * s.out_c + s.begin;
+      ActivateRange(args.activation, y, y, s.end - s.begin);
+    }
+  };
+  DepthwiseSteps<Storage::kF32>(p, args.x, args.packed, task, zeros, s, at, done);
 }
 
 }  // namespace tfengine::cpu::TFE_SIMD

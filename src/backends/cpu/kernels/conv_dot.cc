@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "backends/cpu/kernels/conv_depthwise_dot.h"
 #include "backends/cpu/kernels/conv_plan.h"
 #include "backends/cpu/kernels/dot_kernels.h"
 
@@ -51,9 +52,12 @@ const std::vector<const DotConvTactic*>& All() {
   static const DirectDotConv f32_avx512("direct_f32_avx512", DotF32Avx512());
   static const DirectDotConv f32_avx2("direct_f32_avx2", DotF32Avx2());
   static const DirectDotConv f32_portable("direct_f32_portable", DotF32Portable());
-  static const std::vector<const DotConvTactic*> all = {&int8_avx512vnni, &int8_avx2, &int8_portable,
-                                                        &bf16_avx512bf16, &bf16_avx2, &bf16_portable,
-                                                        &f32_avx512,      &f32_avx2,  &f32_portable};
+  static const std::vector<const DotConvTactic*> all = [] {
+    std::vector<const DotConvTactic*> list = DepthwiseDotTactics();
+    list.insert(list.end(), {&int8_avx512vnni, &int8_avx2, &int8_portable, &bf16_avx512bf16, &bf16_avx2, &bf16_portable,
+                             &f32_avx512, &f32_avx2, &f32_portable});
+    return list;
+  }();
   return all;
 }
 

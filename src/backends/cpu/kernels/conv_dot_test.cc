@@ -140,6 +140,19 @@ TEST_P(DotConv, AgreesWithNaiveLoopsOnGroups) {
   }
 }
 
+TEST_P(DotConv, AgreesWithNaiveLoopsOnDepthwiseShapes) {
+  for (uint32_t seed = 0; seed < 150 && !HasFatalFailure(); ++seed) {
+    SCOPED_TRACE(seed);
+    Random random(seed);
+    ConvShape s = RandomWindow(random, seed % 4 == 0 ? 7 : 3);
+    if (random.OneIn(2)) s.k_h = s.k_w = random.OneIn(4) ? 5 : 3, s.dil_h = s.dil_w = 1;
+    s.pad_top = std::min(s.pad_top, s.k_h - 1), s.pad_left = std::min(s.pad_left, s.k_w - 1);
+    s.in_c = s.groups = random.OneIn(2) ? random.Int(1, 200) : 16 * random.Int(1, 9);
+    s.out_c = s.in_c * (random.OneIn(5) ? random.Int(2, 4) : 1);
+    Check(s, random);
+  }
+}
+
 TEST_P(DotConv, RunsStemsAndLongReductions) {
   Random random(1);
   for (auto [k, size, in_c, out_c, stride] :

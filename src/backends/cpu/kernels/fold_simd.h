@@ -44,29 +44,23 @@ TFE_INLINE float FoldLanes(VF v) {
   return lanes[0];
 }
 
-// Values as folds see them: codes less zero, other values as they are.
-template <Storage storage>
-TFE_INLINE Stored<storage> Folded(const Format& from) {
-  return Stored<storage>(Format{storage, 1, from.zero, 0, 255});
-}
-
 // Four vectors of partial results hide the latency and keep rounding errors small.
 template <typename F, Storage storage>
 float ReduceStored(const void* row, const Format& from, int64_t n) {
-  const Stored<storage> in = Folded<storage>(from);
+  const Stored<storage> in(from);
   const auto* x = static_cast<const typename Stored<storage>::Element*>(row);
   const VF identity = Set(F::kIdentity);
   VF part[4] = {identity, identity, identity, identity};
   int64_t i = 0;
   for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
 #pragma GCC unroll 4
-    for (int k = 0; k < 4; ++k) part[k] = F::Run(part[k], in.Read(x + i + k * kLanes));
+    for (int k = 0; k < 4; ++k) part[k] = F::Run(part[k], in.Units(x + i + k * kLanes));
   }
-  for (; i + kLanes <= n; i += kLanes) part[0] = F::Run(part[0], in.Read(x + i));
+  for (; i + kLanes <= n; i += kLanes) part[0] = F::Run(part[0], in.Units(x + i));
   float result = FoldLanes<F>(F::Run(F::Run(part[0], part[1]), F::Run(part[2], part[3])));
   if (i < n) {
     alignas(64) float lanes[kLanes];
-    Store(lanes, in.Read(x + i, Tail(n - i)));
+    Store(lanes, in.Units(x + i, Tail(n - i)));
     for (int k = 0; k < n - i; ++k) result = F::Run(result, lanes[k]);
   }
   return result;
@@ -124,14 +118,14 @@ void FoldRows(const void* const* rows, int64_t count, const Format& from, float*
     return;
   }
 #endif
-  const Stored<storage> in = Folded<storage>(from);
+  const Stored<storage> in(from);
   using Row = const typename Stored<storage>::Element*;
   const VF identity = Set(F::kIdentity);
   for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
     VF part[4] = {identity, identity, identity, identity};
     for (int64_t r = 0; r < count; ++r) {
 #pragma GCC unroll 4
-      for (int k = 0; k < 4; ++k) part[k] = F::Run(part[k], in.Read(static_cast<Row>(rows[r]) + i + k * kLanes));
+      for (int k = 0; k < 4; ++k) part[k] = F::Run(part[k], in.Units(static_cast<Row>(rows[r]) + i + k * kLanes));
     }
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) Store(y + i + k * kLanes, part[k]);
@@ -139,7 +133,7 @@ void FoldRows(const void* const* rows, int64_t count, const Format& from, float*
   for (; i < n; i += kLanes) {
     const VTail tail = Tail(n - i);
     VF part = identity;
-    for (int64_t r = 0; r < count; ++r) part = F::Run(part, in.Read(static_cast<Row>(rows[r]) + i, tail));
+    for (int64_t r = 0; r < count; ++r) part = F::Run(part, in.Units(static_cast<Row>(rows[r]) + i, tail));
     Store(y + i, part, tail);
   }
 }

@@ -157,13 +157,12 @@ void BilinearRow(const BilinearRows& rows, const Format& from, void* y, const Fo
   const From bottom_left = static_cast<From>(rows.bottom_left), bottom_right = static_cast<From>(rows.bottom_right);
   auto* v = static_cast<typename Stored<kTo>::Element*>(y);
   const VF wx = Set(rows.across), wy = Set(rows.down);
-  for (int64_t i = 0; i < n; i += kLanes) {
-    const VTail tail = Tail(n - i);
-    const VF tl = in.Read(top_left + i, tail), tr = in.Read(top_right + i, tail);
-    const VF bl = in.Read(bottom_left + i, tail), br = in.Read(bottom_right + i, tail);
+  ForVectors(n, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
+    const VF tl = in.Read(top_left + i, lanes), tr = in.Read(top_right + i, lanes);
+    const VF bl = in.Read(bottom_left + i, lanes), br = in.Read(bottom_right + i, lanes);
     const VF top = Fma(Sub(tr, tl), wx, tl), bottom = Fma(Sub(br, bl), wx, bl);
-    out.Write(v + i, Fma(Sub(bottom, top), wy, top), tail);
-  }
+    out.Write(v + i, Fma(Sub(bottom, top), wy, top), lanes);
+  });
 }
 
 #define TFE_TO(from) \

@@ -191,9 +191,7 @@ TFE_INLINE VF CopySign(VF magnitude, VF sign) {
   return FromBits((Bits(magnitude) & SetInt(INT32_MAX)) | (Bits(sign) & SetInt(INT32_MIN)));
 }
 TFE_INLINE VI ToInt(VF a) {
-  VI v;
-  for (int i = 0; i < 4; ++i) v[i] = _mm_cvtss_si32(_mm_set_ss(a[i]));
-  return v;
+  return (VI)_mm_cvtps_epi32(a);
 }
 TFE_INLINE VF ToFloat(VI a) { return __builtin_convertvector(a, VF); }
 // Values of 2^23 and above are integers already; NaN fails the comparison and is kept.

@@ -14,16 +14,9 @@ void ConvertRange(const void* x, const Format& from, void* y, const Format& to, 
   const auto* u = static_cast<const typename Stored<kFrom>::Element*>(x);
   auto* v = static_cast<typename Stored<kTo>::Element*>(y);
   const VF lowest = Set(low), highest = Set(high);
-  int64_t i = 0;
-  for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
-    const VF a = in.Read(u + i), b = in.Read(u + i + kLanes);
-    out.Write(v + i, Min(highest, Max(lowest, a)));
-    out.Write(v + i + kLanes, Min(highest, Max(lowest, b)));
-  }
-  for (; i < n; i += kLanes) {
-    const VTail tail = Tail(n - i);
-    out.Write(v + i, Min(highest, Max(lowest, in.Read(u + i, tail))), tail);
-  }
+  ForVectors(n, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
+    out.Write(v + i, Min(highest, Max(lowest, in.Read(u + i, lanes))), lanes);
+  });
 }
 
 struct HotAdd {
@@ -43,37 +36,32 @@ void TypedBinaryRange(const TypedOperand& a, const TypedOperand& b, void* y, con
   const auto* v = static_cast<const typename Stored<kB>::Element*>(b.data);
   auto* w = static_cast<typename Stored<kY>::Element*>(y);
   const VF lowest = Set(low), highest = Set(high);
-  const int64_t whole = n / kLanes * kLanes;
-  const VTail tail = Tail(n - whole);
-  auto loop = [&](auto read_a, auto read_b) __attribute__((always_inline)) {
-    for (int64_t i = 0; i < whole; i += kLanes) {
-      out.Write(w + i, Min(highest, Max(lowest, F::Run(read_a(i, Tail(kLanes), true), read_b(i, Tail(kLanes), true)))));
-    }
-    if (whole < n) {
-      out.Write(w + whole, Min(highest, Max(lowest, F::Run(read_a(whole, tail, false), read_b(whole, tail, false)))), tail);
-    }
+  auto loop = [&](const auto& read_a, const auto& read_b) __attribute__((always_inline)) {
+    ForVectors(n, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
+      out.Write(w + i, Min(highest, Max(lowest, F::Run(read_a(i, lanes), read_b(i, lanes)))), lanes);
+    });
   };
   // A broadcast scalar is read once, before anything is written over it.
-  auto splat = [](auto stored, const auto* p) __attribute__((always_inline)) {
+  auto splat = [](const auto& stored, const auto* p) __attribute__((always_inline)) {
     alignas(64) float lanes[kLanes];
     Store(lanes, stored.Read(p, Tail(1)));
     return Set(lanes[0]);
   };
-  auto read_u = [&](int64_t i, VTail t, bool all) __attribute__((always_inline)) { return all ? in_a.Read(u + i) : in_a.Read(u + i, t); };
-  auto read_v = [&](int64_t i, VTail t, bool all) __attribute__((always_inline)) { return all ? in_b.Read(v + i) : in_b.Read(v + i, t); };
+  auto read_u = [&](int64_t i, auto lanes) __attribute__((always_inline)) { return in_a.Read(u + i, lanes); };
+  auto read_v = [&](int64_t i, auto lanes) __attribute__((always_inline)) { return in_b.Read(v + i, lanes); };
   if (a.stride == 1 && b.stride == 1) {
     loop(read_u, read_v);
+    return;
+  }
+  const VF av = splat(in_a, u), bv = splat(in_b, v);
+  auto same_a = [&](int64_t, auto) __attribute__((always_inline)) { return av; };
+  auto same_b = [&](int64_t, auto) __attribute__((always_inline)) { return bv; };
+  if (a.stride == 1) {
+    loop(read_u, same_b);
+  } else if (b.stride == 1) {
+    loop(same_a, read_v);
   } else {
-    const VF av = splat(in_a, u), bv = splat(in_b, v);
-    auto same_a = [&](int64_t, VTail, bool) __attribute__((always_inline)) { return av; };
-    auto same_b = [&](int64_t, VTail, bool) __attribute__((always_inline)) { return bv; };
-    if (a.stride == 1) {
-      loop(read_u, same_b);
-    } else if (b.stride == 1) {
-      loop(same_a, read_v);
-    } else {
-      loop(same_a, same_b);
-    }
+    loop(same_a, same_b);
   }
 }
 

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cpu/kernels/conv_depthwise_dot.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "backends/cpu/kernels/conv_depthwise.h"
+#include "backends/cpu/kernels/conv_plan.h"
+
+namespace tfengine::cpu {
+namespace {
+
+class DepthwiseDotConv : public DotConvTactic {
+ public:
+  DepthwiseDotConv(const char* name, DotType type, const DepthwiseDotKernels& kernels)
+      : DotConvTactic(name, type, kernels.isa), kernels_(kernels) {}
+
+  bool Usable() const override { return HostCpu().Has(kernels_.isa); }
+  bool Supports(const ConvShape& s) const override {
+    return s.groups == s.in_c && s.in_c > 0 && s.out_c % s.in_c == 0 && s.k_h * s.k_w <= kMaxDepthwiseTaps;
+  }
+  double EstimateWork(const ConvShape& s) const override {
+    return 2 * static_cast<double>(s.Pixels() * s.k_h * s.k_w * CeilDiv(s.out_c, kernels_.lanes));
+  }
+  int64_t PackedBytes(const ConvShape& s) const override { return RoundUp(s.k_h * s.k_w * Padded(s) * 4, kCacheLine); }
+  // [tap][channel] as f32, channels padded to whole vectors.
+  void Pack(const ConvShape& s, const float* hwio, const float* steps, void* packed) const override {
+    float* to = static_cast<float*>(packed);
+    for (int64_t tap = 0; tap < s.k_h * s.k_w; ++tap, to += Padded(s)) {
+      for (int64_t c = 0; c < s.out_c; ++c) to[c] = Weight(hwio[tap * s.out_c + c], steps ? steps[c] : 1);
+      std::fill(to + s.out_c, to + Padded(s), 0.0f);
+    }
+  }
+  int64_t ScratchBytes(const ConvShape& s, int threads) const override { return WorkerBytes(s) * threads; }
+  void Run(const ConvShape& s, const DotConvArgs& args, Gang& gang) const override {
+    if (s.Pixels() == 0 || s.out_c == 0) return;
+    const DepthwisePlan plan = MakeDepthwisePlan(s, kernels_.lanes, gang.threads());
+    const DotArgs dot = {args.x, args.zero, args.packed, &args.stage, args.residual, args.y, args.scratch};
+    const auto run = kernels_.task[static_cast<int>(type())];
+    const int64_t bytes = WorkerBytes(s);
+    gang.Run(plan.row_parts * plan.channel_parts,
+             [&](int64_t task, int worker) { run(plan, dot, task, static_cast<char*>(args.scratch) + worker * bytes); });
+  }
+
+ private:
+  int64_t Padded(const ConvShape& s) const { return RoundUp(s.out_c, kernels_.lanes); }
+  // Sums of a step, then padding.
+  int64_t WorkerBytes(const ConvShape& s) const {
+    return RoundUp(kMaxDepthwiseColumns * Padded(s) * 4 + s.in_c * 4, kCacheLine);
+  }
+  float Weight(float w, float step) const {
+    if (type() == DotType::kF32) return w;
+    if (type() == DotType::kInt8) return static_cast<float>(WeightCode(w, step));
+    const uint32_t bits = static_cast<uint32_t>(RoundToBf16(w)) << 16;
+    float rounded;
+    std::memcpy(&rounded, &bits, 4);
+    return rounded;
+  }
+
+  const DepthwiseDotKernels& kernels_;
+};
+
+}  // namespace
+
+const std::vector<const DotConvTactic*>& DepthwiseDotTactics() {
+  static const DepthwiseDotConv int8_avx512("depthwise_int8_avx512", DotType::kInt8, kDepthwiseDotAvx512);
+  static const DepthwiseDotConv int8_avx2("depthwise_int8_avx2", DotType::kInt8, kDepthwiseDotAvx2);
+  static const DepthwiseDotConv int8_portable("depthwise_int8_portable", DotType::kInt8, kDepthwiseDotPortable);
+  static const DepthwiseDotConv bf16_avx512("depthwise_bf16_avx512", DotType::kBf16, kDepthwiseDotAvx512);
+  static const DepthwiseDotConv bf16_avx2("depthwise_bf16_avx2", DotType::kBf16, kDepthwiseDotAvx2);
+  static const DepthwiseDotConv bf16_portable("depthwise_bf16_portable", DotType::kBf16, kDepthwiseDotPortable);
+  static const DepthwiseDotConv f32_avx512("depthwise_f32_avx512", DotType::kF32, kDepthwiseDotAvx512);
+  static const DepthwiseDotConv f32_avx2("depthwise_f32_avx2", DotType::kF32, kDepthwiseDotAvx2);
+  static const DepthwiseDotConv f32_portable("depthwise_f32_portable", DotType::kF32, kDepthwiseDotPortable);
+  static const std::vector<const DotConvTactic*> all = {&int8_avx512, &int8_avx2, &int8_portable, &bf16_avx512,  &bf16_avx2,
+                                                        &bf16_portable, &f32_avx512, &f32_avx2, &f32_portable};
+  return all;
+}
+
+}  // namespace tfengine::cpu
