@@ -3,11 +3,14 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "tfengine/calibrate.h"
 #include "tfengine/export.h"
 #include "tfengine/status.h"
+#include "tfengine/types.h"
 
 namespace tfengine {
 
@@ -21,6 +24,8 @@ struct ConvertOptions {
   std::vector<std::string> tags = {"serve"};
   // Signatures to convert; empty: all of them. The others are kept as they are.
   std::vector<std::string> signatures;
+  // FP32; FP16 and BF16: the 16-bit type that the device is fast in; INT8: calibrated or quantized layers, the rest as
+  // in BF16.
   std::string precision = "FP32";
   std::string device = "cpu";
   int minimum_segment_size = 3;
@@ -34,6 +39,13 @@ struct ConvertOptions {
   int64_t max_workspace_size_bytes = int64_t{1} << 62;
   int threads = 0;                           // 0: all CPUs
   std::string timing_cache;                  // file to read and extend; empty: none
+  // INT8: the ranges to use, from a run of Calibration in this process or from its table; the former also brings inputs
+  // for the accuracy guard. With neither no layer is INT8, unless the model quantizes explicitly.
+  std::shared_ptr<const Calibration> calibration;
+  std::string calibration_table;
+  // What a reduced engine may lose against FP32 on those inputs, before layers are raised to a higher precision.
+  double max_error = 0.1;       // |error| / |output| of any output, root mean square
+  double max_top1_drop = 0.01;  // share of rows of an output whose greatest element moves
   Progress progress;
 };
 
@@ -51,6 +63,18 @@ struct ConvertReport {
 // Errors: 1xx reading, 2xx graph, 701/702 output, 703/705 options.
 TFENGINE_API Result<ConvertReport> ConvertSavedModel(const std::string& input_dir, const std::string& output_dir,
                                                      const ConvertOptions& options = {});
+
+// Gives the next batch of a signature's inputs, by name; false: there is none.
+using BatchSource = std::function<Result<bool>(std::map<std::string, Tensor>* batch)>;
+
+// Runs the data through the FP32 form of a signature of the SavedModel in `input_dir`, which must convert whole, without
+// TensorFlow, and returns what was observed: for `options.calibration` of an INT8 conversion with the same options.
+// Errors: those of ConvertSavedModel and Model::Run, kNotWhole, kCalibrationActive, kCalibrationEmpty.
+TFENGINE_API Result<std::shared_ptr<Calibration>> CalibrateSavedModel(const std::string& input_dir,
+                                                                      const ConvertOptions& options,
+                                                                      const CalibrationOptions& calibration,
+                                                                      const std::string& signature,
+                                                                      const BatchSource& next);
 
 // The partition and the reason for every node, without building anything.
 TFENGINE_API Result<ConvertReport> ExplainSavedModel(const std::string& input_dir, const ConvertOptions& options = {});

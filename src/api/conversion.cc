@@ -16,6 +16,7 @@
 #include "base/errors.h"
 #include "base/status_macros.h"
 #include "compiler/build.h"
+#include "compiler/calibration.h"
 #include "tfgraph/transform.h"
 
 namespace tfengine {
@@ -214,6 +215,12 @@ void Conversion::KeepUnsafeSignatures() {
 }
 
 Status Conversion::BuildEngines(const fs::path& directory) {
+  if (options_.calibration) {
+    TFE_ASSIGN_OR_RETURN(
+        table_, static_cast<const CalibrationImpl&>(*options_.calibration).MakeTable(nullptr));
+  } else if (!options_.calibration_table.empty()) {
+    TFE_ASSIGN_OR_RETURN(table_, quant::CalibrationTable::Load(options_.calibration_table));
+  }
   rewriter_ = std::make_unique<saved_model::Rewriter>(model_, *meta_);
   for (size_t i = 0; i < signatures_.size(); ++i) {
     Status status = BuildSignature(i, directory);
@@ -273,6 +280,11 @@ Status Conversion::BuildSegment(size_t index, size_t segment_index, const fs::pa
 
   BuildOptions build;
   build.numerics.precision = options_.precision;
+  build.engine_name = name;
+  build.table = table_ ? &*table_ : nullptr;
+  if (options_.calibration)
+    build.samples = static_cast<const CalibrationImpl&>(*options_.calibration).KeptInputs(name);
+  build.budget = {options_.max_error, options_.max_top1_drop};
   build.threads = options_.threads;
   build.shapes = ShapesForSegment(plan, segment, options_.build_shapes);
   build.timing_cache = options_.timing_cache;
@@ -284,9 +296,10 @@ Status Conversion::BuildSegment(size_t index, size_t segment_index, const fs::pa
     ReportProgress(engine + stage, kReadShare + (1 - kReadShare - kWriteShare) * done);
   };
   fs::path file = directory / name;
-  TFE_RETURN_IF_ERROR(BuildEngineFile(std::move(network), build, file.string()));
-  engines_.push_back(
-      {name, file, static_cast<int64_t>(plan.partition.segments[segment_index].nodes.size())});
+  TFE_ASSIGN_OR_RETURN(BuildReport report, BuildEngineFile(std::move(network), build, file.string()));
+  engines_.push_back({name, file,
+                      static_cast<int64_t>(plan.partition.segments[segment_index].nodes.size()),
+                      std::move(report)});
 
   saved_model::NewFunction function;
   function.name = NativeFunctionName(name);
@@ -416,7 +429,9 @@ ConvertReport Conversion::Report() const {
     }
     entries.push_back(std::move(entry));
   }
-  return MakeReport(model_.dir(), options_, entries);
+  std::map<std::string, const BuildReport*> builds;
+  for (const BuiltEngine& engine : engines_) builds[engine.name] = &engine.report;
+  return MakeReport(model_.dir(), options_, entries, builds);
 }
 
 }  // namespace tfengine

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +12,8 @@
 #include "api/manifest.h"
 #include "api/report.h"
 #include "api/signature_plan.h"
+#include "compiler/build.h"
+#include "quant/table.h"
 #include "saved_model/saved_model.h"
 #include "saved_model/writer.h"
 #include "tfengine/convert.h"
@@ -22,7 +25,7 @@ namespace tfengine {
 class Conversion {
  public:
   // Checks the options, reads the model and decides what becomes of each signature.
-  // Errors: 1xx, 2xx, kBadFlag, kPrecisionUnsupported.
+  // Errors: 1xx, 2xx, kBadFlag, kCalibrationInvalid.
   static Result<std::unique_ptr<Conversion>> Prepare(const std::string& input_dir,
                                                      const ConvertOptions& options);
 
@@ -40,6 +43,7 @@ class Conversion {
     std::string name;
     std::filesystem::path file;
     int64_t nodes = 0;
+    BuildReport report;
   };
   struct Signature {
     SignaturePlan plan;
@@ -69,6 +73,7 @@ class Conversion {
   std::vector<std::string> other_signatures_;  // that were not asked for
   std::unique_ptr<saved_model::Rewriter> rewriter_;
   std::vector<BuiltEngine> engines_;
+  std::optional<quant::CalibrationTable> table_;
   std::map<std::string, std::string>
       engine_of_segment_;  // what a segment computes and on which variables → engine
   size_t segments_total_ = 0, segments_done_ = 0;

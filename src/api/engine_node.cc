@@ -5,6 +5,7 @@
 
 #include "api/carriers.h"
 #include "base/crc32c.h"
+#include "plan/plan.h"
 
 namespace tfengine {
 namespace {
@@ -52,7 +53,7 @@ std::string NativeFunctionName(const std::string& engine_name) {
 }
 
 std::string EngineAssetName(const std::string& engine_name) {
-  return "trt-serialized-engine." + engine_name;
+  return kEngineFilePrefix + engine_name;
 }
 
 partition::EngineNode MakeEngineNode(const SignaturePlan& plan, const partition::Segment& segment,

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
 #include "api/signature_plan.h"
+#include "compiler/build.h"
 #include "tfengine/convert.h"
 
 namespace tfengine {
@@ -21,7 +23,9 @@ struct ReportEntry {
   std::string kept;    // why the signature was left as it is, or empty
 };
 
+// `builds`: by engine name; empty for explanations.
 ConvertReport MakeReport(const std::string& model_dir, const ConvertOptions& options,
-                         const std::vector<ReportEntry>& entries);
+                         const std::vector<ReportEntry>& entries,
+                         const std::map<std::string, const BuildReport*>& builds);
 
 }  // namespace tfengine

@@ -24,6 +24,8 @@ int64_t GuessSize(const std::string& symbol) { return symbol == "batch" ? 1 : 64
 
 struct Optimized {
   Network network;
+  Numerics numerics;
+  BuildReport report;
   DeviceChoices choices;
   std::vector<std::vector<std::vector<int64_t>>> shapes;  // the build shapes, per set and input
 };
@@ -91,11 +93,50 @@ Status ChooseBatching(EngineImpl& engine, const Network& network, const std::vec
   return OkStatus();
 }
 
+// Ranges, and the layers that must be more exact than asked for.
+Status ChooseNumerics(const Network& network, const BuildOptions& build, const CompileBackend& backend, Optimized* result) {
+  Numerics& numerics = result->numerics;
+  auto& notices = result->report.notices;
+  numerics = build.numerics;
+  if (numerics.precision == "FP32") return OkStatus();
+  if (backend.half() == DType::kFloat32) {
+    notices.push_back(fmt::format("{}: this machine has no fast 16-bit products; layers that would use them run in FP32",
+                                  numerics.precision));
+  } else if (numerics.precision == "FP16" && backend.half() == DType::kBfloat16) {
+    notices.push_back("FP16: this machine is fast in BF16, not in FP16; layers run in BF16");
+  }
+  if (numerics.precision == "INT8" && build.table != nullptr) {
+    std::vector<std::string> values;
+    for (const Value& v : network.values())
+      if (v.dtype == DType::kFloat32 && !v.constant) values.push_back(v.name);
+    for (std::string& line : quant::CheckCalibration(*build.table, build.engine_name, quant::Fingerprint(PrintNetwork(network)), values))
+      notices.push_back(std::move(line));
+    if (auto engine = build.table->engines.find(build.engine_name); engine != build.table->engines.end())
+      for (const std::string& name : values)
+        if (auto value = engine->second.values.find(name); value != engine->second.values.end())
+          numerics.ranges.try_emplace(name, value->second.range());
+  }
+  if (numerics.precision == "INT8" && numerics.ranges.empty())
+    notices.push_back("INT8: no calibrated ranges; no layer is INT8. Calibrate with representative data");
+  if (build.samples.empty()) return OkStatus();
+  const int threads = build.threads > 0 ? build.threads : AvailableCpus();
+  TFE_ASSIGN_OR_RETURN(result->report.accuracy,
+                       GuardAccuracy(network, build.samples, build.budget, threads, &numerics, [&](double f) {
+                         if (build.progress) build.progress("checking accuracy", f);
+                       }));
+  const AccuracyReport& accuracy = *result->report.accuracy;
+  if (accuracy.raised > 0) notices.push_back(fmt::format("accuracy: {} layers run in a higher precision to keep the budget", accuracy.raised));
+  if (!accuracy.within_budget) notices.push_back("accuracy: the budget does not hold even with every layer in FP32");
+  return OkStatus();
+}
+
 Result<Optimized> Optimize(Network network, const BuildOptions& build) {
   Optimized result;
   TFE_RETURN_IF_ERROR(passes::RunPasses(network));
   const CompileBackend* backend = FindBackend("cpu");
-  TFE_ASSIGN_OR_RETURN(const quant::Assignment typed, AssignFor(network, build.numerics, *backend));
+  TFE_RETURN_IF_ERROR(ChooseNumerics(network, build, *backend, &result));
+  TFE_ASSIGN_OR_RETURN(quant::Assignment typed, AssignFor(network, result.numerics, *backend));
+  result.report.layers = std::move(typed.layers);
 
   std::vector<std::vector<int64_t>> symbol_sets;
   for (const auto& shapes : build.shapes) {
@@ -128,7 +169,7 @@ Result<Optimized> Optimize(Network network, const BuildOptions& build) {
     EngineOptions options;
     options.threads = threads;
     TFE_ASSIGN_OR_RETURN(std::shared_ptr<EngineImpl> engine,
-                         EngineImpl::Create(network, build.numerics, result.choices, options));
+                         EngineImpl::Create(network, result.numerics, result.choices, options));
     if (engine->separation().separable) {
       if (build.progress) build.progress("choosing batch pieces", 0.9);
       TFE_RETURN_IF_ERROR(ChooseBatching(*engine, engine->network(), symbol_sets[0], threads, cache, &result.choices));
@@ -141,22 +182,23 @@ Result<Optimized> Optimize(Network network, const BuildOptions& build) {
 
 }  // namespace
 
-Status BuildEngineFile(Network network, const BuildOptions& build, const std::string& path) {
+Result<BuildReport> BuildEngineFile(Network network, const BuildOptions& build, const std::string& path) {
   TFE_ASSIGN_OR_RETURN(Optimized optimized, Optimize(std::move(network), build));
   Plan plan;
   plan.network_text = PrintNetwork(optimized.network);
   plan.constants = NetworkConstants(optimized.network);
-  plan.numerics = build.numerics;
+  plan.numerics = optimized.numerics;
   if (build.time_tactics) plan.devices[FindBackend("cpu")->Fingerprint()] = optimized.choices;
   plan.prepared_shapes = optimized.shapes;
   if (build.progress) build.progress("writing the engine", 1);
-  return plan.Save(path);
+  TFE_RETURN_IF_ERROR(plan.Save(path));
+  return std::move(optimized.report);
 }
 
 Result<std::shared_ptr<Engine>> BuildEngine(Network network, const BuildOptions& build, const EngineOptions& options) {
   TFE_ASSIGN_OR_RETURN(Optimized optimized, Optimize(std::move(network), build));
   TFE_ASSIGN_OR_RETURN(std::shared_ptr<EngineImpl> engine,
-                       EngineImpl::Create(optimized.network, build.numerics, optimized.choices, options));
+                       EngineImpl::Create(optimized.network, optimized.numerics, optimized.choices, options));
   for (const auto& shapes : optimized.shapes) TFE_RETURN_IF_ERROR(engine->Prepare(shapes));
   return std::shared_ptr<Engine>(std::move(engine));
 }

@@ -2,18 +2,27 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "compiler/accuracy.h"
 #include "network/network.h"
 #include "tfengine/convert.h"
 #include "plan/plan.h"
+#include "quant/table.h"
 #include "tfengine/engine.h"
 
 namespace tfengine {
 
 struct BuildOptions {
   Numerics numerics;
+  // INT8: ranges are taken from this engine's entry; null: none. Ranges in `numerics` win.
+  const quant::CalibrationTable* table = nullptr;
+  std::string engine_name;
+  // Inputs per run for the accuracy guard of reduced engines; empty: no guard.
+  std::vector<std::vector<Tensor>> samples;
+  AccuracyBudget budget;
   int threads = 0;  // 0: all CPUs; tactics are timed with this many
   // Input shapes (one list per network input) at which tactics are timed; empty: every symbol is 1 if it is "batch",
   // else a guess from the network.
@@ -23,9 +32,16 @@ struct BuildOptions {
   Progress progress;
 };
 
+// What became of a build.
+struct BuildReport {
+  std::vector<quant::LayerPrecision> layers;
+  std::optional<AccuracyReport> accuracy;  // of a reduced engine, where there were samples
+  std::vector<std::string> notices;        // for people
+};
+
 // Optimises `network` (passes), chooses tactics on this machine and writes the engine file to `path` (written beside,
 // then renamed). The network is consumed.
-Status BuildEngineFile(Network network, const BuildOptions& build, const std::string& path);
+Result<BuildReport> BuildEngineFile(Network network, const BuildOptions& build, const std::string& path);
 
 // The same, kept in memory.
 Result<std::shared_ptr<Engine>> BuildEngine(Network network, const BuildOptions& build, const EngineOptions& options);

@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "base/errors.h"
 #include "base/mapped_file.h"
 #include "base/status_macros.h"
+#include "compiler/calibration.h"
 #include "compiler/typed.h"
 
 namespace tfengine {
@@ -221,8 +223,27 @@ Status EngineImpl::RunPieces(const ShapePlan& plan, const std::vector<InputView>
   return status;
 }
 
+Status EngineImpl::RunObserved(CalibrationImpl& calibration, const std::vector<InputView>& inputs,
+                               const OutputAllocator& allocate) {
+  const auto data = calibration.BeginRun(name_, network_, inputs);
+  std::vector<Tensor> outputs;
+  TFE_RETURN_IF_ERROR(Observe(inputs, [&](const Value& value, const std::vector<int64_t>& shape, const void* at) {
+    CalibrationImpl::Observe(*data, value, shape, at);
+  }, &outputs));
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    void* to = allocate(static_cast<int>(i), outputs[i].dtype(), outputs[i].shape());
+    if (to == nullptr && outputs[i].num_bytes() > 0)
+      return Error(ErrorId::kOutOfMemory, "cannot allocate {} bytes for output \"{}\"", outputs[i].num_bytes(), output_specs_[i].name);
+    std::memcpy(to, outputs[i].data(), outputs[i].num_bytes());
+  }
+  return OkStatus();
+}
+
 Status EngineImpl::Run(const std::vector<InputView>& inputs, const OutputAllocator& allocate) {
   TFE_RETURN_IF_ERROR(CheckInputs(inputs));
+  if (precision_ == "FP32") {
+    if (auto calibration = CalibrationImpl::Active()) return RunObserved(*calibration, inputs, allocate);
+  }
   std::vector<std::vector<int64_t>> shapes;
   shapes.reserve(inputs.size());
   for (const InputView& in : inputs) shapes.push_back(in.shape);
@@ -350,6 +371,9 @@ Result<std::shared_ptr<Engine>> Engine::Load(const std::string& path, const Engi
   TFE_ASSIGN_OR_RETURN(Plan plan, Plan::Load(path));
   const auto file = plan.file;
   TFE_ASSIGN_OR_RETURN(std::shared_ptr<EngineImpl> engine, EngineImpl::Create(std::move(plan), options));
+  const std::string file_name = path.substr(path.rfind('/') + 1);  // npos + 1 is 0
+  const bool asset = file_name.starts_with(kEngineFilePrefix);
+  engine->set_name(asset ? file_name.substr(std::strlen(kEngineFilePrefix)) : file_name);
   // Packed by now if shapes were prepared; pages that are still needed come back from the page cache.
   if (file) file->Release();
   return std::shared_ptr<Engine>(std::move(engine));

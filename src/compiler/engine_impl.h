@@ -18,6 +18,8 @@
 
 namespace tfengine {
 
+class CalibrationImpl;
+
 // Engine on top of Specialize: a small cache of shapes, each with the executables that serve it.
 class EngineImpl : public Engine {
  public:
@@ -28,6 +30,7 @@ class EngineImpl : public Engine {
 
   // For tuning, before the engine is shared: another way to cut batches; shape plans are made anew.
   void SetBatching(int micro_batch, bool sample_parallel);
+  void set_name(std::string name) { name_ = std::move(name); }
   const BatchSeparation& separation() const { return separation_; }
   // As typed for this device.
   const Network& network() const { return network_; }
@@ -62,6 +65,7 @@ class EngineImpl : public Engine {
   Result<std::shared_ptr<const ShapePlan>> GetShapePlan(const std::vector<std::vector<int64_t>>& shapes);
   Result<std::shared_ptr<const ShapePlan>> MakeShapePlan(const std::vector<std::vector<int64_t>>& shapes);
   Status RunPieces(const ShapePlan& plan, const std::vector<InputView>& inputs, const std::vector<void*>& outputs);
+  Status RunObserved(CalibrationImpl& calibration, const std::vector<InputView>& inputs, const OutputAllocator& allocate);
   struct WholeRun;
   Result<std::unique_ptr<WholeRun>> PrepareWhole(const std::vector<InputView>& inputs);
   std::string PrecisionText(quant::Precision precision) const;
@@ -72,6 +76,7 @@ class EngineImpl : public Engine {
   const std::vector<quant::LayerPrecision> layers_;
   const std::string precision_;
   DeviceChoices choices_;
+  std::string name_;      // of the engine file, or empty
   bool rebuilt_ = false;  // the file had no choices for this device
   const CompileBackend* backend_ = nullptr;
   BatchSeparation separation_;

@@ -227,7 +227,7 @@ TEST(Engine, FileBuildsLoadsAndRebuildsWithoutChoices) {
   const Network network = SmallCnn();
   BuildOptions build;
   build.shapes = {{{1, 13, 11, 3}}, {{4, 13, 11, 3}}};
-  Status status = BuildEngineFile(network, build, path);
+  Status status = BuildEngineFile(network, build, path).status();
   ASSERT_TRUE(status.ok()) << status.ToString();
   const Tensor x = *RandomF32({3, 13, 11, 3}, 5);
   auto want = ref::Execute(network, {x});

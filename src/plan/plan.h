@@ -55,6 +55,8 @@ struct Plan {
   static Result<Plan> Load(const std::string& path);
 };
 
+// Engine files of a converted model are called <prefix><engine name>, as TF-TRT called them.
+inline constexpr char kEngineFilePrefix[] = "trt-serialized-engine.";
 inline constexpr uint32_t kPlanFormatVersion = 2;
 
 }  // namespace tfengine

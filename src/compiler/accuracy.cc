@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/accuracy.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <memory>
+
+#include "base/errors.h"
+#include "base/status_macros.h"
+#include "compiler/engine_impl.h"
+
+namespace tfengine {
+namespace {
+
+// Element values as f32, whatever they are stored as.
+void ToF32(const Value& value, const void* data, int64_t n, std::vector<float>* out) {
+  out->resize(static_cast<size_t>(n));
+  if (value.quant.quantized()) {
+    const auto* codes = static_cast<const uint8_t*>(data);
+    for (int64_t i = 0; i < n; ++i) (*out)[i] = value.quant.scale * static_cast<float>(codes[i] - value.quant.zero);
+  } else if (value.dtype == DType::kBfloat16) {
+    const auto* bits = static_cast<const uint16_t*>(data);
+    for (int64_t i = 0; i < n; ++i) {
+      const uint32_t wide = static_cast<uint32_t>(bits[i]) << 16;
+      std::memcpy(&(*out)[i], &wide, 4);
+    }
+  } else {
+    std::memcpy(out->data(), data, static_cast<size_t>(n) * 4);
+  }
+}
+
+bool IsReal(const Value& v) { return v.dtype == DType::kFloat32 || v.dtype == DType::kBfloat16 || v.quant.quantized(); }
+
+int64_t Elements(const std::vector<int64_t>& shape) {
+  int64_t n = 1;
+  for (int64_t d : shape) n *= d;
+  return n;
+}
+
+ValueAccuracy Summary(const std::string& name, const quant::Comparison& c) {
+  return {name, c.snr_db(), c.cosine(), c.relative_rms(), c.top1_agreement(), c.rows()};
+}
+
+class Guard {
+ public:
+  Guard(const Network& network, const std::vector<std::vector<Tensor>>& samples, const EngineOptions& options)
+      : network_(network), samples_(samples), options_(options) {}
+
+  Status Start() {
+    TFE_ASSIGN_OR_RETURN(exact_, EngineImpl::Create(network_, Numerics(), DeviceChoices(), options_));
+    return OkStatus();
+  }
+
+  // One pass over the samples.
+  Status Measure(const Numerics& numerics) {
+    TFE_ASSIGN_OR_RETURN(reduced_, EngineImpl::Create(network_, numerics, DeviceChoices(), options_));
+    compared_.clear();
+    for (const std::vector<Tensor>& sample : samples_) {
+      std::vector<InputView> views;
+      for (const Tensor& t : sample) views.push_back({t.dtype(), t.shape(), t.data()});
+      std::map<std::string, std::vector<float>> exact;
+      TFE_RETURN_IF_ERROR(exact_->Observe(views, [&](const Value& value, const std::vector<int64_t>& shape, const void* data) {
+        if (IsReal(value)) ToF32(value, data, Elements(shape), &exact[value.name]);
+      }));
+      std::vector<float> got;
+      TFE_RETURN_IF_ERROR(reduced_->Observe(views, [&](const Value& value, const std::vector<int64_t>& shape, const void* data) {
+        auto want = exact.find(value.name);
+        const int64_t n = Elements(shape);
+        if (want == exact.end() || !IsReal(value) || static_cast<int64_t>(want->second.size()) != n) return;
+        ToF32(value, data, n, &got);
+        const int64_t row = shape.size() > 1 && shape.back() > 1 ? shape.back() : 0;
+        compared_[value.name].Add(want->second.data(), got.data(), n, row);
+      }));
+    }
+    return OkStatus();
+  }
+
+  AccuracyReport Report(const AccuracyBudget& budget) const {
+    AccuracyReport report;
+    report.runs = static_cast<int64_t>(samples_.size());
+    for (ValueId v : network_.outputs()) {
+      auto c = compared_.find(network_.value(v).name);
+      if (c == compared_.end()) continue;
+      report.outputs.push_back(Summary(c->first, c->second));
+      const ValueAccuracy& a = report.outputs.back();
+      // A share of few rows says little: below one row in 100 the error decides alone.
+      const bool counts = static_cast<double>(a.rows) * budget.max_top1_drop >= 1;
+      if (!(a.relative_rms <= budget.max_error) || (counts && 1 - a.top1_agreement > budget.max_top1_drop)) report.within_budget = false;
+    }
+    for (const Node& node : network_.nodes()) {
+      auto c = compared_.find(network_.value(node.outputs[0]).name);
+      if (c != compared_.end()) report.values.push_back(Summary(c->first, c->second));
+    }
+    return report;
+  }
+
+  // The layers that are not FP32 yet, those that lose most first.
+  std::vector<std::pair<std::string, quant::Precision>> Culprits() const {
+    std::map<std::string, quant::Precision> precision;
+    for (const auto& layer : reduced_->layers()) precision[layer.name] = layer.precision;
+    std::vector<std::pair<double, std::string>> losses;
+    // A moved value has the ratio of what it was moved from.
+    std::vector<double> snr(network_.values().size(), kExact);
+    for (const Node& node : network_.nodes()) {
+      double worst = kExact;
+      for (ValueId in : node.inputs)
+        if (in != kNoValue) worst = std::min(worst, snr[in]);
+      for (ValueId out : node.outputs) {
+        auto c = compared_.find(network_.value(out).name);
+        snr[out] = c == compared_.end() ? worst : std::clamp(c->second.snr_db(), -kExact, kExact);
+      }
+      const std::string& name = network_.value(node.outputs[0]).name;
+      auto p = precision.find(name);
+      if (p == precision.end() || p->second == quant::Precision::kF32) continue;
+      // Noise that the layer adds, as power relative to its signal.
+      const double after = std::pow(10, -snr[node.outputs[0]] / 10), before = std::pow(10, -worst / 10);
+      losses.push_back({after - std::min(before, after), name});
+    }
+    std::sort(losses.begin(), losses.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+    std::vector<std::pair<std::string, quant::Precision>> culprits;
+    for (const auto& [loss, name] : losses) culprits.push_back({name, precision[name]});
+    return culprits;
+  }
+
+ private:
+  static constexpr double kExact = 200;  // dB
+
+  const Network& network_;
+  const std::vector<std::vector<Tensor>>& samples_;
+  const EngineOptions options_;
+  std::shared_ptr<EngineImpl> exact_, reduced_;
+  std::map<std::string, quant::Comparison> compared_;
+};
+
+}  // namespace
+
+Result<AccuracyReport> GuardAccuracy(const Network& network, const std::vector<std::vector<Tensor>>& samples,
+                                     const AccuracyBudget& budget, int threads, Numerics* numerics,
+                                     const std::function<void(double)>& progress) {
+  EngineOptions options;
+  options.threads = threads;
+  Guard guard(network, samples, options);
+  TFE_RETURN_IF_ERROR(guard.Start());
+  const int before = static_cast<int>(numerics->limits.size());
+  // Doubling the number of raised layers ends after a few rounds: all are FP32 at last.
+  for (size_t step = 1, round = 0;; ++round) {
+    if (progress) progress(1 - 1.0 / static_cast<double>(round + 1));
+    TFE_RETURN_IF_ERROR(guard.Measure(*numerics));
+    AccuracyReport report = guard.Report(budget);
+    report.raised = static_cast<int>(numerics->limits.size()) - before;
+    const auto culprits = guard.Culprits();
+    if (report.within_budget || culprits.empty()) return report;
+    const size_t share = std::max<size_t>(step, culprits.size() / 16);
+    for (size_t i = 0; i < std::min(share, culprits.size()); ++i) {
+      const auto& [name, precision] = culprits[i];
+      // A second time goes all the way.
+      numerics->limits[name] = precision == quant::Precision::kInt8 && !numerics->limits.count(name) ? quant::Precision::kHalf : quant::Precision::kF32;
+    }
+    step *= 2;
+  }
+}
+
+}  // namespace tfengine
