@@ -60,9 +60,55 @@ class DepthwiseDotConv : public DotConvTactic {
   const DepthwiseDotKernels& kernels_;
 };
 
+// Stride 1 or 2 along rows, 3x3, one output channel per input channel.
+class DepthwiseInt8Conv : public DotConvTactic {
+ public:
+  DepthwiseInt8Conv() : DotConvTactic("depthwise_int8_avx512vnni", DotType::kInt8, CpuIsa::kAvx512) {}
+
+  bool Usable() const override { return HostCpu().Has(CpuIsa::kAvx512) && HostCpu().avx512_vnni; }
+  bool Supports(const ConvShape& s) const override {
+    return s.groups == s.in_c && s.in_c > 0 && s.out_c == s.in_c && s.k_h == 3 && s.k_w == 3 && s.dil_w == 1 && s.stride_w <= 2;
+  }
+  double EstimateWork(const ConvShape& s) const override { return 12 * static_cast<double>(s.Pixels() * Chunks(s)); }
+  int64_t PackedBytes(const ConvShape& s) const override { return Chunks(s) * kDepthwiseInt8ChunkBytes; }
+  void Pack(const ConvShape& s, const float* hwio, const float* steps, void* packed) const override {
+    std::memset(packed, 0, PackedBytes(s));
+    for (int64_t c = 0; c < s.out_c; ++c) {
+      char* chunk = static_cast<char*>(packed) + c / 64 * kDepthwiseInt8ChunkBytes;
+      const int64_t vector = c % 16 / 4, lane = c % 64 / 16 * 4 + c % 4, word = (vector * 16 + lane) * 4;
+      int32_t sum = 0;
+      for (int64_t tap = 0; tap < 9; ++tap) {
+        const int8_t code = WeightCode(hwio[tap * s.out_c + c], steps[c]);
+        chunk[tap % 3 * 256 + word + tap / 3] = static_cast<char>(code);
+        sum += code;
+      }
+      std::memcpy(chunk + 3 * 256 + word, &sum, 4);
+    }
+  }
+  int64_t ScratchBytes(const ConvShape& s, int threads) const override { return WorkerBytes(s) * threads; }
+  void Run(const ConvShape& s, const DotConvArgs& args, Gang& gang) const override {
+    if (s.Pixels() == 0 || s.out_c == 0) return;
+    DepthwisePlan plan = MakeDepthwisePlan(s, 64, gang.threads());
+    // Channels first: what is prepared for a chunk then serves more rows.
+    const int64_t want = gang.threads() == 1 ? 1 : 4 * gang.threads();
+    plan.channel_parts = std::min(plan.vectors, want);
+    plan.row_parts = std::min(plan.rows, CeilDiv(want, plan.channel_parts));
+    const DotArgs dot = {args.x, args.zero, args.packed, &args.stage, args.residual, args.y, args.scratch};
+    const int64_t bytes = WorkerBytes(s);
+    gang.Run(plan.row_parts * plan.channel_parts, [&](int64_t task, int worker) {
+      kDepthwiseInt8Avx512vnni(plan, dot, task, static_cast<char*>(args.scratch) + worker * bytes);
+    });
+  }
+
+ private:
+  static int64_t Chunks(const ConvShape& s) { return CeilDiv(s.out_c, 64); }
+  static int64_t WorkerBytes(const ConvShape& s) { return 64 + s.out_w * 64 * 4; }
+};
+
 }  // namespace
 
 const std::vector<const DotConvTactic*>& DepthwiseDotTactics() {
+  static const DepthwiseInt8Conv int8_vnni;
   static const DepthwiseDotConv int8_avx512("depthwise_int8_avx512", DotType::kInt8, kDepthwiseDotAvx512);
   static const DepthwiseDotConv int8_avx2("depthwise_int8_avx2", DotType::kInt8, kDepthwiseDotAvx2);
   static const DepthwiseDotConv int8_portable("depthwise_int8_portable", DotType::kInt8, kDepthwiseDotPortable);
@@ -72,8 +118,8 @@ const std::vector<const DotConvTactic*>& DepthwiseDotTactics() {
   static const DepthwiseDotConv f32_avx512("depthwise_f32_avx512", DotType::kF32, kDepthwiseDotAvx512);
   static const DepthwiseDotConv f32_avx2("depthwise_f32_avx2", DotType::kF32, kDepthwiseDotAvx2);
   static const DepthwiseDotConv f32_portable("depthwise_f32_portable", DotType::kF32, kDepthwiseDotPortable);
-  static const std::vector<const DotConvTactic*> all = {&int8_avx512, &int8_avx2, &int8_portable, &bf16_avx512,  &bf16_avx2,
-                                                        &bf16_portable, &f32_avx512, &f32_avx2, &f32_portable};
+  static const std::vector<const DotConvTactic*> all = {&int8_vnni,   &int8_avx512, &int8_avx2,     &int8_portable, &bf16_avx512,
+                                                        &bf16_avx2,   &bf16_portable, &f32_avx512, &f32_avx2, &f32_portable};
   return all;
 }
 

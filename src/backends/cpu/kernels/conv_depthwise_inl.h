@@ -225,7 +225,7 @@ TFE_INLINE void DepthwiseSteps(const DepthwisePlan& p, const void* x, const void
   }
 }
 
-inline void DepthwiseTask(const DepthwisePlan& p, const ConvArgs& args, int64_t task, float* zeros) {
+inline void DepthwiseF32Task(const DepthwisePlan& p, const ConvArgs& args, int64_t task, float* zeros) {
   __builtin_memset(zeros, 0, p.g.in_c * sizeof(float));
   DepthwiseStep s;
   s.zero = 0;

@@ -7,7 +7,7 @@ namespace tfengine::cpu {
 
 const ConvKernels& ConvKernelsAvx512() {
   static constexpr ConvKernels kernels = {CpuIsa::kAvx512, TFE_SIMD::kLanes, TFE_SIMD::kMaxTile, &TFE_SIMD::DirectTask,
-                                          &TFE_SIMD::DepthwiseTask, &TFE_SIMD::WinogradTask, &TFE_SIMD::ActivateRange};
+                                          &TFE_SIMD::DepthwiseF32Task, &TFE_SIMD::WinogradTask, &TFE_SIMD::ActivateRange};
   return kernels;
 }
 
