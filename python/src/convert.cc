@@ -3,6 +3,8 @@
 
 #include <nanobind/stl/function.h>
 #include <nanobind/stl/map.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -43,6 +45,35 @@ ConvertReport Call(ConvertOptions options, const nb::object& progress,
 }  // namespace
 
 void BindConvert(nb::module_& m) {
+  nb::class_<Calibration>(m, "Calibration",
+                          "Observes every FP32 engine of this process until stop().")
+      .def_static(
+          "start",
+          [](const std::string& method, double percentile, bool symmetric) {
+            CalibrationOptions options;
+            options.method = method;
+            options.percentile = percentile;
+            options.symmetric = symmetric;
+            return ValueOrRaise(Calibration::Start(options));
+          },
+          nb::arg("method") = "entropy", nb::arg("percentile") = 99.99,
+          nb::arg("symmetric") = false)
+      .def("stop", &Calibration::Stop)
+      .def_prop_ro("runs", &Calibration::runs, "Runs of engines observed so far.")
+      .def(
+          "table",
+          [](const Calibration& calibration) {
+            std::vector<std::string> notices;
+            std::string json = ValueOrRaise(calibration.Table(&notices));
+            return std::make_pair(json, notices);
+          },
+          "The calibration table as JSON, and notices.")
+      .def(
+          "save",
+          [](const Calibration& calibration, const std::string& path) {
+            RaiseIfError(calibration.Save(path));
+          },
+          nb::arg("path"));
   nb::class_<ConvertOptions>(m, "ConvertOptions", "Options of convert() and explain().")
       .def(nb::init<>())
       .def_rw("tags", &ConvertOptions::tags)
@@ -62,7 +93,22 @@ void BindConvert(nb::module_& m) {
       .def_rw("max_workspace_size_bytes", &ConvertOptions::max_workspace_size_bytes)
       .def_rw("threads", &ConvertOptions::threads, "0: all CPUs.")
       .def_rw("timing_cache", &ConvertOptions::timing_cache,
-              "File to read and extend; empty: none.");
+              "File to read and extend; empty: none.")
+      .def_prop_rw(
+          "calibration",
+          [](const ConvertOptions& options) {
+            return std::const_pointer_cast<Calibration>(options.calibration);
+          },
+          [](ConvertOptions& options, std::shared_ptr<Calibration> calibration) {
+            options.calibration = std::move(calibration);
+          },
+          nb::for_setter(nb::arg("calibration").none()), "INT8: the ranges observed; or None.")
+      .def_rw("calibration_table", &ConvertOptions::calibration_table,
+              "INT8: the file of a calibration table; empty: none.")
+      .def_rw("max_error", &ConvertOptions::max_error,
+              "Of any output against FP32, |error| / |output|, before layers are raised.")
+      .def_rw("max_top1_drop", &ConvertOptions::max_top1_drop,
+              "Share of rows whose greatest element may move.");
   nb::class_<ConvertReport>(m, "ConvertReport", "What a conversion did, or would do.")
       .def_ro("text", &ConvertReport::text, "For people.")
       .def_ro("json", &ConvertReport::json, "For machines.")

@@ -17,11 +17,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Union
 
 from tfengine import _core, _tensorflow, errors
-from tfengine._core import ConvertReport, Engine, Model, SignatureInfo, TensorSpec, __version__
+from tfengine._core import Calibration, ConvertReport, Engine, Model, SignatureInfo, TensorSpec, __version__
 from tfengine._tensorflow import EngineStats, engine_stats, wait_for_engines
 from tfengine.errors import TfEngineError
 
 __all__ = [
+    "Calibration",
     "ConvertReport",
     "Engine",
     "EngineStats",
@@ -65,6 +66,10 @@ def convert(
     maximum_cached_engines: int = 16,
     threads: int = 0,
     timing_cache: Path = "",
+    calibration: Calibration | None = None,
+    calibration_table: Path = "",
+    max_error: float = 0.1,
+    max_top1_drop: float = 0.01,
     progress: Callable[[str, float], object] | None = None,
 ) -> ConvertReport:
     """Converts the SavedModel in `input_dir` and writes the result to `output_dir`, which must not exist.
@@ -72,6 +77,11 @@ def convert(
     All signatures survive; those named in `signatures` (all, if empty) get engines where that is possible. Engines take
     any input shape; `build_shapes` (input name to shape) only says at which ones they are tuned, by default at batch 1.
     `progress` is called with a stage name and the share done. Needs no TensorFlow.
+
+    `precision`: FP32; FP16 or BF16 (the 16-bit type that the machine is fast in); INT8. INT8 takes its ranges from
+    `calibration`, which observed the FP32 model in this process, or from `calibration_table`, the file that it saved. With
+    the former, layers are raised to a higher precision until no output is further from FP32 than `max_error`
+    (|error| / |output|) and no more than `max_top1_drop` of the rows of an output have another greatest element.
     """
     options = _options(
         {
@@ -88,6 +98,10 @@ def convert(
             "maximum_cached_engines": maximum_cached_engines,
             "threads": threads,
             "timing_cache": os.fspath(timing_cache),
+            "calibration": calibration,
+            "calibration_table": os.fspath(calibration_table),
+            "max_error": max_error,
+            "max_top1_drop": max_top1_drop,
         }
     )
     return _core.convert(os.fspath(input_dir), os.fspath(output_dir), options, progress)

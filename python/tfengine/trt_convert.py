@@ -6,6 +6,8 @@
     converter.build(input_fn)      # optional: tune the engines at the shapes that input_fn yields
     converter.save("model_trt")
 
+INT8: TrtGraphConverterV2(..., precision_mode="INT8"), convert(calibration_input_fn).
+
 What differs from TF-TRT: all signatures are converted and kept; one engine serves every shape, so that
 `use_dynamic_shape`, `dynamic_shape_profile_strategy` and `maximum_cached_engines` need no thought; save() leaves the
 engines usable in this process.
@@ -14,19 +16,20 @@ engines usable in this process.
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import pathlib
 import shutil
 import sys
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.platform import tf_logging as logging  # TF-TRT's logger
 
-from tfengine import _staging, _summary, _tensorflow
+from tfengine import Calibration, _staging, _summary, _tensorflow
 from tfengine import convert as _convert
 from tfengine.errors import FailedPreconditionError, TfEngineError, UnimplementedError
 
@@ -57,11 +60,12 @@ class TrtPrecisionMode:
     FP32 = "FP32"
     FP16 = "FP16"
     INT8 = "INT8"
+    BF16 = "BF16"  # not in TF-TRT; on CPUs FP16 means the same
 
     @staticmethod
     def supported_precision_modes() -> list[str]:
         precisions = [TrtPrecisionMode.FP32, TrtPrecisionMode.FP16, TrtPrecisionMode.INT8]
-        return precisions + [precision.lower() for precision in precisions]
+        return precisions + [precision.lower() for precision in precisions] + ["BF16", "bf16"]
 
 
 class TrtConversionParams(
@@ -167,6 +171,7 @@ class _Conversion:
         self.params = params
         self.workspace = _Workspace()
         self.excluded_nodes: list[str] = []
+        self.calibration: Calibration | None = None  # INT8: what was observed
 
     def run(self, **options: Any) -> tuple[pathlib.Path, Any]:
         """Converts; returns the directory of the result and the report."""
@@ -183,6 +188,7 @@ class _Conversion:
                 "allow_build_at_runtime": self.params.allow_build_at_runtime,
                 "excluded_nodes": self.excluded_nodes,
                 "timing_cache": self.workspace.path / "timing_cache",
+                "calibration": self.calibration,
                 "progress": _progress(),
                 **_environment_options(),
                 **options,
@@ -191,6 +197,22 @@ class _Conversion:
         level = logging.WARN if os.environ.get("TF_TRT_SHOW_DETAILED_REPORT") else logging.INFO
         logging.log(level, "%s", report.text)
         return directory, report
+
+    @contextlib.contextmanager
+    def observed(self) -> Iterator[pathlib.Path]:
+        """Gives the directory of the model in FP32; what runs on it inside the block calibrates run() from then on."""
+        directory, _ = self.run(precision=TrtPrecisionMode.FP32, build_engines=False)
+        calibration = Calibration.start()
+        try:
+            yield directory
+        finally:
+            calibration.stop()
+            shutil.rmtree(directory, ignore_errors=True)
+        if calibration.runs == 0:
+            raise RuntimeError("calibration saw no data: the inputs were empty, or the signature has no engine")
+        for notice in calibration.table()[1]:
+            logging.warning("calibration: %s", notice)
+        self.calibration = calibration
 
 
 class TrtGraphConverterV2:
@@ -289,11 +311,12 @@ class TrtGraphConverterV2:
         """Converts the model and returns the ConcreteFunction of the chosen signature.
 
         Args:
-          calibration_input_fn: INT8 with calibration only: yields inputs.
+          calibration_input_fn: INT8 with calibration only: a generator function; each item is one set of inputs, as
+            for build(). All engines are calibrated in one pass.
 
         Raises:
           ValueError: if calibration_input_fn is missing, or not needed.
-          NotImplementedError: if the precision mode is not available yet.
+          RuntimeError: if calibration_input_fn yields nothing, or an item does not fit the signature.
           TfEngineError: if the model cannot be read.
         """
         assert not self._converted
@@ -309,6 +332,12 @@ class TrtGraphConverterV2:
         self._conversion = _Conversion(
             self._input_saved_model_dir, self._input_saved_model_tags, self._conversion_params
         )
+        if calibration_input_fn:
+            with self._conversion.observed() as directory:
+                loaded = tf.saved_model.load(str(directory), tags=self._input_saved_model_tags)
+                function = loaded.signatures[self._input_saved_model_signature_key]
+                for item in calibration_input_fn():
+                    function(**self._named_tensors(item, function))
         self._convert_and_load()
         self._converted = True
         return self._converted_func
@@ -347,7 +376,7 @@ class TrtGraphConverterV2:
 
         by_shape: dict[tuple, dict[str, tf.Tensor]] = {}
         for item in input_fn():
-            inputs = self._named_tensors(item)
+            inputs = self._named_tensors(item, self._converted_func)
             shape_key = tuple((name, tuple(tensor.shape)) for name, tensor in sorted(inputs.items()))
             if shape_key not in by_shape:
                 self._converted_func(**inputs)
@@ -361,9 +390,10 @@ class TrtGraphConverterV2:
         for inputs in by_shape.values():
             self._converted_func(**inputs)
 
-    def _named_tensors(self, item: Any) -> dict[str, tf.Tensor]:
-        names = list(self._converted_func.structured_input_signature[1])
-        keywords = getattr(self._converted_func, "_arg_keywords", None) or names
+    @staticmethod
+    def _named_tensors(item: Any, function: Any) -> dict[str, tf.Tensor]:
+        names = list(function.structured_input_signature[1])
+        keywords = getattr(function, "_arg_keywords", None) or names
         try:
             if isinstance(item, dict):
                 return {name: tf.convert_to_tensor(value) for name, value in item.items()}
@@ -372,7 +402,7 @@ class TrtGraphConverterV2:
         except Exception as error:
             raise RuntimeError("Failed to convert input to tensor.") from error
         if len(tensors) != len(keywords):
-            raise RuntimeError(f"build(): expected {len(keywords)} inputs ({', '.join(keywords)}), got {len(tensors)}")
+            raise RuntimeError(f"expected {len(keywords)} inputs ({', '.join(keywords)}), got {len(tensors)}")
         return dict(zip(keywords, tensors))
 
     def save(self, output_saved_model_dir, save_gpu_specific_engines=True, options=None):
@@ -385,11 +415,6 @@ class TrtGraphConverterV2:
           options: tf.saved_model.SaveOptions; the model is then written by tf.saved_model.save.
         """
         assert self._converted
-        if self._need_calibration and not self._build_called_once:
-            raise RuntimeError(
-                "A model that requires INT8 calibration has to be built before saving it. Call build() to build and "
-                "calibrate the TensorRT engines."
-            )
         assert self._conversion is not None and self._directory is not None
         with _staging.replaced_directory(output_saved_model_dir) as new:
             if options is not None:
@@ -467,18 +492,44 @@ class TrtGraphConverter:
             (node if isinstance(node, str) else node.name).split(":")[0] for node in nodes_denylist or []
         ]
         self._directory: pathlib.Path | None = None
+        self._need_calibration = precision_mode.upper() == TrtPrecisionMode.INT8 and use_calibration
 
     def convert(self):
-        """Converts the model and returns its GraphDef."""
+        """Converts the model and returns its GraphDef; with engines in FP32 until calibrate(), if that is needed."""
         assert self._directory is None
         meta = _summary.read_meta_graph(self._conversion.input_dir, self._tags)
         _summary.find_signature(meta, self._signature_key, self._conversion.input_dir)
-        self._directory, _ = self._conversion.run()
+        self._directory, _ = self._conversion.run(
+            **({"precision": TrtPrecisionMode.FP32} if self._need_calibration else {})
+        )
         return _summary.read_meta_graph(self._directory, self._tags).graph_def
 
     def calibrate(self, fetch_names, num_runs, feed_dict_fn=None, input_map_fn=None):
-        """INT8 calibration, which is not available."""
-        raise UnimplementedError("TrtGraphConverter.calibrate: INT8 calibration is not available; engines run in FP32")
+        """Runs the graph `num_runs` times to calibrate the engines, and returns the GraphDef with INT8 engines.
+
+        Args:
+          fetch_names: names of the tensors to fetch.
+          num_runs: how often to run.
+          feed_dict_fn: gives the feed_dict of a run, by tensor name.
+          input_map_fn: not available; feed the inputs.
+        """
+        if not self._need_calibration:
+            raise ValueError("calibrate() is for INT8 with use_calibration")
+        if self._directory is None:
+            raise FailedPreconditionError("Need to call convert() before calibrate()")
+        if (feed_dict_fn is None) == (input_map_fn is None):
+            raise ValueError("Should specify one and only one of feed_dict_fn and input_map_fn.")
+        if input_map_fn is not None:
+            raise UnimplementedError("calibrate: input_map_fn is not available; give feed_dict_fn")
+        with self._conversion.observed() as directory, tf.Graph().as_default() as graph:
+            with tf.compat.v1.Session(graph=graph) as session:
+                tf.compat.v1.saved_model.loader.load(session, self._tags, str(directory))
+                fetches = [name if ":" in name else name + ":0" for name in fetch_names]
+                for _ in range(num_runs):
+                    session.run(fetches, feed_dict=feed_dict_fn())
+        shutil.rmtree(self._directory, ignore_errors=True)
+        self._directory, _ = self._conversion.run()
+        return _summary.read_meta_graph(self._directory, self._tags).graph_def
 
     def save(self, output_saved_model_dir):
         """Writes the converted model."""

@@ -9,6 +9,7 @@
 #include "base/crc32c.h"
 #include "base/errors.h"
 #include "base/status_macros.h"
+#include "compiler/calibration.h"
 #include "compiler/engine_impl.h"
 #include "compiler/tactics.h"
 #include "compiler/timing_cache.h"
@@ -109,9 +110,11 @@ Status ChooseNumerics(const Network& network, const BuildOptions& build, const C
     std::vector<std::string> values;
     for (const Value& v : network.values())
       if (v.dtype == DType::kFloat32 && !v.constant) values.push_back(v.name);
-    for (std::string& line : quant::CheckCalibration(*build.table, build.engine_name, quant::Fingerprint(PrintNetwork(network)), values))
+    const auto engine = FindEngine(build.table->engines, build.engine_name);
+    const bool found = engine != build.table->engines.end();
+    for (std::string& line : quant::CheckCalibration(*build.table, found ? engine->first : build.engine_name, quant::Fingerprint(PrintNetwork(network)), values))
       notices.push_back(std::move(line));
-    if (auto engine = build.table->engines.find(build.engine_name); engine != build.table->engines.end())
+    if (found)
       for (const std::string& name : values)
         if (auto value = engine->second.values.find(name); value != engine->second.values.end())
           numerics.ranges.try_emplace(name, value->second.range());

@@ -138,7 +138,7 @@ Status CalibrationImpl::Save(const std::string& path) const {
 
 std::vector<std::vector<Tensor>> CalibrationImpl::KeptInputs(const std::string& engine) const {
   std::lock_guard<std::mutex> lock(mu_);
-  auto it = engines_.find(engine);
+  auto it = FindEngine(engines_, engine);
   if (it == engines_.end()) return {};
   std::lock_guard<std::mutex> data_lock(it->second->mu);
   return it->second->kept;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -14,6 +15,17 @@
 #include "tfengine/engine.h"
 
 namespace tfengine {
+
+// The entry of an engine in a map by engine name: the engine of that name or, where a conversion with other options has
+// numbered the engines otherwise, the one whose name ends in the same checksum of what it computes.
+template <typename Map>
+auto FindEngine(Map& engines, const std::string& name) {
+  auto found = engines.find(name);
+  const std::string checksum = name.substr(std::min(name.rfind('_'), name.size()));
+  for (auto it = engines.begin(); found == engines.end() && !checksum.empty() && it != engines.end(); ++it)
+    if (it->first.ends_with(checksum)) found = it;
+  return found;
+}
 
 class CalibrationImpl : public Calibration {
  public:

@@ -197,11 +197,6 @@ def test_unwritable_output(cli, tiny, tmp_path):
     expect_error(cli("convert", tiny, "/proc/out"), 702, "/proc")
 
 
-@pytest.mark.parametrize("precision", ["FP16", "INT8", "fp16"])
-def test_precisions_that_do_not_exist_yet(refuses, tiny, precision):
-    refuses(tiny, 705, precision.upper(), "FP32", flags=["--precision", precision])
-
-
 @pytest.mark.parametrize(
     "flags, part",
     [
