@@ -24,6 +24,8 @@ constexpr Row kCommands[] = {
     {"convert", "Convert a SavedModel into one that runs on engines", NewConvertCommand},
     {"explain", "Show what would be converted, and why the rest would not", NewExplainCommand},
     {"inspect", "Show the signatures and engines of a converted model", NewInspectCommand},
+    {"calibrate", "Measure the ranges of a converted model's values on sample data, for INT8",
+     NewCalibrateCommand},
     {"run", "Run a converted model on .npy files, without TensorFlow", NewRunCommand},
     {"bench", "Time a converted model, without TensorFlow", NewBenchCommand},
 };

@@ -137,7 +137,11 @@ Status Invalid(const std::string& path, const std::string& what) {
 
 Result<Tensor> ReadNpy(const std::string& path) {
   TFE_ASSIGN_OR_RETURN(std::shared_ptr<const MappedFile> file, MappedFile::Open(path));
-  std::string_view bytes = file->bytes();
+  return ReadNpy(file->bytes(), file, path);
+}
+
+Result<Tensor> ReadNpy(std::string_view bytes, std::shared_ptr<const void> owner,
+                       const std::string& path) {
   if (bytes.substr(0, kMagic.size()) != kMagic || bytes.size() < kMagic.size() + 4)
     return Invalid(path, "not a .npy file; write it with numpy.save");
   int major = static_cast<unsigned char>(bytes[kMagic.size()]);
@@ -176,7 +180,7 @@ Result<Tensor> ReadNpy(const std::string& path) {
 
   const char* data = bytes.data() + data_at;
   if (reinterpret_cast<uintptr_t>(data) % DTypeSize(dtype) == 0)
-    return Tensor(dtype, std::move(*header.shape), data, std::shared_ptr<const void>(file, data));
+    return Tensor(dtype, std::move(*header.shape), data, std::shared_ptr<const void>(owner, data));
   Tensor tensor(dtype, std::move(*header.shape));
   std::memcpy(tensor.mutable_data(), data, *size);
   return tensor;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
 #include <string>
+#include <string_view>
 
 #include "tfengine/status.h"
 #include "tfengine/types.h"
@@ -15,6 +17,9 @@ namespace tfengine {
 // The tensor views the mapped file where its data are aligned. Errors: kFileMissing,
 // kFileUnreadable, kNpyInvalid.
 Result<Tensor> ReadNpy(const std::string& path);
+// The same of a file's bytes, which `owner` keeps alive; `where` stands in front of messages.
+Result<Tensor> ReadNpy(std::string_view bytes, std::shared_ptr<const void> owner,
+                       const std::string& where);
 
 // Writes beside and renames, so that `path` is whole or untouched. Errors: kOutputUnwritable,
 // kUnsupportedDType.

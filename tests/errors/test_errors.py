@@ -260,6 +260,36 @@ def test_npy_files_are_checked(cli, converted, tmp_path):
     expect_error(attempt(tmp_path / "cut.npy"), 704, "do not match")
 
 
+def test_calibration_data_is_checked(cli, converted, tmp_path):
+    def attempt(path, *flags):
+        return cli("calibrate", converted, "--data", path, "--output", tmp_path / "table.json", *flags)
+
+    good = tmp_path / "good.npy"
+    np.save(good, np.ones((2, 4), np.float32))
+    expect_error(attempt(tmp_path / "none.npz"), 101, "none.npz")
+    expect_error(attempt(good, "--method", "best"), 703, "entropy, minmax", code=2)
+    (tmp_path / "empty").mkdir()
+    expect_error(attempt(tmp_path / "empty"), 703, "numpy.savez", code=2)
+    (tmp_path / "text.npz").write_text("1 2 3")
+    expect_error(attempt(tmp_path / "text.npz"), 704, "numpy.savez")
+    np.savez_compressed(tmp_path / "compressed.npz", x=np.ones((2, 4), np.float32))
+    expect_error(attempt(tmp_path / "compressed.npz"), 704, "compressed")
+    np.savez(tmp_path / "names.npz", a=np.ones(3), b=np.ones(3))
+    expect_error(attempt(tmp_path / "names.npz"), 601, '"x" float32[-1,4]', "a, b")
+    np.savez(tmp_path / "type.npz", x=np.ones((2, 4)))
+    expect_error(attempt(tmp_path / "type.npz"), 601, "float64[2,4]")
+    np.save(tmp_path / "nan.npy", np.full((2, 4), np.nan, np.float32))
+    expect_error(attempt(tmp_path / "nan.npy"), 505, "representative")
+    np.save(tmp_path / "none.npy", np.ones((0, 4), np.float32))
+    expect_error(attempt(tmp_path / "none.npy"), 505)
+    assert not (tmp_path / "table.json").exists()
+    assert attempt(good).returncode == 0
+    expect_error(attempt(good), 701, "table.json")
+    expect_error(
+        cli("calibrate", converted, "--data", good, "--output", tmp_path / "no" / "table.json"), 702, "table.json"
+    )
+
+
 def test_unknown_signature_of_a_converted_model(cli, converted, tmp_path):
     expect_error(
         cli("run", converted, "--signature", "predict", "--output", tmp_path / "r"), 105, "predict", "serving_default"
@@ -267,7 +297,8 @@ def test_unknown_signature_of_a_converted_model(cli, converted, tmp_path):
 
 
 def test_models_that_were_not_converted(cli, tiny, tmp_path):
-    for command in (["run", "--output", tmp_path / "r"], ["inspect"], ["bench"]):
+    calibrate = ["calibrate", "--data", "x.npy", "--output", tmp_path / "t"]
+    for command in (["run", "--output", tmp_path / "r"], ["inspect"], ["bench"], calibrate):
         expect_error(cli(command[0], tiny, *command[1:]), 101, "tfengine convert")
         expect_error(cli(command[0], tmp_path / "nowhere", *command[1:]), 101, "nowhere")
 

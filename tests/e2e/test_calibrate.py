@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tfengine calibrate: tables from data files of every form."""
+
+import json
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="module")
+def model(cli, saved_models, tmp_path_factory):
+    out = tmp_path_factory.mktemp("calibrate") / "tiny"
+    cli.ok("convert", saved_models("tiny"), out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return np.random.default_rng(3).normal(size=(300, 4)).astype(np.float32)
+
+
+def calibrate(cli, model, data, table, *flags):
+    summary = json.loads(cli.ok("calibrate", model, "--data", data, "--output", table, "--json", *flags))
+    return summary, json.loads(table.read_text())
+
+
+def values(table):
+    """By value name; the engine's only input is called x here."""
+    (engine,) = table["engines"].values()
+    return {"x" if name.startswith("input") else name: entry for name, entry in engine["values"].items()}
+
+
+def test_ranges_of_the_inputs_are_those_of_the_data(cli, model, samples, tmp_path):
+    np.savez(tmp_path / "data.npz", x=samples, label=np.arange(300))
+    summary, table = calibrate(cli, model, tmp_path / "data.npz", tmp_path / "t.json", "--method", "minmax")
+    assert table["format"] == 1 and table["samples"] == 300 and table["method"] == "minmax"
+    assert any("label" in notice for notice in summary["notices"])
+    x = values(table)["x"]
+    assert np.float32(x["min"]) == np.float32(x["lo"]) == samples.min()
+    assert np.float32(x["max"]) == np.float32(x["hi"]) == samples.max()
+    assert x["count"] == samples.size
+    for entry in values(table).values():
+        assert entry["lo"] <= 0 <= entry["hi"]
+
+
+def test_forms_of_data_and_batches_give_the_same_table(cli, model, samples, tmp_path):
+    np.savez(tmp_path / "any.npz", samples)
+    np.save(tmp_path / "all.npy", samples)
+    many = tmp_path / "many"
+    many.mkdir()
+    for i, part in enumerate(np.split(samples, 10)):
+        np.save(many / f"part{i}.npy", part)
+    single = tmp_path / "single"
+    single.mkdir()
+    for i in range(300):
+        np.save(single / f"{i:03}.npy", samples[i])
+    tables = []
+    for data in ("any.npz", "all.npy", "many", "single"):
+        for batch in (1, 7, 1000):
+            out = tmp_path / f"{data}.{batch}.json"
+            tables.append(calibrate(cli, model, tmp_path / data, out, "--batch", batch)[1])
+    reference = values(tables[0])
+    for table in tables[1:]:
+        assert table["samples"] == 300
+        assert values(table).keys() == reference.keys()
+        for name, entry in values(table).items():
+            # Other batches may round sums in another order.
+            for key in ("lo", "hi"):
+                assert entry[key] == pytest.approx(reference[name][key], rel=0.02, abs=1e-6), name
+
+
+def test_methods_and_limits(cli, model, samples, tmp_path):
+    np.save(tmp_path / "x.npy", np.vstack([samples] * 20 + [np.full((1, 4), 1000, np.float32)]))
+    hi = {}
+    for method in ("entropy", "minmax", "percentile", "mse"):
+        _, table = calibrate(cli, model, tmp_path / "x.npy", tmp_path / f"{method}.json", "--method", method,
+                             "--percentile", "99")
+        hi[method] = values(table)["x"]["hi"]
+    assert hi["minmax"] == 1000
+    assert hi["percentile"] < 5
+    assert hi["entropy"] < 1000
+    summary, _ = calibrate(cli, model, tmp_path / "x.npy", tmp_path / "few.json", "--samples", 50, "--batch", 10)
+    assert summary["samples"] == 50
+
+
+def test_doubtful_data_is_reported(cli, model, tmp_path):
+    x = np.ones((3, 4), np.float32)
+    x[1, 2] = np.nan
+    np.save(tmp_path / "x.npy", x)
+    summary, table = calibrate(cli, model, tmp_path / "x.npy", tmp_path / "t.json")
+    assert values(table)["x"]["nan"] == 1
+    assert any("1 NaN" in notice for notice in summary["notices"])
+    assert any("only one batch" in notice for notice in summary["notices"])
