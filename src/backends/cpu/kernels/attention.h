@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "backends/cpu/cpu_features.h"
+#include "backends/cpu/kernels/format.h"
 #include "base/gang.h"
 
 namespace tfengine::cpu {
@@ -42,18 +43,26 @@ struct AttentionShape {
   float masked = -1e9f;
 };
 
+// How the operands are stored; mask: of kAdd.
+struct AttentionFormats {
+  Format q, k, v, mask, o;
+};
+
 struct AttentionArgs {
-  const float* q = nullptr;
-  const float* k = nullptr;
-  const float* v = nullptr;
-  const void* mask = nullptr;  // float or bool
-  float* o = nullptr;          // must not overlap an input
+  const void* q = nullptr;
+  const void* k = nullptr;
+  const void* v = nullptr;
+  const void* mask = nullptr;  // as formats.mask, or bool
+  void* o = nullptr;           // must not overlap an input
+  AttentionFormats formats = {};
 };
 
 // O = softmax(Q K^T * scale + mask) V per batch and head, without storing the scores. Flash attention: keys are taken in
 // blocks with a running maximum and sum (arXiv:2205.14135). keys == 0 gives zeros. A score of NaN or +inf makes its row
 // NaN; a row whose scores are all -inf is NaN, as in TensorFlow.
-size_t AttentionScratchBytes(const AttentionShape& shape, int threads, CpuIsa isa = HostCpu().isa);
+// Where the CPU multiplies bf16, bf16 q, k and v are multiplied as they are, and the exponentials of the scores (at most 1)
+// are rounded to bf16 for the product with v; else products are those of f32.
+size_t AttentionScratchBytes(const AttentionShape& shape, int threads, CpuIsa isa = HostCpu().isa, const AttentionFormats& formats = {});
 void Attention(const AttentionShape& shape, const AttentionArgs& args, void* scratch, Gang& gang,
                CpuIsa isa = HostCpu().isa);
 

@@ -3,37 +3,39 @@
 
 #include <limits>
 
-#include "backends/cpu/kernels/test_util.h"
+#include "backends/cpu/kernels/typed_test_util.h"
 
 namespace tfengine::cpu {
 namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
 
-void Check(const AttentionShape& s, CpuIsa isa, Gang& gang, Random& random, float magnitude) {
+void Check(const AttentionShape& s, CpuIsa isa, Gang& gang, Random& random, float magnitude, const AttentionFormats& f = {}) {
   auto size = [&](const AttentionLayout& x, int64_t rows, int64_t depth) {
     if (s.batch * s.heads * rows * depth == 0) return int64_t{0};
     return (s.batch - 1) * x.batch + (s.heads - 1) * x.head + (rows - 1) * x.row + depth;
   };
-  Buffer<float> q = random.Floats(size(s.q, s.queries, s.depth), -magnitude, magnitude);
-  Buffer<float> k = random.Floats(size(s.k, s.keys, s.depth), -magnitude, magnitude);
-  Buffer<float> v = random.Floats(size(s.v, s.keys, s.value_depth)), o(size(s.o, s.queries, s.value_depth), -9.0f);
+  const TypedBuffer q = RandomValues(random, f.q, size(s.q, s.queries, s.depth), -magnitude, magnitude);
+  const TypedBuffer k = RandomValues(random, f.k, size(s.k, s.keys, s.depth), -magnitude, magnitude);
+  const TypedBuffer v = RandomValues(random, f.v, size(s.v, s.keys, s.value_depth), -1, 1);
+  TypedBuffer o(f.o, size(s.o, s.queries, s.value_depth));
   const AttentionMaskLayout& m = s.mask_layout;
   int64_t mask_size = 0;
   if (s.batch * s.heads * s.queries * s.keys > 0) {
     mask_size = (s.batch - 1) * m.batch + (s.heads - 1) * m.head + (s.queries - 1) * m.query + (s.keys - 1) * m.key + 1;
   }
-  Buffer<float> add = random.Floats(mask_size, -2, 2);
+  TypedBuffer add = RandomValues(random, f.mask, mask_size, -2, 2);
   Buffer<bool> keep(mask_size);
   for (bool& b : keep) b = random.OneIn(3);
   if (random.OneIn(3)) std::fill(keep.begin(), keep.end(), false);
-  if (random.OneIn(3)) {
-    for (float& f : add) f = random.OneIn(3) ? -kInf : f;
+  if (random.OneIn(3) && f.mask.storage == Storage::kF32) {
+    for (int64_t i = 0; i < mask_size; ++i)
+      if (random.OneIn(3)) static_cast<float*>(add.data())[i] = -kInf;
   }
-  AttentionArgs args{q.data(), k.data(), v.data(), nullptr, o.data()};
+  AttentionArgs args{q.data(), k.data(), v.data(), nullptr, o.data(), f};
   if (s.mask == AttentionMask::kAdd) args.mask = add.data();
   if (s.mask == AttentionMask::kBoolAdd || s.mask == AttentionMask::kBoolSelect) args.mask = keep.data();
-  Buffer<char> scratch(AttentionScratchBytes(s, gang.threads(), isa), char{-1});
+  Buffer<char> scratch(AttentionScratchBytes(s, gang.threads(), isa, f), char{-1});
   Attention(s, args, scratch.data(), gang, isa);
 
   std::vector<double> score(s.keys);
@@ -44,7 +46,7 @@ void Check(const AttentionShape& s, CpuIsa isa, Gang& gang, Random& random, floa
         for (int64_t j = 0; j < s.keys; ++j) {
           double dot = 0;
           for (int64_t d = 0; d < s.depth; ++d) {
-            dot += double{q[b * s.q.batch + h * s.q.head + i * s.q.row + d]} * k[b * s.k.batch + h * s.k.head + j * s.k.row + d];
+            dot += q[b * s.q.batch + h * s.q.head + i * s.q.row + d] * k[b * s.k.batch + h * s.k.head + j * s.k.row + d];
           }
           dot *= s.scale;
           const int64_t at = b * m.batch + h * m.head + i * m.query + j * m.key;
@@ -59,8 +61,10 @@ void Check(const AttentionShape& s, CpuIsa isa, Gang& gang, Random& random, floa
         for (int64_t d = 0; d < s.value_depth; ++d) {
           double want = 0;
           for (int64_t j = 0; j < s.keys; ++j) want += score[j] / sum * v[b * s.v.batch + h * s.v.head + j * s.v.row + d];
-          const double tolerance = SumTolerance(s.keys, 1) + 2 * SumTolerance(s.depth, magnitude * magnitude * s.depth * s.scale);
-          ASSERT_TRUE(Close(o[b * s.o.batch + h * s.o.head + i * s.o.row + d], want, tolerance))
+          double tolerance = SumTolerance(s.keys, 1) + 2 * SumTolerance(s.depth, magnitude * magnitude * s.depth * s.scale);
+          if (f.v.storage == Storage::kBf16) tolerance += 0x1p-9;  // exponentials may be rounded
+          if (f.v.storage == Storage::kU8) tolerance *= 4;         // values up to 4
+          ASSERT_TRUE(Rounded(o, b * s.o.batch + h * s.o.head + i * s.o.row + d, want, tolerance))
               << "at " << b << "," << h << "," << i << "," << d << " keys " << s.keys << " mask " << static_cast<int>(s.mask)
               << " isa " << CpuIsaName(isa);
         }
@@ -97,6 +101,17 @@ TEST(Attention, AgreesWithNaiveLoopsOnRandomShapes) {
     if (random.OneIn(10)) s.mask_layout = {s.queries, 0, 1, 0};
     if (random.OneIn(2)) s.masked = -3e38f * 0.7f;
     for (CpuIsa isa : TestedIsas()) Check(s, isa, gangs[1 + seed % 3], random, random.OneIn(4) ? 4.0f : 1.0f);
+    if (HasFatalFailure()) return;
+    // All bf16 (pairs along the depth need an even one), and any mixture.
+    if (s.masked < -1e30f) s.masked = -1e9f;
+    AttentionFormats f{{Storage::kBf16}, {Storage::kBf16}, {Storage::kBf16}, {}, {}};
+    auto any = [&](float scale) {
+      return Format{kAllStorages[random.Int(0, 2)], scale, static_cast<int32_t>(random.Int(100, 140))};
+    };
+    f.o = any(0.01f), f.mask = any(0.02f);
+    for (CpuIsa isa : TestedIsas()) Check(s, isa, gangs[1 + seed % 3], random, 1, f);
+    f.q = any(0.01f), f.k = any(0.01f), f.v = any(0.01f);
+    for (CpuIsa isa : TestedIsas()) Check(s, isa, gangs[1 + seed % 3], random, 1, f);
     if (HasFatalFailure()) return;
   }
 }

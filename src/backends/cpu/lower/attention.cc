@@ -11,8 +11,9 @@ LowerResult LowerAttention(const LowerContext& c) {
   const auto& q = c.node.inputs[0].shape;
   const auto& k = c.node.inputs[1].shape;
   const auto& v = c.node.inputs[2].shape;
-  for (int i = 0; i < 3; ++i)
-    if (!IsF32(c.node.inputs[i])) return std::optional<Lowered>();
+  const auto formats = RealFormats(c.node, {0, 1, 2});
+  if (!formats) return std::optional<Lowered>();
+  AttentionFormats f{(*formats)[0], (*formats)[1], (*formats)[2], {}, (*formats)[3]};
   AttentionShape s;
   s.batch = q[0], s.queries = q[1], s.heads = q[2], s.depth = q[3];
   s.keys = k[1];
@@ -28,8 +29,9 @@ LowerResult LowerAttention(const LowerContext& c) {
     const Operand& m = c.node.inputs[3];
     if (m.dtype == DType::kBool) {
       s.mask = AttentionMask::kBoolAdd;
-    } else if (IsF32(m)) {
+    } else if (const auto format = FormatOf(m); format && (IsF32(m) || IsTyped(c.node))) {
       s.mask = AttentionMask::kAdd;
+      f.mask = *format;
     } else {
       return std::optional<Lowered>();
     }
@@ -45,16 +47,17 @@ LowerResult LowerAttention(const LowerContext& c) {
   if (mask) in.push_back(3);
   auto run = [=](const void* const* in, void* const* out, void* scratch, Gang& gang) {
     AttentionArgs args;
-    args.q = F32(in[0]);
-    args.k = F32(in[1]);
-    args.v = F32(in[2]);
+    args.q = in[0];
+    args.k = in[1];
+    args.v = in[2];
     args.mask = mask ? in[3] : nullptr;
-    args.o = F32(out[0]);
+    args.o = out[0];
+    args.formats = f;
     Attention(s, args, scratch, gang);
     return OkStatus();
   };
   return MakeLowered("flash", std::move(in), std::move(run), -1,
-                     [s](int threads) { return AttentionScratchBytes(s, threads); });
+                     [s, f](int threads) { return AttentionScratchBytes(s, threads, HostCpu().isa, f); });
 }
 
 }  // namespace tfengine::cpu

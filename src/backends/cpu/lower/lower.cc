@@ -65,7 +65,7 @@ struct Row {
 // Ops without a row run on the reference kernels.
 constexpr Row kRows[] = {
     {Op::kConv2d, LowerConv2d, true}, {Op::kMatMul, LowerMatMul, true},
-    {Op::kAttention, LowerAttention}, {Op::kLayerNorm, LowerLayerNorm, true},
+    {Op::kAttention, LowerAttention, true}, {Op::kLayerNorm, LowerLayerNorm, true},
     {Op::kBatchNorm, LowerBatchNorm, true}, {Op::kSoftmax, LowerSoftmax, true},
     {Op::kLogSoftmax, LowerSoftmax, true}, {Op::kPool, LowerPool, true},
     {Op::kReduce, LowerReduce, true}, {Op::kArgReduce, LowerArgReduce},

@@ -164,6 +164,14 @@ TEST(TypedLoweringTest, BatchNormAgreesWithTheReference) {
   });
 }
 
+TEST(TypedLoweringTest, AttentionAgreesWithTheReference) {
+  ForFormats([](TypedLowering& t, Storage x, Storage y) {
+    const std::vector<int64_t> s = {2, 19, 3, 16};
+    const Format f = t.AnyInput(x), mask = t.AnyInput(x == Storage::kU8 ? Storage::kF32 : x);
+    t.Check(Op::kAttention, With({{"scale", 0.05}}), {{f, s}, {f, s}, {t.AnyInput(x), s}, {mask, {2, 1, 1, 19}}}, s, t.Any(y), false, 8e-3);
+  });
+}
+
 TEST(TypedLoweringTest, ReductionsAgreeWithTheReference) {
   ForFormats([](TypedLowering& t, Storage x, Storage y) {
     const std::vector<int64_t> s = {t.random().Int(1, 3), t.random().Int(1, 9), t.random().Int(1, 40), t.random().Int(1, 300)};
