@@ -172,6 +172,36 @@ def strings(directory):
     tf.saved_model.save(net, directory, signatures={"serving_default": net.__call__})
 
 
+class QuantizationAware(tf.Module):
+    """Ranges from training. The codes of inner values are 16 bits wide: of 8 bits a rounding error would show."""
+
+    def __init__(self):
+        super().__init__()
+        rng = np.random.default_rng(5)
+        self.kernel = tf.Variable(rng.normal(0, 0.2, (3, 3, 4, 8)).astype("float32"))
+        self.dense = tf.Variable(rng.normal(0, 0.2, (8, 10)).astype("float32"))
+        self.low = tf.Variable(-rng.uniform(0.3, 0.8, 8).astype("float32"))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 12, 12, 4], name="x")])
+    def serve(self, x):
+        raw = tf.raw_ops
+        x = tf.quantization.fake_quant_with_min_max_args(x, -1.0, 1.0)
+        kernel = tf.quantization.fake_quant_with_min_max_vars_per_channel(
+            self.kernel, self.low, -self.low, narrow_range=True
+        )
+        x = tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME"))
+        x = tf.quantization.fake_quant_with_min_max_vars(x, 0.0, 4.0, num_bits=16)
+        x = tf.reduce_mean(x, [1, 2])
+        dense = raw.QuantizeAndDequantizeV2(input=self.dense, input_min=-0.7, input_max=0.6, range_given=True)
+        x = raw.QuantizeAndDequantizeV4(input=x, input_min=0.0, input_max=2.0, range_given=True, num_bits=16)
+        return x @ dense
+
+
+def quantization_aware(directory):
+    module = QuantizationAware()
+    tf.saved_model.save(module, directory, signatures=module.serve)
+
+
 def tiny(directory):
     """The smallest model that converts; for tests of everything around it."""
 
@@ -227,5 +257,6 @@ MODELS = {
     "tf1_ref_variables": Model(lambda d: tf1(d, False), images(16, 16, 3)),
     "tf1_resource_variables": Model(lambda d: tf1(d, True), images(16, 16, 3)),
     "strings": Model(strings, words, whole=False, share=0.65, native=("LookupTableFindV2", "DecodeRaw", "AsString")),
+    "quantization_aware": Model(quantization_aware, images(12, 12, 4)),
     "tiny": Model(tiny, images(4)),
 }

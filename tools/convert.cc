@@ -25,6 +25,8 @@ class ConvertCommand : public Command {
         "Input shapes to tune engines for, e.g. \"x=1x224x224x3,8x224x224x3\"; may be repeated");
     app.add_option("--timing-cache", options_.timing_cache,
                    "File of measured tactics, read and extended");
+    app.add_option("--calibration-table", options_.calibration_table,
+                   "Ranges for INT8: a table that tfengine calibrate wrote");
     app.add_option("--threads", options_.threads, "Threads; 0: all CPUs")
         ->check(CLI::NonNegativeNumber);
     app.add_flag("!--no-build", options_.build_engines,

@@ -12,7 +12,7 @@ void DefinePartitionFlags(CLI::App& app, ConvertOptions* options,
       ->capture_default_str();
   app.add_option("--signature", options->signatures,
                  "Signature to convert; may be repeated (default: all)");
-  app.add_option("--precision", options->precision, "FP32")->capture_default_str();
+  app.add_option("--precision", options->precision, "FP32, FP16, BF16 or INT8")->capture_default_str();
   app.add_option("--device", options->device, "cpu")->capture_default_str();
   app.add_option("--min-segment-size", options->minimum_segment_size,
                  "Fewest compute nodes of an engine")

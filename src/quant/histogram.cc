@@ -79,6 +79,7 @@ void Histogram::AddChunk(const float* data, int64_t n, int64_t stride, uint32_t*
   Reach(std::max(std::fabs(e.min), std::fabs(e.max)));
   if (width_ == 0) {
     early_zeros_ += finite;
+    seen_ += finite;
     return;
   }
   if (stride == 1 && finite == n) return Count(data, n, 1);
@@ -100,6 +101,7 @@ void Histogram::AddChunk(const float* data, int64_t n, int64_t stride, uint32_t*
 }
 
 void Histogram::Count(const float* data, int64_t n, int64_t weight) {
+  seen_ += n;
   const float inverse = 1 / width_;
   int64_t* bins = bins_.data();
   for (int64_t i = 0; i < n; i += kLanes) {
@@ -152,6 +154,7 @@ void Histogram::Merge(const Histogram& other) {
   min_ = count_ > 0 ? std::min(min_, other.min_) : other.min_;
   max_ = count_ > 0 ? std::max(max_, other.max_) : other.max_;
   count_ += other.count_;
+  seen_ += other.seen_;
   if (other.width_ == 0) {
     (width_ == 0 ? early_zeros_ : bins_[kZeros]) += other.early_zeros_;
     return;

@@ -34,6 +34,8 @@ class Histogram {
   // Weight of the exact zeros, and of zeros and bins together: count() unless calls were sampled.
   int64_t zeros() const { return width_ == 0 ? early_zeros_ : bins_[kZeros]; }
   int64_t weight() const;
+  // Elements that the bins and zeros have seen: weight() unless calls were sampled.
+  int64_t seen() const { return seen_; }
   // 0 as long as there are only zeros.
   double width() const { return width_; }
   // Weight of the elements in [i * width, (i + 1) * width) for i in [-kBins, kBins); mirrored below zero: bin -1 holds
@@ -53,7 +55,7 @@ class Histogram {
 
   static constexpr int kZeros = 2 * kBins;
 
-  int64_t count_ = 0, nan_ = 0, inf_ = 0;
+  int64_t count_ = 0, nan_ = 0, inf_ = 0, seen_ = 0;
   int64_t early_zeros_ = 0;  // before there were bins
   float min_ = 0, max_ = 0;
   float width_ = 0;

@@ -91,3 +91,21 @@ def test_doubtful_data_is_reported(cli, model, tmp_path):
     assert values(table)["x"]["nan"] == 1
     assert any("1 NaN" in notice for notice in summary["notices"])
     assert any("only one batch" in notice for notice in summary["notices"])
+
+
+def test_the_table_makes_int8_layers(cli, saved_models, tmp_path):
+    digits = saved_models("digits")
+    cli.ok("convert", digits, tmp_path / "fp32", "--no-build")
+    x = np.random.default_rng(1).uniform(0, 1, (64, 8, 8, 1)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    cli.ok("calibrate", tmp_path / "fp32", "--data", tmp_path / "x.npy", "--output", tmp_path / "t.json")
+    results = []
+    for name, flags in (("fp32", []), ("int8", ["--precision", "INT8", "--calibration-table", tmp_path / "t.json"])):
+        if flags:
+            assert "int8" in cli.ok("convert", digits, tmp_path / name, "--no-build", *flags)
+        cli.ok("run", tmp_path / name, "--input", f"image={tmp_path / 'x.npy'}", "--output", tmp_path / f"out_{name}")
+        (result,) = (tmp_path / f"out_{name}").glob("*.npy")
+        results.append(np.load(result))
+    exact, reduced = results
+    error = np.linalg.norm(exact - reduced) / np.linalg.norm(exact)
+    assert 0 < error < 0.05
