@@ -152,6 +152,29 @@ def unary_cases(w):
     w.case("unary", [rand((17,), "bool")], {"kind": "none"}, tf.identity)
 
 
+def fake_quant_cases(w):
+    f32 = np.float32
+    for lo, hi, bits in [(-1.0, 2.0, 8), (-0.3, 0.2, 4), (0.0, 5.0, 16)]:
+        first, last = f32(0), f32(2**bits - 1)
+        step, inverse = (f32(hi) - f32(lo)) / last, last / (f32(hi) - f32(lo))
+        zero = np.round(first - f32(lo) / step)
+        x = np.concatenate([SPECIAL.astype("float32"), rand(100), np.arange(-9, 40, dtype="float32") * step / 2])
+        codes = [step, f32(first - zero), f32(last - zero)]
+        w.case("fake_quant", [x, *codes, inverse], {"rounding": "offset"},
+               lambda x, *_: R.FakeQuantWithMinMaxArgs(inputs=x, min=lo, max=hi, num_bits=bits))
+        w.case("fake_quant", [x, *codes], {"rounding": "offset"},
+               lambda x, *_: R.FakeQuantWithMinMaxVars(inputs=x, min=lo, max=hi, num_bits=bits))
+    for axis, rounding in [(0, "even"), (1, "up"), (2, "even")]:
+        x = rand((3, 4, 50))
+        ends = np.linspace(0.5, 2, x.shape[axis]).astype("float32")
+        codes = [ends / f32(127), np.full_like(ends, -128), np.full_like(ends, 127), f32(127) / ends]
+        channels = lambda x, *_: tf.stack([
+            R.QuantizeAndDequantizeV2(input=c, input_min=-e, input_max=e, range_given=True,
+                                      round_mode="HALF_UP" if rounding == "up" else "HALF_TO_EVEN")
+            for c, e in zip(tf.unstack(x, axis=axis), ends)], axis)
+        w.case("fake_quant", [x, *codes], {"axis": axis, "rounding": rounding}, channels)
+
+
 def binary_cases(w):
     arithmetic = {
         "add": R.AddV2, "sub": R.Sub, "mul": R.Mul, "div": R.Div, "floor_div": R.FloorDiv, "floor_mod": R.FloorMod,
@@ -204,6 +227,9 @@ def binary_cases(w):
 
 
 def cast_cases(w):
+    for d in (tf.bfloat16, tf.float16):
+        w.case("convert", [np.concatenate([SPECIAL.astype("float32"), rand(100)])], {"out": d.as_datatype_enum},
+               lambda x: tf.cast(x, d))
     floats = np.array([0.0, -0.0, 0.7, 1.5, 2.5, 3.999, 100.3, 127.0], "float64")
     for src in ALL:
         for dst in ALL:
@@ -427,7 +453,7 @@ def main():
     folder = sys.argv[1]
     os.makedirs(folder, exist_ok=True)
     w = Writer(folder)
-    for cases in (unary_cases, binary_cases, cast_cases, image_cases, product_cases, normalize_cases, reduce_cases, movement_cases):
+    for cases in (unary_cases, fake_quant_cases, binary_cases, cast_cases, image_cases, product_cases, normalize_cases, reduce_cases, movement_cases):
         cases(w)
     print(f"{w.count} cases")
 
