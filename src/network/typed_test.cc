@@ -12,8 +12,8 @@ constexpr char kTyped[] = R"(network {
   const %w: f32[1,1,3,8] @0
   const %steps: f32[8] @1
   %q: u8[batch,4,4,3] = convert(%x) {out=4, out_scale=0.5, out_zero=7}
-  %y: u8[batch,4,4,8] = conv2d(%q, %w, _, _, %steps) {act="relu", out=4, out_lo=1, out_scale=0.25, out_zero=128}
-  %m: u8[batch,2,2,8] = pool(%y) {kind="max", ksize=[2,2], strides=[2,2]}
+  %y: u8[batch,4,4,8] = conv2d(%q, %w, _, _, %steps) {act=relu, out=4, out_lo=1, out_scale=0.25, out_zero=128}
+  %m: u8[batch,2,2,8] = pool(%y) {kind=max, ksize=[2,2], strides=[2,2]}
   %r: bf16[batch,2,2,8] = convert(%m) {out=14}
   return %r
 }
