@@ -199,7 +199,7 @@ Instance Prepare(const Layer& layer, const Tactic& tactic) {
   return i;
 }
 
-double RunDot(const Instance& i, const float* x, float* y, float* scratch, Gang& gang) {
+double RunDot(const Instance& i, const float* x, const float* residual, float* y, float* scratch, Gang& gang) {
   const bool int8 = precision == Precision::kInt8;
   DotConvArgs args;
   args.x = x;
@@ -210,7 +210,7 @@ double RunDot(const Instance& i, const float* x, float* y, float* scratch, Gang&
   args.stage.out.storage = int8 ? Storage::kU8 : Storage::kBf16;
   args.stage.out.scale = 6.0f / 255;
   args.stage.residual = args.stage.out;
-  args.residual = i.residual.get();
+  if (i.layer->residual) args.residual = residual;
   args.y = y;
   args.scratch = scratch;
   const double start = Seconds();
@@ -218,8 +218,8 @@ double RunDot(const Instance& i, const float* x, float* y, float* scratch, Gang&
   return Seconds() - start;
 }
 
-double RunOnce(const Instance& i, const float* x, float* y, float* scratch, Gang& gang) {
-  if (i.tactic.dot != nullptr) return RunDot(i, x, y, scratch, gang);
+double RunOnce(const Instance& i, const float* x, const float* residual, float* y, float* scratch, Gang& gang) {
+  if (i.tactic.dot != nullptr) return RunDot(i, x, residual, y, scratch, gang);
   ConvArgs args;
   args.x = x;
   args.packed = i.packed.get();
@@ -246,7 +246,7 @@ void Bench(const char* title, const std::vector<Layer>& layers, std::string_view
       Instance i = Prepare(layer, tactic);
       double time = 1e300, spent = 0;
       for (int r = 0; r < 3 || (spent < 0.15 && r < 300); ++r) {
-        const double t = RunOnce(i, i.x.get(), i.y.get(), scratch.get(), gang);
+        const double t = RunOnce(i, i.x.get(), i.residual.get(), i.y.get(), scratch.get(), gang);
         time = std::min(time, t);
         spent += t;
       }
@@ -277,15 +277,16 @@ void Bench(const char* title, const std::vector<Layer>& layers, std::string_view
       network.push_back(Prepare(layer, chosen[&layer]));
       network.back().x.reset();
       network.back().y.reset();
+      network.back().residual.reset();
     }
   }
-  Memory scratch = Allocate(scratch_bytes, 0), data[2] = {Allocate(data_bytes, 1), Allocate(data_bytes, 1)};
+  Memory scratch = Allocate(scratch_bytes, 0), data[3] = {Allocate(data_bytes, 1), Allocate(data_bytes, 1), Allocate(data_bytes, 1)};
   double best = 1e300;
   std::vector<double> times(network.size(), 1e300);
   for (int r = 0; r < 12; ++r) {
     double sum = 0;
     for (size_t i = 0; i < network.size(); ++i) {
-      const double t = RunOnce(network[i], data[i % 2].get(), data[1 - i % 2].get(), scratch.get(), gang);
+      const double t = RunOnce(network[i], data[i % 2].get(), data[2].get(), data[1 - i % 2].get(), scratch.get(), gang);
       times[i] = std::min(times[i], t);
       sum += t;
     }

@@ -13,9 +13,8 @@ namespace {
 
 // Gathered pixels are copied in whole vectors, which may run over the end.
 constexpr int64_t kGatherSlack = 64;
-// What one task keeps in the second-level cache: weights that all tiles pass over, or a block of tiles' inputs.
-constexpr int64_t kResidentWeights = 320 << 10;
-constexpr int64_t kResidentInputs = 384 << 10;
+// Inputs and outputs of a block of tiles, which stay in the second-level cache while weights pass.
+constexpr int64_t kBlockBytes = 384 << 10;
 
 int64_t OperandBytes(const DotKernels& kernels) { return 4 / kernels.per_word; }
 
@@ -123,14 +122,10 @@ DotPlan MakeDotPlan(const ConvShape& s, const DotKernels& kernels, int threads) 
   p.panel_parts = split.panel_parts;
   p.tasks = p.groups * p.pixel_parts * p.panel_parts;
 
-  // Weights that fit the second-level cache stay there while tiles pass; otherwise a block of tiles stays there while
-  // weights pass.
-  p.block_tiles = 1;
-  if (CeilDiv(weight_bytes, p.panel_parts) > kResidentWeights) {
-    const int64_t read = plan.gather ? p.tile * plan.gather_stride : std::min(CeilDiv(input_bytes, p.tiles), p.tile * k_total * value);
-    const int64_t tile_bytes = read + p.tile * 4 * kernels.lanes + p.seg_count * kSegmentRowBytes;
-    p.block_tiles = std::clamp<int64_t>(kResidentInputs / tile_bytes, 1, CeilDiv(p.tiles, p.pixel_parts));
-  }
+  // One panel's weights stay in the first-level cache (or pass from the second) while a block of tiles passes.
+  const int64_t read = plan.gather ? p.tile * plan.gather_stride : std::min(CeilDiv(input_bytes, p.tiles), p.tile * k_total * value);
+  const int64_t tile_bytes = read + p.tile * p.group_out * value + p.seg_count * kSegmentRowBytes;
+  p.block_tiles = std::clamp<int64_t>(kBlockBytes / tile_bytes, 1, CeilDiv(p.tiles, p.pixel_parts));
 
   const int64_t tables = plan.gather ? 1 : p.block_tiles;  // a gathered tile's table is used once
   p.table_bytes = tables * p.seg_count * kSegmentRowBytes;

@@ -16,14 +16,14 @@ using FinishFunction = void (*)(const DotCall& call, float* sums, int64_t pixels
 
 enum class DotWriter : uint8_t {
   kBuffer,    // finish() is called
-  kStored,    // in registers: clip activation, output in the storage of x
+  kStored,    // in registers: clip activation, output in the storage of x, whole vectors
   kResidual,  // the same with a residual of that storage too
 };
 
 // How one tile's outputs are written. kU8 codes are computed as sum * scale * inverse + bias * inverse + zero, to which the
 // activation's bounds are applied as codes.
 struct OutputConstants {
-  DotWriter writer;
+  DotWriter writer;  // of panels whose vectors are whole; others use kBuffer
   FinishFunction finish;
   bool clip;
   float low, high;  // of the activation
@@ -35,6 +35,7 @@ struct OutputConstants {
 
 // One tile: pixels x vectors of one panel.
 struct DotCall {
+  DotWriter writer;
   const SegmentRow* rows;
   int64_t segs, words;  // words of each segment
   bool skip_empty;      // segments of padding add nothing
@@ -51,14 +52,10 @@ struct DotCall {
   void* y;
   int64_t residual_stride, y_stride;  // in elements
   int64_t width;                      // columns; all beyond are neither read nor written
-  bool full;                          // the last vector is whole
-  VTail tail;                         // its valid lanes
+  VTail tail;                         // valid lanes of the last vector
 };
 
-TFE_INLINE VF LoadChannels(const float* p, int v, int vectors, const DotCall& call, float missing) {
-  if (p == nullptr) return Set(missing);
-  return v + 1 < vectors || call.full ? Load(p + v * kLanes) : Load(p + v * kLanes, call.tail);
-}
+TFE_INLINE VF LoadOr(const float* p, int v, float missing) { return p == nullptr ? Set(missing) : Load(p + v * kLanes); }
 
 // kResidual: 0, or 1 + its Storage.
 template <int kResidual, Storage kOut>
@@ -138,8 +135,8 @@ TFE_INLINE void WriteTile(const DotCall& call, const VI (&sum)[kPixels][kVectors
   const VF inverse = Set(c.inverse), zero = Set(c.zero);
 #pragma GCC unroll 2
   for (int v = 0; v < kVectors; ++v) {
-    scale[v] = Mul(LoadChannels(call.scale, v, kVectors, call, 1.0f), inverse);
-    const VF b = LoadChannels(call.bias, v, kVectors, call, 0.0f);
+    scale[v] = Mul(LoadOr(call.scale, v, 1.0f), inverse);
+    const VF b = LoadOr(call.bias, v, 0.0f);
     // A NaN is the only way to NaN here: it gives the output's zero point everywhere.
     const VMask nan = IsNan(b);
     bias[v] = Select(nan, Set(static_cast<float>(call.stage->out.zero)), Fma(b, inverse, zero));
@@ -151,8 +148,7 @@ TFE_INLINE void WriteTile(const DotCall& call, const VI (&sum)[kPixels][kVectors
     VF real = Fma(ToFloat(sum[m][v]), scale[v], bias[v]);
     if constexpr (kResidual) {
       const uint8_t* from = residual + m * call.residual_stride + v * kLanes;
-      const __m128i codes = v + 1 < kVectors || call.full ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(from))
-                                                          : _mm_maskz_loadu_epi8(call.tail, from);
+      const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
       real = Fma(ToFloat(_mm512_cvtepu8_epi32(codes)), residual_scale, real);
     }
     return ToInt(Min(most, real));  // without the bound, large values would become the smallest integer
@@ -173,29 +169,16 @@ TFE_INLINE void WriteTile(const DotCall& call, const VI (&sum)[kPixels][kVectors
     codes = _mm512_min_epu8(_mm512_max_epu8(_mm512_permutexvar_epi32(order, codes), low), high);
     if constexpr (kVectors == 2) {
       const __m256i half[2] = {_mm512_castsi512_si256(codes), _mm512_extracti64x4_epi64(codes, 1)};
-      const __mmask32 columns = static_cast<__mmask32>((uint64_t{1} << call.width) - 1);
 #pragma GCC unroll 2
       for (int i = 0; i < 2; ++i) {
-        if (m + i >= kPixels) continue;
-        uint8_t* to = y + (m + i) * call.y_stride;
-        if (call.full) {
-          _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), half[i]);
-        } else {
-          _mm256_mask_storeu_epi8(to, columns, half[i]);
-        }
+        if (m + i < kPixels) _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + (m + i) * call.y_stride), half[i]);
       }
     } else {
       const __m128i quarter[4] = {_mm512_castsi512_si128(codes), _mm512_extracti32x4_epi32(codes, 1),
                                   _mm512_extracti32x4_epi32(codes, 2), _mm512_extracti32x4_epi32(codes, 3)};
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
-        if (m + i >= kPixels) continue;
-        uint8_t* to = y + (m + i) * call.y_stride;
-        if (call.full) {
-          _mm_storeu_si128(reinterpret_cast<__m128i*>(to), quarter[i]);
-        } else {
-          _mm_mask_storeu_epi8(to, call.tail, quarter[i]);
-        }
+        if (m + i < kPixels) _mm_storeu_si128(reinterpret_cast<__m128i*>(y + (m + i) * call.y_stride), quarter[i]);
       }
     }
   }
@@ -211,15 +194,15 @@ TFE_INLINE void WriteTile(const DotCall& call, const VF (&sum)[kPixels][kVectors
   VF scale[kVectors], bias[kVectors];
 #pragma GCC unroll 2
   for (int v = 0; v < kVectors; ++v) {
-    scale[v] = LoadChannels(call.scale, v, kVectors, call, 1.0f);
-    bias[v] = LoadChannels(call.bias, v, kVectors, call, 0.0f);
+    scale[v] = LoadOr(call.scale, v, 1.0f);
+    bias[v] = LoadOr(call.bias, v, 0.0f);
   }
   const uint16_t* residual = static_cast<const uint16_t*>(call.residual);
   auto real = [&](int m, int v) __attribute__((always_inline)) {
     VF r = Fma(sum[m][v], scale[v], bias[v]);
     if constexpr (kResidual) {
       const uint16_t* from = residual + m * call.residual_stride + v * kLanes;
-      r = Add(r, v + 1 < kVectors || call.full ? stored.Read(from) : stored.Read(from, call.tail));
+      r = Add(r, stored.Read(from));
     }
     return Min(high, Max(low, r));
   };
@@ -227,16 +210,9 @@ TFE_INLINE void WriteTile(const DotCall& call, const VF (&sum)[kPixels][kVectors
   for (int m = 0; m < kPixels; ++m) {
     uint16_t* to = static_cast<uint16_t*>(call.y) + m * call.y_stride;
     if constexpr (kVectors == 2) {
-      const VI both = (VI)_mm512_cvtne2ps_pbh(real(m, 1), real(m, 0));
-      if (call.full) {
-        _mm512_storeu_si512(to, both);
-      } else {
-        _mm512_mask_storeu_epi16(to, static_cast<__mmask32>((uint64_t{1} << call.width) - 1), both);
-      }
-    } else if (call.full) {
-      stored.Write(to, real(m, 0));
+      _mm512_storeu_si512(to, (VI)_mm512_cvtne2ps_pbh(real(m, 1), real(m, 0)));
     } else {
-      stored.Write(to, real(m, 0), call.tail);
+      stored.Write(to, real(m, 0));
     }
   }
 }

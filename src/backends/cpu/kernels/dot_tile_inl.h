@@ -84,8 +84,8 @@ __attribute__((noinline)) void DotTile(const DotCall& call) {
   }
 
   if constexpr (kWritesInRegisters) {
-    if (call.out->writer == DotWriter::kStored) return WriteTile<false>(call, sum);
-    if (call.out->writer == DotWriter::kResidual) return WriteTile<true>(call, sum);
+    if (call.writer == DotWriter::kStored) return WriteTile<false>(call, sum);
+    if (call.writer == DotWriter::kResidual) return WriteTile<true>(call, sum);
   }
   alignas(64) float buffer[kPixels * kVectors * kLanes];
 #pragma GCC unroll 16
@@ -186,16 +186,16 @@ void DotTask(const DotPlan& plan, const DotArgs& args, int64_t task, int worker)
       const int64_t first = vector * kLanes;
       const int64_t channel = group * p.group_out + first;
       call.width = p.group_out - first < nv * kLanes ? p.group_out - first : nv * kLanes;
-      call.full = call.width == nv * kLanes;
+      call.writer = call.width == nv * kLanes ? constants.writer : DotWriter::kBuffer;
       call.tail = Tail(call.width - (nv - 1) * kLanes);
       call.w = weights + vector * word_bytes;
       call.weight_sums = weight_sums + first;
       call.scale = stage.scale ? stage.scale + channel : nullptr;
       call.bias = stage.bias ? stage.bias + channel : nullptr;
       // The next panel's weights are fetched a share per tile.
-      const int64_t lines = nv * word_bytes / 64;
-      const char* next = panel + 1 < panel_end ? call.w + nv * word_bytes : call.w;
-      call.prefetch_step = tiles >= 2 && lines > 128 ? (tiles >= 4 * nv ? 64 : 128) : 0;
+      const char* next = call.w + nv * word_bytes;
+      const char* next_end = panel + 1 < panel_end && tiles >= 2 ? next + nv * word_bytes : next;
+      const int64_t step = tiles >= 4 * nv ? 64 : 128;
       for (int64_t t = 0; t < tiles; ++t) {
         const int64_t pixel = (block + t) * p.tile;
         const int64_t count = p.pixels - pixel < p.tile ? p.pixels - pixel : p.tile;
@@ -204,7 +204,9 @@ void DotTask(const DotPlan& plan, const DotArgs& args, int64_t task, int worker)
         call.residual = args.residual ? static_cast<const char*>(args.residual) +
                                             (pixel * plan.residual_stride + channel) * residual_bytes
                                       : nullptr;
-        call.prefetch = next + t * call.segs * (plan.words / kWordUnroll) * call.prefetch_step;
+        call.prefetch_step = next < next_end ? step : 0;
+        call.prefetch = next < next_end ? next : call.w;
+        next += call.segs * (plan.words / kWordUnroll) * step;
         (nv == 2 ? kDotTiles<D, 2>.entries : kDotTiles<D, 1>.entries)[count](call);
       }
     }
