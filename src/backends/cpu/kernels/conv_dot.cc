@@ -5,6 +5,7 @@
 
 #include "backends/cpu/kernels/conv_depthwise_dot.h"
 #include "backends/cpu/kernels/conv_plan.h"
+#include "backends/cpu/kernels/conv_winograd_dot.h"
 #include "backends/cpu/kernels/dot_kernels.h"
 
 namespace tfengine::cpu {
@@ -49,13 +50,14 @@ const std::vector<const DotConvTactic*>& All() {
   static const DirectDotConv bf16_avx512bf16("direct_bf16_avx512bf16", DotBf16Avx512bf16());
   static const DirectDotConv bf16_avx2("direct_bf16_avx2", DotBf16Avx2());
   static const DirectDotConv bf16_portable("direct_bf16_portable", DotBf16Portable());
+  static const WinogradDotConv winograd2_bf16_avx512bf16("winograd2_bf16_avx512bf16", DotBf16Avx512bf16());
   static const DirectDotConv f32_avx512("direct_f32_avx512", DotF32Avx512());
   static const DirectDotConv f32_avx2("direct_f32_avx2", DotF32Avx2());
   static const DirectDotConv f32_portable("direct_f32_portable", DotF32Portable());
   static const std::vector<const DotConvTactic*> all = [] {
     std::vector<const DotConvTactic*> list = DepthwiseDotTactics();
     list.insert(list.end(), {&int8_avx512vnni, &int8_avx2, &int8_portable, &bf16_avx512bf16, &bf16_avx2, &bf16_portable,
-                             &f32_avx512, &f32_avx2, &f32_portable});
+                             &f32_avx512, &f32_avx2, &f32_portable, &winograd2_bf16_avx512bf16});
     return list;
   }();
   return all;

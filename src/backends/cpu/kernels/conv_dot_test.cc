@@ -3,6 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <map>
+#include <string>
+#include <string_view>
+
 #include "backends/cpu/kernels/dot_test_util.h"
 
 namespace tfengine::cpu {
@@ -58,6 +62,10 @@ class DotConv : public testing::TestWithParam<DotType> {
     const int64_t terms = s.k_h * s.k_w * s.in_c / s.groups;
     const int64_t out = s.Pixels() * s.out_c;
     for (const DotConvTactic* tactic : DotConvTactics(s, type)) {
+      // Transformed inputs (up to 4 times as large) and filters are rounded to 8 bits each, and spread over a tile: six sigma of
+      // nine positions' products.
+      const bool winograd = std::string_view(tactic->name()).find("winograd") != std::string_view::npos;
+      const double algorithm_error = winograd ? 6 * 0x1p-9 * std::sqrt(static_cast<double>(s.in_c) * 9) : 0;
       Buffer<char> packed(tactic->PackedBytes(s));
       tactic->Pack(s, w.values.data(), int8 ? w.steps.data() : nullptr, packed.data());
       for (int round = 0; round < 4; ++round) {
@@ -76,7 +84,7 @@ class DotConv : public testing::TestWithParam<DotType> {
         args.scratch = scratch.data();
         tactic->Run(s, args, gangs_[threads]);
         for (int64_t i = 0; i < out; ++i) {
-          ASSERT_TRUE(stage.Agrees(y, i, i, i % s.out_c, sums.value[i], sums.magnitude[i]))
+          ASSERT_TRUE(stage.Agrees(y, i, i, i % s.out_c, sums.value[i], sums.magnitude[i], algorithm_error))
               << tactic->name() << " at " << i << " threads " << threads << " " << stage.Describe();
         }
       }
@@ -151,6 +159,55 @@ TEST_P(DotConv, AgreesWithNaiveLoopsOnDepthwiseShapes) {
     s.out_c = s.in_c * (random.OneIn(5) ? random.Int(2, 4) : 1);
     Check(s, random);
   }
+}
+
+TEST_P(DotConv, AgreesWithNaiveLoopsOnThreeByThreeShapes) {
+  for (uint32_t seed = 0; seed < 40 && !HasFatalFailure(); ++seed) {
+    SCOPED_TRACE(seed);
+    Random random(seed);
+    ConvShape s;
+    s.batch = random.Int(1, 4);
+    s.in_h = random.Int(1, 20);
+    s.in_w = random.Int(1, 20);
+    s.k_h = s.k_w = 3;
+    s.pad_top = s.pad_left = random.OneIn(4) ? 2 : 1;
+    s.out_h = s.in_h + random.Int(0, 1);
+    s.out_w = s.in_w + random.Int(0, 1);
+    s.in_c = random.Int(8, 100);
+    s.out_c = random.Int(8, 120);
+    Check(s, random);
+  }
+}
+
+// What rounding the filter to bf16 costs the direct form is the measure of the other.
+TEST(WinogradDot, ErrsAtMostThreeTimesAsMuchAsRoundingTheFilter) {
+  Random random(11);
+  Gang gang;
+  ConvShape s;
+  s.in_h = s.in_w = s.out_h = s.out_w = 14;
+  s.k_h = s.k_w = 3;
+  s.pad_top = s.pad_left = 1;
+  s.in_c = s.out_c = 128;
+  const TypedBuffer x = RandomValues(random, {Storage::kBf16}, s.in_h * s.in_w * s.in_c, -1, 1);
+  const Buffer<float> w = random.Floats(s.WeightCount());
+  const Sums exact = Naive(s, x, std::vector<double>(w.begin(), w.end()));
+  std::map<std::string, double> error;
+  for (const DotConvTactic* tactic : DotConvTactics(s, DotType::kBf16)) {
+    Buffer<char> packed(tactic->PackedBytes(s)), scratch(tactic->ScratchBytes(s, 1));
+    tactic->Pack(s, w.data(), nullptr, packed.data());
+    Buffer<float> y(s.Pixels() * s.out_c);
+    DotConvArgs args;
+    args.x = x.data();
+    args.packed = packed.data();
+    args.y = y.data();
+    args.scratch = scratch.data();
+    tactic->Run(s, args, gang);
+    double sum = 0;
+    for (int64_t i = 0; i < y.size(); ++i) sum += (y[i] - exact.value[i]) * (y[i] - exact.value[i]);
+    error[tactic->name()] = std::sqrt(sum / static_cast<double>(y.size()));
+  }
+  if (error.count("winograd2_bf16_avx512bf16") == 0) GTEST_SKIP() << "no bf16 products on this machine";
+  EXPECT_LT(error["winograd2_bf16_avx512bf16"], 3 * error["direct_bf16_avx512bf16"]);
 }
 
 TEST_P(DotConv, RunsStemsAndLongReductions) {

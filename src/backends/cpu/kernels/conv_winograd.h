@@ -6,6 +6,26 @@
 
 namespace tfengine::cpu {
 
+// What the Winograd tactics share.
+
+// 3x3, stride 1, no dilation, one group and channels enough.
+bool WinogradApplies(const ConvShape& shape);
+
+WinogradPlan MakeWinogradPlan(const ConvShape& shape, int64_t m, int64_t value_bytes, int64_t lanes, int64_t max_tile, int64_t panels,
+                              int64_t filter_bytes, int threads);
+
+// The filter transform G w G^T.
+class WinogradFilter {
+ public:
+  explicit WinogradFilter(int64_t m);
+  // to[position]: of the filter from input channel i to output channel o.
+  void Transform(const float* hwio, int64_t in_c, int64_t out_c, int64_t i, int64_t o, double (&to)[36]) const;
+
+ private:
+  int64_t n_;
+  double g_[6][3];
+};
+
 // 3x3, stride 1, no dilation, no groups, by F(2x2, 3x3) or F(4x4, 3x3) (A. Lavin and S. Gray, "Fast Algorithms for
 // Convolutional Neural Networks", 2015). F(4x4) takes the points 0, +-3/4, +-3/2, infinity: a half to a quarter of the
 // rounding error of 0, +-1, +-2, infinity at the same cost; about twice that of direct summation.

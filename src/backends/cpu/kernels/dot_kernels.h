@@ -54,6 +54,9 @@ struct DotKernels {
   // i * row_stride + c * col_stride.
   void (*pack)(const void* from, int64_t row_stride, int64_t col_stride, int64_t k, int64_t columns, int64_t vectors, char* to);
 
+  // A 3x3 convolution by Winograd's F(2x2, 3x3), see conv_winograd_dot.h; null: there is none.
+  void (*winograd)(const WinogradPlan& plan, const DotArgs& args, int64_t task, int worker) = nullptr;
+
   int64_t ValueBytes() const { return type == DotType::kInt8 ? 1 : type == DotType::kBf16 ? 2 : 4; }  // of x
   bool Usable() const { return HostCpu().Has(isa) && (extension == nullptr || HostCpu().*extension); }
 };

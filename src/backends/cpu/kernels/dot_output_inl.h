@@ -18,6 +18,7 @@ enum class DotWriter : uint8_t {
   kBuffer,    // finish() is called
   kStored,    // in registers: clip activation, output in the storage of x, whole vectors
   kResidual,  // the same with a residual of that storage too
+  kSums,      // y is f32: the sums as they are
 };
 
 // How one tile's outputs are written. kU8 codes are computed as sum * scale * inverse + bias * inverse + zero, to which the

@@ -64,16 +64,17 @@ struct RandomStage {
     in_place = stage.residual.storage == stage.out.storage && random.OneIn(2);
   }
 
-  // Whether element `at` of y is right for a sum (of products of reals), the residual's element and a channel.
+  // Whether element `at` of y is right for a sum (of products of reals), the residual's element and a channel. `error`: of the
+  // sum, beyond that of adding in f32.
   ::testing::AssertionResult Agrees(const TypedBuffer& y, int64_t at, int64_t residual_at, int64_t channel, double sum,
-                                    double magnitude) const {
+                                    double magnitude, double error = 0) const {
     const double b = stage.bias ? stage.bias[channel] : 0, r = residual ? (*residual)[residual_at] : 0;
     const float real = static_cast<float>(sum + b + r);
     float want;
     ApplyActivationReference(stage.activation, &real, &want, 1);
     // int8 sums are exact; what remains is the f32 arithmetic after them.
     const double roundings = int8 ? 8 : 8 + 2 * std::sqrt(static_cast<double>(terms));
-    return Rounded(y, at, want, roundings * 0x1p-24 * 1.2 * (magnitude + std::fabs(b) + std::fabs(r)) + 1e-6);
+    return Rounded(y, at, want, roundings * 0x1p-24 * 1.2 * (magnitude + std::fabs(b) + std::fabs(r)) + 1e-6 + 1.2 * error);
   }
 
   std::string Describe() const {

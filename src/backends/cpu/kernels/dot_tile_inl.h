@@ -87,6 +87,14 @@ __attribute__((noinline)) void DotTile(const DotCall& call) {
     if (call.writer == DotWriter::kStored) return WriteTile<false>(call, sum);
     if (call.writer == DotWriter::kResidual) return WriteTile<true>(call, sum);
   }
+  if (call.writer == DotWriter::kSums) {
+#pragma GCC unroll 16
+    for (int m = 0; m < kPixels; ++m) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) Store(static_cast<float*>(call.y) + m * call.y_stride + v * kLanes, D::Real(sum[m][v]));
+    }
+    return;
+  }
   alignas(64) float buffer[kPixels * kVectors * kLanes];
 #pragma GCC unroll 16
   for (int m = 0; m < kPixels; ++m) {
