@@ -61,34 +61,45 @@ class DepthwiseDotConv : public DotConvTactic {
 };
 
 // Stride 1 or 2 along rows, 3x3, one output channel per input channel.
-class DepthwiseInt8Conv : public DotConvTactic {
+class DepthwiseWindowConv : public DotConvTactic {
  public:
-  DepthwiseInt8Conv() : DotConvTactic("depthwise_int8_avx512vnni", DotType::kInt8, CpuIsa::kAvx512) {}
+  DepthwiseWindowConv(const char* name, DotType type, bool CpuFeatures::*extension, DepthwiseTask task)
+      : DotConvTactic(name, type, CpuIsa::kAvx512), extension_(extension), task_(task) {}
 
-  bool Usable() const override { return HostCpu().Has(CpuIsa::kAvx512) && HostCpu().avx512_vnni; }
+  bool Usable() const override { return HostCpu().Has(CpuIsa::kAvx512) && HostCpu().*extension_; }
   bool Supports(const ConvShape& s) const override {
     return s.groups == s.in_c && s.in_c > 0 && s.out_c == s.in_c && s.k_h == 3 && s.k_w == 3 && s.dil_w == 1 && s.stride_w <= 2;
   }
   double EstimateWork(const ConvShape& s) const override { return 12 * static_cast<double>(s.Pixels() * Chunks(s)); }
-  int64_t PackedBytes(const ConvShape& s) const override { return Chunks(s) * kDepthwiseInt8ChunkBytes; }
+  int64_t PackedBytes(const ConvShape& s) const override { return Chunks(s) * kDepthwiseChunkBytes; }
   void Pack(const ConvShape& s, const float* hwio, const float* steps, void* packed) const override {
     std::memset(packed, 0, PackedBytes(s));
+    const int64_t vectors = Channels() / 16;
     for (int64_t c = 0; c < s.out_c; ++c) {
-      char* chunk = static_cast<char*>(packed) + c / 64 * kDepthwiseInt8ChunkBytes;
-      const int64_t vector = c % 16 / 4, lane = c % 64 / 16 * 4 + c % 4, word = (vector * 16 + lane) * 4;
+      char* chunk = static_cast<char*>(packed) + c / Channels() * kDepthwiseChunkBytes;
+      const int64_t at = c % Channels(), vector = at / 4 % vectors, lane = at / 4 / vectors * 4 + at % 4;
+      char* word = chunk + (vector * 16 + lane) * 4;
       int32_t sum = 0;
       for (int64_t tap = 0; tap < 9; ++tap) {
-        const int8_t code = WeightCode(hwio[tap * s.out_c + c], steps[c]);
-        chunk[tap % 3 * 256 + word + tap / 3] = static_cast<char>(code);
-        sum += code;
+        const int64_t row = tap / 3;
+        const float w = hwio[tap * s.out_c + c];
+        char* column = word + tap % 3 * 4 * 64;
+        if (type() == DotType::kInt8) {
+          const int8_t code = WeightCode(w, steps[c]);
+          std::memcpy(column + row, &code, 1);
+          sum += code;
+        } else {
+          const uint16_t rounded = RoundToBf16(w);
+          std::memcpy(column + row / 2 * 2 * 64 + row % 2 * 2, &rounded, 2);
+        }
       }
-      std::memcpy(chunk + 3 * 256 + word, &sum, 4);
+      if (type() == DotType::kInt8) std::memcpy(word + 12 * 64, &sum, 4);
     }
   }
   int64_t ScratchBytes(const ConvShape& s, int threads) const override { return WorkerBytes(s) * threads; }
   void Run(const ConvShape& s, const DotConvArgs& args, Gang& gang) const override {
     if (s.Pixels() == 0 || s.out_c == 0) return;
-    DepthwisePlan plan = MakeDepthwisePlan(s, 64, gang.threads());
+    DepthwisePlan plan = MakeDepthwisePlan(s, static_cast<int>(Channels()), gang.threads());
     // Channels first: what is prepared for a chunk then serves more rows.
     const int64_t want = gang.threads() == 1 ? 1 : 4 * gang.threads();
     plan.channel_parts = std::min(plan.vectors, want);
@@ -96,19 +107,24 @@ class DepthwiseInt8Conv : public DotConvTactic {
     const DotArgs dot = {args.x, args.zero, args.packed, &args.stage, args.residual, args.y, args.scratch};
     const int64_t bytes = WorkerBytes(s);
     gang.Run(plan.row_parts * plan.channel_parts, [&](int64_t task, int worker) {
-      kDepthwiseInt8Avx512vnni(plan, dot, task, static_cast<char*>(args.scratch) + worker * bytes);
+      task_(plan, dot, task, static_cast<char*>(args.scratch) + worker * bytes);
     });
   }
 
  private:
-  static int64_t Chunks(const ConvShape& s) { return CeilDiv(s.out_c, 64); }
-  static int64_t WorkerBytes(const ConvShape& s) { return 64 + s.out_w * 64 * 4; }
+  int64_t Channels() const { return type() == DotType::kInt8 ? 64 : 32; }  // of a chunk
+  int64_t Chunks(const ConvShape& s) const { return CeilDiv(s.out_c, Channels()); }
+  int64_t WorkerBytes(const ConvShape& s) const { return 64 + s.out_w * Channels() * 4; }
+
+  bool CpuFeatures::*extension_;
+  DepthwiseTask task_;
 };
 
 }  // namespace
 
 const std::vector<const DotConvTactic*>& DepthwiseDotTactics() {
-  static const DepthwiseInt8Conv int8_vnni;
+  static const DepthwiseWindowConv int8_vnni("depthwise_int8_avx512vnni", DotType::kInt8, &CpuFeatures::avx512_vnni, kDepthwiseInt8Avx512vnni);
+  static const DepthwiseWindowConv bf16_bf16("depthwise_bf16_avx512bf16", DotType::kBf16, &CpuFeatures::avx512_bf16, kDepthwiseBf16Avx512bf16);
   static const DepthwiseDotConv int8_avx512("depthwise_int8_avx512", DotType::kInt8, kDepthwiseDotAvx512);
   static const DepthwiseDotConv int8_avx2("depthwise_int8_avx2", DotType::kInt8, kDepthwiseDotAvx2);
   static const DepthwiseDotConv int8_portable("depthwise_int8_portable", DotType::kInt8, kDepthwiseDotPortable);
@@ -118,7 +134,7 @@ const std::vector<const DotConvTactic*>& DepthwiseDotTactics() {
   static const DepthwiseDotConv f32_avx512("depthwise_f32_avx512", DotType::kF32, kDepthwiseDotAvx512);
   static const DepthwiseDotConv f32_avx2("depthwise_f32_avx2", DotType::kF32, kDepthwiseDotAvx2);
   static const DepthwiseDotConv f32_portable("depthwise_f32_portable", DotType::kF32, kDepthwiseDotPortable);
-  static const std::vector<const DotConvTactic*> all = {&int8_vnni,   &int8_avx512, &int8_avx2,     &int8_portable, &bf16_avx512,
+  static const std::vector<const DotConvTactic*> all = {&int8_vnni,   &bf16_bf16,   &int8_avx512, &int8_avx2,     &int8_portable, &bf16_avx512,
                                                         &bf16_avx2,   &bf16_portable, &f32_avx512, &f32_avx2, &f32_portable};
   return all;
 }

@@ -22,11 +22,13 @@ extern const DepthwiseDotKernels kDepthwiseDotPortable;
 extern const DepthwiseDotKernels kDepthwiseDotAvx2;
 extern const DepthwiseDotKernels kDepthwiseDotAvx512;
 
-// 3x3 filters of codes; vectors of the plan are chunks of 64 channels. Packed, per chunk: weights [filter column][vector][lane]
-// [4 rows, the last zero], then each channel's sum of weights, int32 [vector][lane]; the .cc file has the order of channels.
-// `scratch`: 64 bytes and 64 floats for each output column.
-inline constexpr int64_t kDepthwiseInt8ChunkBytes = 16 * 64;
+// 3x3 filters; vectors of the plan are chunks of 64 channels (codes) or 32 (bf16). Packed, per chunk: weights
+// [filter column][4 vectors][lane][32 bits], then, of codes, each channel's sum of weights, int32 [4 vectors][lane];
+// conv_depthwise_window_inl.h has the order of channels. `scratch`: 64 bytes, and a float for each channel of a chunk and
+// output column.
+inline constexpr int64_t kDepthwiseChunkBytes = 16 * 64;
 extern const DepthwiseTask kDepthwiseInt8Avx512vnni;
+extern const DepthwiseTask kDepthwiseBf16Avx512bf16;
 
 // Fastest first.
 const std::vector<const DotConvTactic*>& DepthwiseDotTactics();
