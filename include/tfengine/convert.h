@@ -45,7 +45,8 @@ struct ConvertOptions {
   std::string calibration_table;
   // What a reduced engine may lose against FP32 on those inputs, before layers are raised to a higher precision.
   double max_error = 0.1;       // |error| / |output| of any output, root mean square
-  double max_top1_drop = 0.01;  // share of rows of an output whose greatest element moves
+  // Share of rows of an output whose greatest element moves; below 0: 0.01 for results of a softmax, else no limit.
+  double max_top1_drop = -1;
   Progress progress;
 };
 

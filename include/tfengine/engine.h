@@ -35,7 +35,7 @@ struct EngineOptions {
 struct InputView {
   DType dtype = DType::kInvalid;
   std::vector<int64_t> shape;
-  const void* data = nullptr;
+  const void* data = nullptr;  // may be null for an input that the network does not read
 };
 
 // An engine: an optimised network with its weights packed for this machine, ready to run any shape that its

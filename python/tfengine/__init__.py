@@ -69,7 +69,7 @@ def convert(
     calibration: Calibration | None = None,
     calibration_table: Path = "",
     max_error: float = 0.1,
-    max_top1_drop: float = 0.01,
+    max_top1_drop: float | None = None,
     progress: Callable[[str, float], object] | None = None,
 ) -> ConvertReport:
     """Converts the SavedModel in `input_dir` and writes the result to `output_dir`, which must not exist.
@@ -81,7 +81,8 @@ def convert(
     `precision`: FP32; FP16 or BF16 (the 16-bit type that the machine is fast in); INT8. INT8 takes its ranges from
     `calibration`, which observed the FP32 model in this process, or from `calibration_table`, the file that it saved. With
     the former, layers are raised to a higher precision until no output is further from FP32 than `max_error`
-    (|error| / |output|) and no more than `max_top1_drop` of the rows of an output have another greatest element.
+    (|error| / |output|) and no more than `max_top1_drop` of the rows of an output have another greatest element (default:
+    0.01 for results of a softmax, no limit for others).
     """
     options = _options(
         {
@@ -101,7 +102,7 @@ def convert(
             "calibration": calibration,
             "calibration_table": os.fspath(calibration_table),
             "max_error": max_error,
-            "max_top1_drop": max_top1_drop,
+            "max_top1_drop": -1.0 if max_top1_drop is None else max_top1_drop,
         }
     )
     return _core.convert(os.fspath(input_dir), os.fspath(output_dir), options, progress)

@@ -16,7 +16,9 @@ namespace tfengine {
 // What a reduced engine may lose against its FP32 form, over the samples.
 struct AccuracyBudget {
   double max_error = 0.1;       // of every output: |error| / |output|, root mean square
-  double max_top1_drop = 0.01;  // share of rows (of the last axis) whose greatest element moves
+  // Share of rows (of the last axis) whose greatest element moves. Below 0: 0.01 for results of a softmax, else no limit
+  // (of hidden states and embeddings the greatest element means nothing); else for every output of rank 2 or more.
+  double max_top1_drop = -1;
 };
 
 struct ValueAccuracy {

@@ -108,8 +108,12 @@ Status ChooseNumerics(const Network& network, const BuildOptions& build, const C
   }
   if (numerics.precision == "INT8" && build.table != nullptr) {
     std::vector<std::string> values;
-    for (const Value& v : network.values())
-      if (v.dtype == DType::kFloat32 && !v.constant) values.push_back(v.name);
+    for (const Value& v : network.values()) {
+      if (v.dtype != DType::kFloat32 || v.constant) continue;
+      // What is only moved has the range of where it comes from.
+      const Node* producer = v.producer < 0 ? nullptr : &network.nodes()[v.producer];
+      if (producer == nullptr || !MovesElements(producer->op, producer->attrs)) values.push_back(v.name);
+    }
     const auto engine = FindEngine(build.table->engines, build.engine_name);
     const bool found = engine != build.table->engines.end();
     for (std::string& line : quant::CheckCalibration(*build.table, found ? engine->first : build.engine_name, quant::Fingerprint(PrintNetwork(network)), values))

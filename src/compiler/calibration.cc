@@ -89,7 +89,11 @@ std::shared_ptr<CalibrationImpl::EngineData> CalibrationImpl::BeginRun(const std
   std::vector<Tensor> copies;
   for (const InputView& in : inputs) {
     copies.emplace_back(in.dtype, in.shape);
-    std::memcpy(copies.back().mutable_data(), in.data, copies.back().num_bytes());
+    if (in.data != nullptr) {
+      std::memcpy(copies.back().mutable_data(), in.data, copies.back().num_bytes());
+    } else {  // an input that nothing reads
+      std::memset(copies.back().mutable_data(), 0, copies.back().num_bytes());
+    }
   }
   data->kept.push_back(std::move(copies));
   data->kept_bytes += bytes;

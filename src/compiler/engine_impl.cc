@@ -322,7 +322,8 @@ Result<std::unique_ptr<EngineImpl::WholeRun>> EngineImpl::PrepareWhole(const std
 
 Status EngineImpl::Observe(const std::vector<InputView>& inputs, const Observer& observer, std::vector<Tensor>* outputs) {
   TFE_ASSIGN_OR_RETURN(std::unique_ptr<WholeRun> run, PrepareWhole(inputs));
-  for (size_t i = 0; i < inputs.size(); ++i) observer(network_.value(network_.inputs()[i]), inputs[i].shape, inputs[i].data);
+  for (size_t i = 0; i < inputs.size(); ++i)
+    if (inputs[i].data != nullptr) observer(network_.value(network_.inputs()[i]), inputs[i].shape, inputs[i].data);
   Gang gang(options_.threads, options_.spawn);
   TFE_RETURN_IF_ERROR(run->exe->Run(run->in.data(), run->out.data(), run->memory.data(), gang, [&](int step, void* const* out) {
     const std::vector<int>& values = run->exe->steps[step].values;
