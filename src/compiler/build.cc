@@ -123,8 +123,6 @@ Status ChooseNumerics(const Network& network, const BuildOptions& build, const C
         if (auto value = engine->second.values.find(name); value != engine->second.values.end())
           numerics.ranges.try_emplace(name, value->second.range());
   }
-  if (numerics.precision == "INT8" && numerics.ranges.empty())
-    notices.push_back("INT8: no calibrated ranges; no layer is INT8. Calibrate with representative data");
   if (build.samples.empty()) return OkStatus();
   const int threads = build.threads > 0 ? build.threads : AvailableCpus();
   TFE_ASSIGN_OR_RETURN(result->report.accuracy,
@@ -144,6 +142,12 @@ Result<Optimized> Optimize(Network network, const BuildOptions& build) {
   TFE_RETURN_IF_ERROR(ChooseNumerics(network, build, *backend, &result));
   TFE_ASSIGN_OR_RETURN(quant::Assignment typed, AssignFor(network, result.numerics, *backend));
   result.report.layers = std::move(typed.layers);
+  if (result.numerics.precision == "INT8" &&
+      std::none_of(result.report.layers.begin(), result.report.layers.end(),
+                   [](const auto& layer) { return layer.precision == quant::Precision::kInt8; }))
+    result.report.notices.push_back(result.numerics.ranges.empty()
+                                        ? "INT8: no calibrated ranges; no layer is INT8. Calibrate with representative data"
+                                        : "INT8: no layer of this engine is INT8");
 
   std::vector<std::vector<int64_t>> symbol_sets;
   for (const auto& shapes : build.shapes) {

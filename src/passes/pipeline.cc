@@ -88,7 +88,6 @@ Status RunPasses(Network& network, const PassOptions& options) {
   for (const Pass& pass : kPasses) {
     if (std::find(options.disabled.begin(), options.disabled.end(), pass.name) != options.disabled.end()) continue;
     if (pass.run == MergeProjections && !options.merge_projections) continue;
-    if (pass.run == FoldFakeQuant && options.keep_fake_quant) continue;
     RunPass(pass, network, options);
   }
   return OkStatus();

@@ -26,8 +26,6 @@ struct PassOptions {
   std::function<void(const PassTrace&)> trace;
   // Also run merge_projections: for backends that read slices of a matmul's result in place.
   bool merge_projections = false;
-  // Leave fake_quant on constant weights in place, for quantization to read the steps of the weights from.
-  bool keep_fake_quant = false;
 };
 
 // Runs the list in order. The network is verified after every pass that changed it; a pass that fails or leaves an

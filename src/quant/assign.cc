@@ -47,6 +47,7 @@ class Assigner {
     for (const Node& node : net_.nodes()) Decide(node);
     ChooseStorage();
     TFE_RETURN_IF_ERROR(Rewrite());
+    MergeConversions();
     net_.Compact();
     TFE_RETURN_IF_ERROR(Verify(net_));
     return Assignment{std::move(net_), std::move(layers_)};
@@ -69,8 +70,40 @@ class Assigner {
     return p < 0 || !MovesElements(net_.nodes()[p].op, net_.nodes()[p].attrs);
   }
 
-  // The step of every output channel, for the node under decision: its largest weight becomes 127. False for weights
-  // that are not finite.
+  // What an explicit quantization to 8 bits or fewer makes of a tensor; dtype kInvalid for every other node. Roundings
+  // differ near ties only.
+  OutType ExplicitType(const Node& node) const {
+    OutType none;
+    if (node.op != Op::kFakeQuant) return none;
+    float parameters[3];
+    for (int i = 0; i < 3; ++i) {
+      const auto& constant = value(node.inputs[i + 1]).constant;
+      if (!constant || constant->num_elements() != 1) return none;
+      parameters[i] = constant->as<float>()[0];
+    }
+    const auto [step, lo, hi] = parameters;
+    if (!(std::isfinite(step) && step >= std::numeric_limits<float>::min() && lo >= -255 && lo <= 0 && hi >= 0 && hi - lo <= 255))
+      return none;
+    return {DType::kUint8, {step, static_cast<int>(-lo)}, 0, static_cast<int>(hi - lo)};
+  }
+
+  // The largest step of which every weight w[0], w[stride] ... is a multiple of at most 127: these were quantized when the
+  // model was trained, and must stay what they are. 0 for others.
+  static float GridStep(const float* w, int64_t count, int64_t stride, float most) {
+    for (int k = 1; k <= 127; ++k) {
+      const float step = most / static_cast<float>(k);
+      bool fits = step >= std::numeric_limits<float>::min();
+      for (int64_t i = 0; fits && i < count; ++i) {
+        const float codes = w[i * stride] / step;
+        fits = std::fabs(codes - std::nearbyint(codes)) < 1e-3f;
+      }
+      if (fits) return step;
+    }
+    return 0;
+  }
+
+  // The step of every output channel, for the node under decision: its largest weight becomes 127, unless the weights
+  // lie on a grid already. False for weights that are not finite.
   bool FindSteps(const Node& node) {
     const Tensor& w = *value(node.inputs[1]).constant;
     const bool rows = node.op == Op::kMatMul && node.attrs.Bool("transpose_b");
@@ -90,7 +123,11 @@ class Assigner {
     if (sum != 0) return false;
     Tensor steps(DType::kFloat32, {static_cast<int64_t>(most.size())});
     for (size_t k = 0; k < most.size(); ++k) {
-      const float step = most[k] / 127;
+      const auto channel = static_cast<int64_t>(k);
+      float step = rows && lines > static_cast<int64_t>(most.size())
+                       ? 0  // a stack of matrices
+                       : GridStep(w.as<float>() + (rows ? channel * columns : channel), rows ? columns : lines, rows ? 1 : columns, most[k]);
+      if (step == 0) step = most[k] / 127;
       steps.mutable_as<float>()[k] = step >= std::numeric_limits<float>::min() ? step : 1.0f;
     }
     steps_.resize(precision_.size() + 1);
@@ -117,7 +154,7 @@ class Assigner {
     } else if (most == Precision::kInt8 && IsWeighted(node) && options_.int8 && !node.attrs.Bool("transpose_a") &&
                ranged_[Find(node.inputs[0])] && FindSteps(node)) {
       precision = Precision::kInt8;
-      why = "calibrated";
+      why = explicit_[Find(node.inputs[0])].dtype == DType::kUint8 ? "quantized by the model" : "calibrated";
     } else {
       precision = half ? Precision::kHalf : Precision::kF32;
       why = most == Precision::kInt8 && IsWeighted(node) ? (options_.int8 ? "no range for its input" : "no int8 products on this device")
@@ -145,6 +182,7 @@ class Assigner {
     if (!IsReal(v)) return Slot::kPlain;
     if (MovesElements(node.op, node.attrs)) return IsMoved(node, i) ? Slot::kMove : Slot::kPlain;
     if (value(v).constant && node.op != Op::kBinary) return Slot::kOwn;
+    if (node.op == Op::kFakeQuant) return Slot::kFloat;
     if (!typed_[node_index]) return Slot::kPlain;
     if (node.op == Op::kConv2d) return i == 0 ? Slot::kProduct : i == 3 ? Slot::kReal : Slot::kPlain;
     if (node.op == Op::kMatMul) return i < 2 ? Slot::kProduct : i == 3 ? Slot::kReal : Slot::kPlain;
@@ -172,9 +210,20 @@ class Assigner {
   void FindRanges() {
     ranged_.assign(group_.size(), true);
     range_.resize(group_.size());
+    explicit_.resize(group_.size());
+    std::vector<bool> measured(group_.size());
     for (ValueId v = 0; v < static_cast<ValueId>(group_.size()); ++v) {
       if (!IsWritten(v)) continue;
       const int g = Find(v);
+      if (const OutType type = value(v).producer >= 0 ? ExplicitType(net_.nodes()[value(v).producer]) : OutType();
+          type.dtype == DType::kUint8) {
+        OutType& known = explicit_[g];
+        if (known.dtype == DType::kUint8 && (known.quant != type.quant || known.lo != type.lo || known.hi != type.hi)) ranged_[g] = false;
+        known = type;
+        range_[g] = {type.quant.scale * static_cast<float>(-type.quant.zero), type.quant.scale * static_cast<float>(type.hi - type.quant.zero)};
+        continue;
+      }
+      measured[g] = true;
       auto r = options_.ranges.find(value(v).name);
       if (r == options_.ranges.end()) {
         ranged_[g] = false;
@@ -183,6 +232,8 @@ class Assigner {
         range_[g].hi = std::max(range_[g].hi, r->second.hi);
       }
     }
+    for (size_t g = 0; g < group_.size(); ++g)  // two kinds of ranges in one tensor
+      if (measured[g] && explicit_[g].dtype == DType::kUint8) ranged_[g] = false;
     // Constants that are moved in among the values (paddings, masks) must not stretch it.
     auto check = [&](ValueId v, float constant) {
       const int g = Find(v);
@@ -237,8 +288,8 @@ class Assigner {
       const int g = Find(v);
       if (!IsReal(v) || value(v).constant) continue;
       if (quantized[g]) {
-        storage_[v] = {DType::kUint8, QuantFor(range_[g])};
-      } else if (!is_output[g] && reduced[g] > plain[g]) {
+        storage_[v] = {DType::kUint8, QuantOf(g)};
+      } else if (!is_output[g] && reduced[g] > plain[g] && explicit_[g].dtype != DType::kUint8) {  // 16 bits would round codes
         storage_[v] = {options_.half, {}};
       }
     }
@@ -271,20 +322,28 @@ class Assigner {
       const Op op = net_.nodes()[n].op;
       const bool moves = MovesElements(op, net_.nodes()[n].attrs);
       const ValueId out = net_.nodes()[n].outputs[0];
-      const Storage result = typed_[n] || (moves && IsReal(out)) ? storage_[out] : Storage();
+      const bool quantizes = op == Op::kFakeQuant && storage_[out].quant.quantized();
+      const Storage result = typed_[n] || quantizes || (moves && IsReal(out)) ? storage_[out] : Storage();
       std::vector<ValueId> inputs = net_.nodes()[n].inputs;
       bool typed = result != Storage();
       for (size_t i = 0; i < inputs.size(); ++i) {
         if (!IsReal(inputs[i])) continue;
         const Slot slot = SlotOf(static_cast<int>(n), i);
         Storage want = now[inputs[i]];
-        if (slot == Slot::kPlain || (slot == Slot::kFloat && want.quant.quantized())) want = {};
+        if (slot == Slot::kPlain || (slot == Slot::kFloat && want.quant.quantized()) || (op == Op::kFakeQuant && !quantizes)) want = {};
         if (slot == Slot::kMove) want = result;
         if (slot == Slot::kProduct) want = ProductStorage(static_cast<int>(n), inputs[i], i);
         typed = typed || want != Storage();
         TFE_ASSIGN_OR_RETURN(inputs[i], As(inputs[i], now[inputs[i]], want));
       }
-      if (!moves && typed) {
+      if (quantizes) {
+        Node& node = net_.mutable_nodes()[n];
+        inputs.resize(1);
+        node.op = Op::kConvert;
+        node.attrs = Attrs();
+        SetOutType(explicit_[Find(out)], &node.attrs);
+        layers_[n].why = "quantized by the model";
+      } else if (!moves && typed) {
         if (precision_[n] == Precision::kInt8) {
           inputs.resize(5, kNoValue);
           inputs[4] = net_.AddConstant(value(out).name + "/steps", steps_[n]);
@@ -306,7 +365,35 @@ class Assigner {
     if (p == Precision::kF32) return {};
     if (p == Precision::kHalf || i > 0) return {options_.half, {}};
     if (storage_[v].quant.quantized()) return storage_[v];
-    return {DType::kUint8, QuantFor(range_[Find(v)])};
+    return {DType::kUint8, QuantOf(Find(v))};
+  }
+
+  Quant QuantOf(int g) const { return explicit_[g].dtype == DType::kUint8 ? explicit_[g].quant : QuantFor(range_[g]); }
+
+  // A product that only feeds a conversion writes what the conversion would make of its result.
+  void MergeConversions() {
+    const std::vector<int> uses = net_.UseCounts();
+    for (const Node& convert : net_.nodes()) {
+      if (convert.op != Op::kConvert) continue;
+      const ValueId in = convert.inputs[0];
+      const int p = value(in).producer;
+      if (p < 0 || uses[in] != 1 || value(in).dtype != DType::kFloat32 || value(in).quant.quantized()) continue;
+      Node& producer = net_.mutable_nodes()[p];
+      if (!CanBeTyped(producer.op, producer.attrs) || producer.outputs.size() != 1 || value(producer.outputs[0]).dtype != DType::kFloat32 ||
+          !options_.runs_typed(producer) || !MayWrite(producer))
+        continue;
+      const OutType type = OutTypeOf(convert.attrs);
+      SetOutType(type, &producer.attrs);
+      net_.mutable_value(in).dtype = type.dtype;
+      net_.mutable_value(in).quant = type.quant;
+      net_.ReplaceUses(convert.outputs[0], in);
+    }
+  }
+
+  // Layers that were limited to FP32 keep writing it.
+  bool MayWrite(const Node& node) const {
+    auto limit = options_.limits.find(value(node.outputs[0]).name);
+    return limit == options_.limits.end() || limit->second != Precision::kF32;
   }
 
   struct Converted {
@@ -324,6 +411,7 @@ class Assigner {
   std::vector<int> group_;
   std::vector<bool> ranged_;      // per group
   std::vector<Range> range_;
+  std::vector<OutType> explicit_;  // dtype kUint8 where the model says how a group is quantized
   std::vector<Storage> storage_;  // per value
   std::vector<Converted> converts_;
   std::vector<std::shared_ptr<const Tensor>> steps_;  // per node; null for all but int8 products

@@ -188,5 +188,52 @@ TEST(AssignTest, ConstantsAmongMovedValuesMustLieInTheRange) {
   }
 }
 
+// What Quantization-aware training leaves: a fake_quant behind the input and behind the activation, weights on a grid.
+TEST(AssignTest, ExplicitQuantizationIsTakenOverWithoutCalibration) {
+  auto weights = [](std::vector<int64_t> shape, unsigned seed) {
+    auto t = Random(std::move(shape), seed, 30);
+    auto grid = std::make_shared<Tensor>(DType::kFloat32, t->shape());
+    for (int64_t i = 0; i < t->num_elements(); ++i)
+      grid->mutable_as<float>()[i] = 0.03f * std::clamp(std::nearbyint(t->as<float>()[i]), -100.0f, 100.0f);
+    return std::shared_ptr<const Tensor>(grid);
+  };
+  auto scalar = [](float v) {
+    Tensor t(DType::kFloat32, {});
+    *t.mutable_as<float>() = v;
+    return std::make_shared<const Tensor>(t);
+  };
+  auto net = ParseNetwork(R"(network {
+    input %x: f32[batch,4,4,3]
+    const %w1: f32[3,3,3,8] @0
+    const %w2: f32[1,1,8,8] @1
+    const %step: f32[] @2
+    const %lo: f32[] @3
+    const %hi: f32[] @4
+    const %relu_step: f32[] @5
+    const %zero: f32[] @6
+    const %top: f32[] @7
+    %q = fake_quant(%x, %step, %lo, %hi) {rounding="even"}
+    %a = conv2d(%q, %w1) {pads=[1,1,1,1], act="relu"}
+    %qa = fake_quant(%a, %relu_step, %zero, %top) {rounding="even"}
+    %b = conv2d(%qa, %w2)
+    return %b
+  })", {weights({3, 3, 3, 8}, 1), weights({1, 1, 8, 8}, 2), scalar(0.05f), scalar(-127), scalar(127), scalar(0.4f), scalar(0), scalar(63)});
+  ASSERT_TRUE(net.ok()) << net.status().ToString();
+  AssignOptions o = Options(Precision::kInt8);
+  o.ranges.clear();
+  auto a = Assign(*net, o);
+  ASSERT_TRUE(a.ok()) << a.status().ToString();
+  EXPECT_EQ(Count(a->network, Op::kFakeQuant), 0);
+  EXPECT_EQ(Count(a->network, Op::kConvert), 1);  // the second is part of the convolution
+  EXPECT_EQ(Named(a->network, "q").quant, (Quant{0.05f, 127}));
+  EXPECT_EQ(Named(a->network, "a").quant, (Quant{0.4f, 0}));
+  const Node& conv = a->network.nodes()[Named(a->network, "a").producer];
+  EXPECT_EQ(OutTypeOf(conv.attrs).hi, 63);
+  // Nothing is rounded that the model does not round itself.
+  EXPECT_LT(Error(*net, a->network, *Random({2, 4, 4, 3}, 9)), 1e-5);
+  for (const LayerPrecision& l : a->layers)
+    if (l.name == "a" || l.name == "b") EXPECT_STREQ(l.why, "quantized by the model");
+}
+
 }  // namespace
 }  // namespace tfengine::quant
