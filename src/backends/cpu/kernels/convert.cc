@@ -13,7 +13,7 @@ constexpr int64_t kPart = 16384;  // elements worth a task of their own
 
 const TypedKernels& TypedKernelsFor(CpuIsa isa) {
   switch (isa) {
-    case CpuIsa::kAvx512: return kTypedAvx512;
+    case CpuIsa::kAvx512: return HostCpu().avx512_bf16 ? kTypedAvx512bf16 : kTypedAvx512;
     case CpuIsa::kAvx2: return kTypedAvx2;
     case CpuIsa::kPortable: break;
   }

@@ -171,4 +171,67 @@ inline void MaxCodes(const void* const* rows, int64_t count, uint8_t* y, int64_t
 #endif
 }
 
+template <Storage storage>
+void MaxWindows(const PoolWindows& w, int64_t count) {
+  const Stored<storage> stored(Format{storage, 1, 0, 0, 255});
+  using Element = typename Stored<storage>::Element;
+  for (int64_t i = 0; i < count; ++i) {
+    const Element* x = static_cast<const Element*>(w.x) + i * w.next;
+    Element* y = static_cast<Element*>(w.y) + i * w.channels;
+    ForVectors(w.channels, [&](int64_t c, auto lanes) __attribute__((always_inline)) {
+      VF best = Set(FoldMaxNumber::kIdentity);
+      for (int64_t ky = 0; ky < w.height; ++ky) {
+        const Element* point = x + ky * w.line + c;
+        for (int64_t kx = 0; kx < w.width; ++kx, point += w.point) best = FoldMaxNumber::Run(best, stored.Read(point, lanes));
+      }
+      stored.Write(y + c, best, lanes);
+    });
+  }
+}
+
+inline void MaxCodeWindows(const PoolWindows& w, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    const uint8_t* x = static_cast<const uint8_t*>(w.x) + i * w.next;
+    uint8_t* y = static_cast<uint8_t*>(w.y) + i * w.channels;
+    int64_t c = 0;
+#if defined(__AVX512F__)
+    for (; c < w.channels; c += 64) {
+      const bool whole = w.channels - c >= 64;
+      const __mmask64 tail = whole ? ~__mmask64{0} : (__mmask64{1} << (w.channels - c)) - 1;
+      __m512i best = _mm512_setzero_si512();
+      for (int64_t ky = 0; ky < w.height; ++ky) {
+        const uint8_t* point = x + ky * w.line + c;
+        for (int64_t kx = 0; kx < w.width; ++kx, point += w.point) {
+          best = _mm512_max_epu8(best, whole ? _mm512_loadu_si512(point) : _mm512_maskz_loadu_epi8(tail, point));
+        }
+      }
+      _mm512_mask_storeu_epi8(y + c, tail, best);
+    }
+#else
+#if defined(__AVX2__)
+    for (; c + 32 <= w.channels; c += 32) {
+      __m256i best = _mm256_setzero_si256();
+      for (int64_t ky = 0; ky < w.height; ++ky) {
+        const uint8_t* point = x + ky * w.line + c;
+        for (int64_t kx = 0; kx < w.width; ++kx, point += w.point) {
+          best = _mm256_max_epu8(best, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(point)));
+        }
+      }
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + c), best);
+    }
+#endif
+    for (; c < w.channels; ++c) {
+      uint8_t best = 0;
+      for (int64_t ky = 0; ky < w.height; ++ky) {
+        for (int64_t kx = 0; kx < w.width; ++kx) {
+          const uint8_t code = x[ky * w.line + kx * w.point + c];
+          best = code > best ? code : best;
+        }
+      }
+      y[c] = best;
+    }
+#endif
+  }
+}
+
 }  // namespace tfengine::cpu::TFE_SIMD

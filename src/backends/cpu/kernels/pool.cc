@@ -25,8 +25,20 @@ class WindowPool {
  public:
   WindowPool(PoolOp op, const PoolShape& s, const Format& from, const Format& to, CpuIsa isa)
       : s_(s), from_(from), to_(to), rows_(RowKernelsFor(isa)), typed_(TypedKernelsFor(isa)), max_(op == PoolOp::k_max),
-        codes_(max_ && from == to && from.storage == Storage::kU8 && from.lo == 0 && from.hi == 255),
+        codes_(max_ && from == to && from.storage == Storage::kU8),
         fold_(static_cast<int>(max_ ? Fold::kMaxNumber : Fold::kSum)) {}
+
+  // The first windows of an output row that lie wholly inside the image and start at column 0 or later, if they can be had
+  // at once: how many were done. `left`: of the first.
+  int64_t RunInside(const void* image, int64_t y0, int64_t left, int64_t count, void* y) const {
+    const int64_t room = s_.in_w - s_.window_w - left;
+    if (!max_ || from_ != to_ || left < 0 || room < 0 || y0 < 0 || y0 + s_.window_h > s_.in_h) return 0;
+    count = std::min(count, room / s_.stride_w + 1);
+    const void* x = At(image, from_, (y0 * s_.in_w + left) * s_.channels);
+    rows_.max_windows[Index(from_)](
+        {x, s_.in_w * s_.channels, s_.channels, s_.stride_w * s_.channels, s_.window_h, s_.window_w, s_.channels, y}, count);
+    return count;
+  }
 
   void Run(const void* image, const Window& w, void* y) const {
     for (int64_t c = 0; c < s_.channels; c += kChannels) {
@@ -89,10 +101,16 @@ void Pool(PoolOp op, const PoolShape& s, const void* x, const Format& from, void
       const void* image = At(x, from, row / s.out_h * s.in_h * s.in_w * s.channels);
       const int64_t top = row % s.out_h * s.stride_h - s.pad_top;
       Window w{std::max<int64_t>(0, top), std::min(s.in_h, top + s.window_h), 0, 0};
-      for (int64_t ox = 0; ox < s.out_w; ++ox) {
+      for (int64_t ox = 0; ox < s.out_w;) {
         const int64_t left = ox * s.stride_w - s.pad_left;
+        void* out = At(y, to, (row * s.out_w + ox) * s.channels);
+        if (const int64_t done = pool.RunInside(image, top, left, s.out_w - ox, out); done > 0) {
+          ox += done;
+          continue;
+        }
         w.x0 = std::max<int64_t>(0, left), w.x1 = std::min(s.in_w, left + s.window_w);
-        pool.Run(image, w, At(y, to, (row * s.out_w + ox) * s.channels));
+        pool.Run(image, w, out);
+        ++ox;
       }
     }
   });

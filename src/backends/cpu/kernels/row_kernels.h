@@ -35,6 +35,14 @@ struct BilinearRows {
   float across, down;
 };
 
+// Distances in elements.
+struct PoolWindows {
+  const void* x;              // the first window's first point
+  int64_t line, point, next;  // to the next line and point of a window, to the next window
+  int64_t height, width, channels;
+  void* y;                    // [count][channels], stored like x
+};
+
 struct RowKernels {
   void (*softmax)(const float* x, float* y, int64_t n);
   void (*log_softmax)(const float* x, float* y, int64_t n);
@@ -57,6 +65,8 @@ struct RowKernels {
   void (*fold_rows[kFolds][kStorages])(const void* const* rows, int64_t count, const Format& from, float* y, int64_t n);
   // The same for the maximum of codes, which order like their values; any count.
   void (*max_codes)(const void* const* rows, int64_t count, uint8_t* y, int64_t n);
+  // Maxima of `count` windows of one output row that lie inside the image; values as kMaxNumber takes them.
+  void (*max_windows[kStorages])(const PoolWindows& windows, int64_t count);
   // y[i] = fold(y[i], x[i])
   void (*combine[kFolds])(const float* x, float* y, int64_t n);
 };

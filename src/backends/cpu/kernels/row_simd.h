@@ -182,6 +182,7 @@ constexpr RowKernels MakeRowKernels() {
           TFE_FOLDS(ReduceStored),
           TFE_FOLDS(FoldRows),
           MaxCodes,
+          {MaxWindows<Storage::kF32>, MaxWindows<Storage::kBf16>, MaxCodeWindows},
           {CombineRow<FoldSum>, CombineRow<FoldMax>, CombineRow<FoldMin>, CombineRow<FoldProd>, CombineRow<FoldMaxNumber>}};
 }
 #undef TFE_TO

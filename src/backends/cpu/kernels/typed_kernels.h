@@ -33,6 +33,7 @@ struct TypedKernels {
 extern const TypedKernels kTypedPortable;
 extern const TypedKernels kTypedAvx2;
 extern const TypedKernels kTypedAvx512;
+extern const TypedKernels kTypedAvx512bf16;  // rounds to bf16 in one instruction
 const TypedKernels& TypedKernelsFor(CpuIsa isa);
 
 }  // namespace tfengine::cpu
