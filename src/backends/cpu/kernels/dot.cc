@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cpu/kernels/dot.h"
 
+#include <emmintrin.h>
+
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "backends/cpu/kernels/conv_plan.h"
@@ -11,8 +12,8 @@
 namespace tfengine::cpu {
 namespace {
 
-// Gathered pixels are copied in whole vectors, which may run over the end.
-constexpr int64_t kGatherSlack = 64;
+// Gathered segments are copied in whole vectors, which may run over a pixel's end.
+constexpr int64_t kGatherSlack = 63;
 // Inputs and outputs of a block of tiles, which stay in the second-level cache while weights pass.
 constexpr int64_t kBlockBytes = 384 << 10;
 
@@ -22,33 +23,32 @@ int64_t SumBytes(const DotKernels& kernels, int64_t groups, int64_t vectors) {
   return kernels.type == DotType::kInt8 ? RoundUp(groups * vectors * kernels.lanes * 4, kCacheLine) : 0;
 }
 
-void StoreWeight(const DotKernels& kernels, float w, float step, char* to) {
-  if (kernels.type == DotType::kInt8) {
-    const int8_t code = WeightCode(w, step);
-    const int16_t wide = code;
-    kernels.widens ? std::memcpy(to, &wide, 2) : std::memcpy(to, &code, 1);
-  } else if (kernels.type == DotType::kF32) {
-    std::memcpy(to, &w, 4);
-  } else {
-    const uint16_t code = RoundToBf16(w);
-    const uint32_t wide = static_cast<uint32_t>(code) << 16;
-    kernels.widens ? std::memcpy(to, &wide, 4) : std::memcpy(to, &code, 2);
-  }
+// As WeightCode, without calls.
+inline int32_t CodeOf(float w, float step) {
+  const float q = w / step;
+  const float bounded = q > -127.0f ? (q < 127.0f ? q : 127.0f) : q == q ? -127.0f : 0.0f;
+  return _mm_cvtss_si32(_mm_set_ss(bounded));  // to nearest even
 }
 
-}  // namespace
-
-uint16_t RoundToBf16(float v) {
+inline uint16_t Bf16Of(float v) {
   uint32_t bits;
   std::memcpy(&bits, &v, 4);
   if (v != v) return static_cast<uint16_t>(bits >> 16 | 0x40);
   return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-int8_t WeightCode(float w, float step) {
-  const float code = std::nearbyint(w / step);
-  return code == code ? static_cast<int8_t>(std::clamp(code, -127.0f, 127.0f)) : int8_t{0};
+// One row of a panel: `columns` weights at a distance of col_stride to every per_word-th operand.
+template <typename T, typename Convert>
+void PackRow(const float* from, int64_t col_stride, int64_t columns, int64_t per_word, void* to, const Convert& convert) {
+  T* operands = static_cast<T*>(to);
+  for (int64_t c = 0; c < columns; ++c) operands[c * per_word] = static_cast<T>(convert(from[c * col_stride], c));
 }
+
+}  // namespace
+
+uint16_t RoundToBf16(float v) { return Bf16Of(v); }
+
+int8_t WeightCode(float w, float step) { return static_cast<int8_t>(CodeOf(w, step)); }
 
 const std::vector<const DotKernels*>& AllDotKernels(DotType type) {
   static const std::vector<const DotKernels*> int8 = {&DotInt8Avx512vnni(), &DotInt8Avx2(), &DotInt8Portable()};
@@ -74,13 +74,24 @@ void DotPack(const DotKernels& kernels, const float* from, int64_t row_stride, i
       const int64_t nv = std::min<int64_t>(2, vectors - first);
       const int64_t columns = std::min(nv * lanes, group_out - first * lanes);
       char* panel = weights + (g * vectors + first) * words * lanes * 4;
+      const int64_t channel = g * group_out + first * lanes;
+      int32_t* panel_sums = sums + (g * vectors + first) * lanes;
       for (int64_t i = 0; i < k; ++i) {
-        for (int64_t c = 0; c < columns; ++c) {
-          const int64_t channel = g * group_out + first * lanes + c;
-          const float step = steps ? steps[channel] : 1;
-          const float w = from[i * row_stride + channel * col_stride];
-          StoreWeight(kernels, w, step, panel + (i / per_word * nv * lanes + c) * 4 + i % per_word * bytes);
-          if (kernels.type == DotType::kInt8) sums[(g * vectors + first) * lanes + c] += WeightCode(w, step);
+        const float* row = from + i * row_stride + channel * col_stride;
+        char* to = panel + i / per_word * nv * lanes * 4 + i % per_word * bytes;
+        if (kernels.type == DotType::kInt8) {
+          auto code = [&](float w, int64_t c) {
+            const int32_t v = CodeOf(w, steps[channel + c]);
+            panel_sums[c] += v;
+            return v;
+          };
+          kernels.widens ? PackRow<int16_t>(row, col_stride, columns, per_word, to, code) : PackRow<int8_t>(row, col_stride, columns, per_word, to, code);
+        } else if (kernels.type == DotType::kF32) {
+          PackRow<float>(row, col_stride, columns, per_word, to, [](float w, int64_t) { return w; });
+        } else if (kernels.widens) {
+          PackRow<uint32_t>(row, col_stride, columns, per_word, to, [](float w, int64_t) { return uint32_t{Bf16Of(w)} << 16; });
+        } else {
+          PackRow<uint16_t>(row, col_stride, columns, per_word, to, [](float w, int64_t) { return Bf16Of(w); });
         }
       }
     }
@@ -105,7 +116,7 @@ DotPlan MakeDotPlan(const ConvShape& s, const DotKernels& kernels, int threads) 
   plan.gather = kernels.widens || p.seg_len % per_word != 0;
   plan.word_total = CeilDiv(k_total, per_word);
   plan.words = plan.gather ? plan.word_total : p.seg_len / per_word;
-  plan.gather_stride = RoundUp(plan.word_total * 4, kCacheLine);
+  plan.gather_stride = RoundUp(plan.word_total * 4 + kGatherSlack, kCacheLine);
   plan.residual_stride = s.out_c;
   p.pixels = s.Pixels();
   p.tile = ChooseTile(s, p.pixels, kernels.max_tile);
@@ -136,7 +147,7 @@ DotPlan MakeDotPlan(const ConvShape& s, const DotKernels& kernels, int threads) 
   plan.rows_at = plan.patches_at + RoundUp(tables * patch_bytes, kCacheLine);
   plan.gathered_at = plan.rows_at + (plan.gather ? p.block_tiles * kSegmentRowBytes : 0);
   p.worker_bytes = plan.gathered_at;
-  if (plan.gather) p.worker_bytes += p.block_tiles * p.tile * plan.gather_stride + kGatherSlack;
+  if (plan.gather) p.worker_bytes += p.block_tiles * p.tile * plan.gather_stride;
   return plan;
 }
 

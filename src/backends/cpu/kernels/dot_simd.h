@@ -101,24 +101,34 @@ struct F32Dot {
 template <typename D>
 inline constexpr int kPerWord = 4 / static_cast<int>(sizeof(typename D::Operand));
 
-// Copies n values from `from`, and nothing beyond them is read. May write up to 63 bytes more than n operands.
+// Copies n values from[m] to to + m * stride for m < pixels; nothing beyond them is read. May write up to 63 bytes more than
+// n operands.
 template <typename D>
-TFE_INLINE void CopyOperands(const typename D::Value* from, int64_t n, char* to) {
+TFE_INLINE void CopyOperands(const void* const* from, int64_t n, int64_t pixels, char* to, int64_t stride) {
+  using Value = typename D::Value;
 #if defined(__AVX512F__)
-  if constexpr (sizeof(typename D::Operand) == sizeof(typename D::Value) && sizeof(typename D::Value) < 4) {
-    constexpr int64_t kPer = 64 / sizeof(typename D::Value);
-    for (; n > 0; n -= kPer, from += kPer, to += 64) {
-      if constexpr (kPer == 64) {
-        _mm512_storeu_si512(to, _mm512_maskz_loadu_epi8(n >= 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1, from));
-      } else {
-        _mm512_storeu_si512(to, _mm512_maskz_loadu_epi16(n >= 32 ? ~uint32_t{0} : (uint32_t{1} << n) - 1, from));
+  if constexpr (sizeof(typename D::Operand) == sizeof(Value) && sizeof(Value) < 4) {
+    constexpr int64_t kPer = 64 / sizeof(Value);
+    for (int64_t i = 0; i < n; i += kPer) {
+      const uint64_t mask = n - i >= kPer ? ~uint64_t{0} : (uint64_t{1} << (n - i)) - 1;
+      char* at = to + i * static_cast<int64_t>(sizeof(Value));
+      for (int64_t m = 0; m < pixels; ++m, at += stride) {
+        const Value* values = static_cast<const Value*>(from[m]) + i;
+        if constexpr (kPer == 64) {
+          _mm512_storeu_si512(at, _mm512_maskz_loadu_epi8(mask, values));
+        } else {
+          _mm512_storeu_si512(at, _mm512_maskz_loadu_epi16(static_cast<__mmask32>(mask), values));
+        }
       }
     }
     return;
   }
 #endif
-  auto* operands = reinterpret_cast<typename D::Operand*>(to);
-  for (int64_t i = 0; i < n; ++i) operands[i] = D::Widen(from[i]);
+  for (int64_t m = 0; m < pixels; ++m, to += stride) {
+    const Value* values = static_cast<const Value*>(from[m]);
+    auto* operands = reinterpret_cast<typename D::Operand*>(to);
+    for (int64_t i = 0; i < n; ++i) operands[i] = D::Widen(values[i]);
+  }
 }
 
 }  // namespace tfengine::cpu::TFE_SIMD

@@ -178,14 +178,13 @@ void DotTask(const DotPlan& plan, const DotArgs& args, int64_t task, int worker)
       BuildTile(p, x, pixel, count, zeros, patches, table);
       rows[t].empty = 0;
       char* to = scratch + plan.gathered_at + t * p.tile * plan.gather_stride;
-      for (int64_t m = 0; m < count; ++m, to += plan.gather_stride) {
-        rows[t].at[m] = to;
-        // Pad the last word; operands are copied in ascending order and may overwrite what follows.
-        if (plan.words > 0) __builtin_memset(to + plan.words * 4 - 4, 0, 4);
-        for (int64_t s = 0; s < p.seg_count; ++s) {
-          CopyOperands<D>(static_cast<const Value*>(table[s].at[m]), p.seg_len,
-                          to + s * p.seg_len * static_cast<int64_t>(sizeof(typename D::Operand)));
-        }
+      for (int64_t m = 0; m < count; ++m) {
+        rows[t].at[m] = to + m * plan.gather_stride;
+        if (plan.words > 0) __builtin_memset(to + m * plan.gather_stride + plan.words * 4 - 4, 0, 4);  // pads the last word
+      }
+      // In ascending order, as copies may write beyond their end.
+      for (int64_t s = 0; s < p.seg_count; ++s, to += p.seg_len * static_cast<int64_t>(sizeof(typename D::Operand))) {
+        CopyOperands<D>(table[s].at, p.seg_len, count, to, plan.gather_stride);
       }
     }
     for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
