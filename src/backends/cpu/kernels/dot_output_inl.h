@@ -128,6 +128,19 @@ TFE_INLINE OutputConstants MakeConstants(const OutputStage& stage, bool has_resi
 
 #if defined(__AVX512VNNI__)
 
+// Whether codes before clamping are numbers that a 32-bit integer can hold, for all sums of `terms` products: not with an
+// infinite or NaN bias or an output scale far too small.
+TFE_INLINE bool FitsRegisters(const DotCall& call, int64_t vectors, int64_t terms) {
+  const OutputConstants& c = *call.out;
+  const VF most = Set(static_cast<float>(terms) * 255 * 127), rest = Set(255 * c.residual_scale + 512);
+  bool fits = true;
+  for (int v = 0; v < vectors; ++v) {
+    const VF real = Fma(Abs(LoadOr(call.scale, v, 1.0f)), most, Abs(LoadOr(call.bias, v, 0.0f)));
+    fits = fits && Less(Fma(real, Set(c.inverse), rest), Set(1e9f)) == 0xffff;
+  }
+  return fits;
+}
+
 // Codes of a tile, 64 bytes (four vectors) at a time.
 template <bool kResidual, int kPixels, int kVectors>
 TFE_INLINE void WriteTile(const DotCall& call, const VI (&sum)[kPixels][kVectors]) {
@@ -137,13 +150,9 @@ TFE_INLINE void WriteTile(const DotCall& call, const VI (&sum)[kPixels][kVectors
 #pragma GCC unroll 2
   for (int v = 0; v < kVectors; ++v) {
     scale[v] = Mul(LoadOr(call.scale, v, 1.0f), inverse);
-    const VF b = LoadOr(call.bias, v, 0.0f);
-    // A NaN is the only way to NaN here: it gives the output's zero point everywhere.
-    const VMask nan = IsNan(b);
-    bias[v] = Select(nan, Set(static_cast<float>(call.stage->out.zero)), Fma(b, inverse, zero));
-    scale[v] = Select(nan, Zero(), scale[v]);
+    bias[v] = Fma(LoadOr(call.bias, v, 0.0f), inverse, zero);
   }
-  const VF residual_scale = Set(c.residual_scale), most = Set(255.0f);
+  const VF residual_scale = Set(c.residual_scale);
   const uint8_t* residual = static_cast<const uint8_t*>(call.residual);
   auto code = [&](int m, int v) __attribute__((always_inline)) {
     VF real = Fma(ToFloat(sum[m][v]), scale[v], bias[v]);
@@ -152,7 +161,7 @@ TFE_INLINE void WriteTile(const DotCall& call, const VI (&sum)[kPixels][kVectors
       const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
       real = Fma(ToFloat(_mm512_cvtepu8_epi32(codes)), residual_scale, real);
     }
-    return ToInt(Min(most, real));  // without the bound, large values would become the smallest integer
+    return ToInt(real);
   };
   const VI order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   const VI low = _mm512_set1_epi8(static_cast<char>(c.code_low)), high = _mm512_set1_epi8(static_cast<char>(c.code_high));
@@ -186,7 +195,11 @@ TFE_INLINE void WriteTile(const DotCall& call, const VI (&sum)[kPixels][kVectors
 }
 inline constexpr bool kWritesInRegisters = true;
 
-#elif defined(__AVX512BF16__)
+#else
+
+TFE_INLINE bool FitsRegisters(const DotCall&, int64_t, int64_t) { return true; }
+
+#if defined(__AVX512BF16__)
 
 template <bool kResidual, int kPixels, int kVectors>
 TFE_INLINE void WriteTile(const DotCall& call, const VF (&sum)[kPixels][kVectors]) {
@@ -225,6 +238,7 @@ template <bool kResidual, typename Sum, int kPixels, int kVectors>
 TFE_INLINE void WriteTile(const DotCall&, const Sum (&)[kPixels][kVectors]) {}
 inline constexpr bool kWritesInRegisters = false;
 
+#endif
 #endif
 
 }  // namespace tfengine::cpu::TFE_SIMD

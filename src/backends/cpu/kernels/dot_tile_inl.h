@@ -193,12 +193,13 @@ void DotTask(const DotPlan& plan, const DotArgs& args, int64_t task, int worker)
       const int64_t first = vector * kLanes;
       const int64_t channel = group * p.group_out + first;
       call.width = p.group_out - first < nv * kLanes ? p.group_out - first : nv * kLanes;
-      call.writer = call.width == nv * kLanes ? constants.writer : DotWriter::kBuffer;
       call.tail = Tail(call.width - (nv - 1) * kLanes);
       call.w = weights + vector * word_bytes;
       call.weight_sums = weight_sums + first;
       call.scale = stage.scale ? stage.scale + channel : nullptr;
       call.bias = stage.bias ? stage.bias + channel : nullptr;
+      call.writer = constants.writer;
+      if (call.width < nv * kLanes || !FitsRegisters(call, nv, plan.word_total * kPerWord<D>)) call.writer = DotWriter::kBuffer;
       // The next panel's weights are fetched a share per tile.
       const char* next = call.w + nv * word_bytes;
       const char* next_end = panel + 1 < panel_end && tiles >= 2 ? next + nv * word_bytes : next;

@@ -148,29 +148,33 @@ TEST_P(DotMatmulTest, AgreesWithNaiveLoopsOnTransformerAndClassifierShapes) {
 
 INSTANTIATE_TEST_SUITE_P(Types, DotMatmulTest, testing::Values(DotType::kInt8, DotType::kBf16, DotType::kF32), DotTypeName);
 
-// Codes of a 1 x 1 x n product of 1 (code) with bias only.
+// Products of one row and no weights: codes of the bias. Columns that fill vectors and columns that do not.
 TEST(DotMatmul, SaturatesCodesAndGivesTheZeroPointForNan) {
   Gang gang;
   const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
-  const float bias[] = {nan, inf, -inf, 1e30f, -1e30f, 0, 2.5f, 3.5f};
+  const float values[] = {nan, inf, -inf, 1e30f, -1e30f, 0, 2.5f, 3.5f};
   const int expected[] = {7, 250, 5, 250, 5, 7, 9, 11};
-  const float zeros[8] = {}, ones[] = {1, 1, 1, 1, 1, 1, 1, 1};
   for (DotType type : {DotType::kInt8, DotType::kBf16, DotType::kF32}) {
     for (const DotKernels* kernels : AllDotKernels(type)) {
       if (!kernels->Usable()) continue;
-      MatmulShape s = DenseMatmul(1, 8, 1);
-      Buffer<char> packed(DotPackedMatmulBBytes(*kernels, 1, 8)), scratch(static_cast<int64_t>(DotMatmulScratchBytes(*kernels, s, true, 1)));
-      DotPackMatmulB(*kernels, zeros, 8, 1, 1, 8, type == DotType::kInt8 ? ones : nullptr, packed.data());
-      const char a[4] = {};
-      uint8_t c[8];
-      DotMatmulArgs args;
-      args.a = a;
-      args.packed_b = packed.data();
-      args.stage.bias = bias;
-      args.stage.out = {Storage::kU8, 1.0f, 7, 5, 250};
-      args.c = c;
-      DotMatmul(*kernels, s, args, scratch.data(), gang);
-      for (int i = 0; i < 8; ++i) EXPECT_NEAR(c[i], expected[i], i >= 6 ? 1 : 0) << kernels->isa_name << " " << i;
+      for (int64_t n : {8, 32, 40}) {
+        const MatmulShape s = DenseMatmul(1, n, 4);
+        const Buffer<float> weights(4 * n), ones(n, 1.0f);
+        Buffer<float> bias(n);
+        for (int64_t i = 0; i < n; ++i) bias[i] = values[i % 8];
+        Buffer<char> packed(DotPackedMatmulBBytes(*kernels, 4, n)), scratch(static_cast<int64_t>(DotMatmulScratchBytes(*kernels, s, true, 1)));
+        DotPackMatmulB(*kernels, weights.data(), n, 1, 4, n, type == DotType::kInt8 ? ones.data() : nullptr, packed.data());
+        const Buffer<char> a(16);
+        Buffer<uint8_t> c(n);
+        DotMatmulArgs args;
+        args.a = a.data();
+        args.packed_b = packed.data();
+        args.stage.bias = bias.data();
+        args.stage.out = {Storage::kU8, 1.0f, 7, 5, 250};
+        args.c = c.data();
+        DotMatmul(*kernels, s, args, scratch.data(), gang);
+        for (int64_t i = 0; i < n; ++i) EXPECT_NEAR(c[i], expected[i % 8], i % 8 >= 6 ? 1 : 0) << kernels->isa_name << " " << i;
+      }
     }
   }
 }
