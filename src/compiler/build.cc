@@ -108,8 +108,10 @@ Status ChooseNumerics(const Network& network, const BuildOptions& build, const C
   }
   if (numerics.precision == "INT8" && build.table != nullptr) {
     std::vector<std::string> values;
-    for (const Value& v : network.values()) {
-      if (v.dtype != DType::kFloat32 || v.constant) continue;
+    const std::vector<int> uses = network.UseCounts();
+    for (size_t i = 0; i < uses.size(); ++i) {
+      const Value& v = network.value(static_cast<ValueId>(i));
+      if (v.dtype != DType::kFloat32 || v.constant || uses[i] == 0) continue;
       // What is only moved has the range of where it comes from.
       const Node* producer = v.producer < 0 ? nullptr : &network.nodes()[v.producer];
       if (producer == nullptr || !MovesElements(producer->op, producer->attrs)) values.push_back(v.name);
