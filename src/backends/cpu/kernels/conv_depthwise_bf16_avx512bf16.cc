@@ -16,10 +16,6 @@ struct Bf16Window {
     VF low, high;
   };
 
-  template <bool kFull>
-  static TFE_INLINE VI Load(const uint16_t* p, uint64_t channels) {
-    return kFull ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi16(static_cast<__mmask32>(channels), p);
-  }
   static TFE_INLINE VI Padding(int32_t) { return SetInt(0); }
   static TFE_INLINE Words Interleave(VI a, VI b, VI c) {
     const VI none = SetInt(0);
@@ -34,21 +30,15 @@ struct Bf16Window {
   static TFE_INLINE Bounds MakeBounds(const Format&, float low, float high) { return {Set(low), Set(high)}; }
   static TFE_INLINE void Prepare(const Format&, int32_t, const char*, ChunkConstants&) {}
 
-  template <bool kFull>
-  static TFE_INLINE void Write(uint16_t* y, uint64_t channels, const Sums& sum, const ChunkConstants& c, const Bounds& bounds) {
+  static TFE_INLINE VI Outputs(const Sums& sum, const ChunkConstants& c, const Bounds& bounds) {
     VF real[2];
 #pragma GCC unroll 2
     for (int k = 0; k < 2; ++k) {
-      real[k] = Fma(sum.v[k], cpu::TFE_SIMD::Load(c.scale[k]), cpu::TFE_SIMD::Load(c.bias[k]));
+      real[k] = Fma(sum.v[k], Load(c.scale[k]), Load(c.bias[k]));
       real[k] = Min(bounds.high, Max(bounds.low, real[k]));
     }
     const VI order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
-    const VI both = _mm512_permutexvar_epi64(order, (VI)_mm512_cvtne2ps_pbh(real[1], real[0]));
-    if constexpr (kFull) {
-      _mm512_storeu_si512(y, both);
-    } else {
-      _mm512_mask_storeu_epi16(y, static_cast<__mmask32>(channels), both);
-    }
+    return _mm512_permutexvar_epi64(order, (VI)_mm512_cvtne2ps_pbh(real[1], real[0]));
   }
 };
 

@@ -78,22 +78,10 @@ class DepthwiseWindowConv : public DotConvTactic {
     for (int64_t c = 0; c < s.out_c; ++c) {
       char* chunk = static_cast<char*>(packed) + c / Channels() * kDepthwiseChunkBytes;
       const int64_t at = c % Channels(), vector = at / 4 % vectors, lane = at / 4 / vectors * 4 + at % 4;
-      char* word = chunk + (vector * 16 + lane) * 4;
-      int32_t sum = 0;
-      for (int64_t tap = 0; tap < 9; ++tap) {
-        const int64_t row = tap / 3;
-        const float w = hwio[tap * s.out_c + c];
-        char* column = word + tap % 3 * 4 * 64;
-        if (type() == DotType::kInt8) {
-          const int8_t code = WeightCode(w, steps[c]);
-          std::memcpy(column + row, &code, 1);
-          sum += code;
-        } else {
-          const uint16_t rounded = RoundToBf16(w);
-          std::memcpy(column + row / 2 * 2 * 64 + row % 2 * 2, &rounded, 2);
-        }
+      const int parts = c / Channels() + 1 == Chunks(s) ? LastParts(s) : 1;
+      for (int part = 0; part < parts; ++part) {
+        PackChannel(s, hwio + c, steps ? steps[c] : 1, chunk + (vector * 16 + lane + part * 16 / parts) * 4);
       }
-      if (type() == DotType::kInt8) std::memcpy(word + 12 * 64, &sum, 4);
     }
   }
   int64_t ScratchBytes(const ConvShape& s, int threads) const override { return WorkerBytes(s) * threads; }
@@ -104,6 +92,7 @@ class DepthwiseWindowConv : public DotConvTactic {
     const int64_t want = gang.threads() == 1 ? 1 : 4 * gang.threads();
     plan.channel_parts = std::min(plan.vectors, want);
     plan.row_parts = std::min(plan.rows, CeilDiv(want, plan.channel_parts));
+    plan.last_parts = LastParts(s);
     const DotArgs dot = {args.x, args.zero, args.packed, &args.stage, args.residual, args.y, args.scratch};
     const int64_t bytes = WorkerBytes(s);
     gang.Run(plan.row_parts * plan.channel_parts, [&](int64_t task, int worker) {
@@ -112,6 +101,29 @@ class DepthwiseWindowConv : public DotConvTactic {
   }
 
  private:
+  // The nine weights of a channel and their sum; `word`: the channel's lane of the chunk.
+  void PackChannel(const ConvShape& s, const float* w, float step, char* word) const {
+    int32_t sum = 0;
+    for (int64_t tap = 0; tap < 9; ++tap) {
+      const int64_t row = tap / 3;
+      char* column = word + tap % 3 * 4 * 64;
+      if (type() == DotType::kInt8) {
+        const int8_t code = WeightCode(w[tap * s.out_c], step);
+        std::memcpy(column + row, &code, 1);
+        sum += code;
+      } else {
+        const uint16_t rounded = RoundToBf16(w[tap * s.out_c]);
+        std::memcpy(column + row / 2 * 2 * 64 + row % 2 * 2, &rounded, 2);
+      }
+    }
+    if (type() == DotType::kInt8) std::memcpy(word + 12 * 64, &sum, 4);
+  }
+
+  // Rows that the last chunk takes at once.
+  int LastParts(const ConvShape& s) const {
+    const int64_t count = s.out_c - (Chunks(s) - 1) * Channels();
+    return count <= Channels() / 4 ? 4 : count <= Channels() / 2 ? 2 : 1;
+  }
   int64_t Channels() const { return type() == DotType::kInt8 ? 64 : 32; }  // of a chunk
   int64_t Chunks(const ConvShape& s) const { return CeilDiv(s.out_c, Channels()); }
   int64_t WorkerBytes(const ConvShape& s) const { return 64 + s.out_w * Channels() * 4; }

@@ -15,10 +15,6 @@ struct Int8Window {
     VI low, high;  // of the codes
   };
 
-  template <bool kFull>
-  static TFE_INLINE VI Load(const uint8_t* p, uint64_t channels) {
-    return kFull ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi8(channels, p);
-  }
   static TFE_INLINE VI Padding(int32_t zero) { return _mm512_set1_epi8(static_cast<char>(zero)); }
   static TFE_INLINE Words Interleave(VI a, VI b, VI c) {
     const VI none = SetInt(0);
@@ -50,27 +46,21 @@ struct Int8Window {
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) {
       _mm512_store_si512(c.start[k], Multiply(LoadWords(weight_sums + k * 64), SetInt(-zero)));
-      const VF bias = Fma(cpu::TFE_SIMD::Load(c.bias[k]), inverse, out_zero), scale = Mul(cpu::TFE_SIMD::Load(c.scale[k]), inverse);
+      const VF bias = Fma(Load(c.bias[k]), inverse, out_zero), scale = Mul(Load(c.scale[k]), inverse);
       const VMask nan = IsNan(bias);
       Store(c.bias[k], Select(nan, out_zero, bias));
       Store(c.scale[k], Select(nan, Zero(), scale));
     }
   }
-  template <bool kFull>
-  static TFE_INLINE void Write(uint8_t* y, uint64_t channels, const Sums& sum, const ChunkConstants& c, const Bounds& bounds) {
+  static TFE_INLINE VI Outputs(const Sums& sum, const ChunkConstants& c, const Bounds& bounds) {
     VI code[4];
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) {
-      const VF real = Fma(ToFloat(sum.v[k]), cpu::TFE_SIMD::Load(c.scale[k]), cpu::TFE_SIMD::Load(c.bias[k]));
+      const VF real = Fma(ToFloat(sum.v[k]), Load(c.scale[k]), Load(c.bias[k]));
       code[k] = ToInt(Min(Set(255.0f), real));  // without the bound, large values would become the smallest integer
     }
-    VI codes = _mm512_packus_epi16(_mm512_packs_epi32(code[0], code[1]), _mm512_packs_epi32(code[2], code[3]));
-    codes = _mm512_min_epu8(_mm512_max_epu8(codes, bounds.low), bounds.high);
-    if constexpr (kFull) {
-      _mm512_storeu_si512(y, codes);
-    } else {
-      _mm512_mask_storeu_epi8(y, channels, codes);
-    }
+    const VI codes = _mm512_packus_epi16(_mm512_packs_epi32(code[0], code[1]), _mm512_packs_epi32(code[2], code[3]));
+    return _mm512_min_epu8(_mm512_max_epu8(codes, bounds.low), bounds.high);
   }
 };
 

@@ -48,6 +48,7 @@ struct DepthwisePlan {
   int64_t columns;     // output columns per step
   int64_t vectors;     // of output channels; packed is [tap][vectors]
   int64_t row_parts, channel_parts;
+  int last_parts;      // of conv_depthwise_window_inl.h: rows at once of the last vectors
 };
 
 inline constexpr int64_t kMaxDepthwiseTaps = 256;
