@@ -53,21 +53,20 @@ std::vector<Tensor> ZeroInputs(const Network& network, const std::vector<std::ve
   return tensors;
 }
 
-// Tries ways to run a batch of kProbe samples and notes the fastest. Times come from `cache` where it has them.
+// Tries ways to run the batch of `symbols` and notes the fastest. Times come from `cache` where it has them.
 Status ChooseBatching(EngineImpl& engine, const Network& network, const std::vector<int64_t>& symbols, int threads,
-                      TimingCache& cache, DeviceChoices* choices) {
-  constexpr int64_t kProbe = 8;
+                      TimingCache& cache, ShapeChoices* choices) {
   struct Candidate {
     int micro_batch;
     bool parallel;
   };
-  std::vector<Candidate> candidates = {{0, false}, {1, false}, {2, false}, {4, false}};
-  if (threads > 1) candidates.push_back({1, true});
-  std::vector<int64_t> at = symbols;
-  at[engine.separation().symbol] = kProbe;
-  const std::vector<Tensor> inputs = ZeroInputs(network, ShapesAt(network, at));
+  const int64_t batch = symbols[engine.separation().symbol];
+  std::vector<Candidate> candidates = {{0, false}};
+  for (int micro = 1; micro <= 16 && micro < batch; micro *= 2) candidates.push_back({micro, false});
+  for (int micro = 1; threads > 1 && micro <= 2 && micro * threads <= batch; micro *= 2) candidates.push_back({micro, true});
+  const std::vector<Tensor> inputs = ZeroInputs(network, ShapesAt(network, symbols));
   const std::string device = FindBackend("cpu")->Fingerprint();
-  const std::string key = fmt::format("batch of {} t{} network {:08x}", kProbe, threads, Crc32c(PrintNetwork(network)));
+  const std::string key = fmt::format("batch of {} t{} network {:08x}", batch, threads, Crc32c(PrintNetwork(network)));
   double best = std::numeric_limits<double>::infinity();
   for (const Candidate& c : candidates) {
     const std::string way = fmt::format("micro{}{}", c.micro_batch, c.parallel ? " parallel" : "");
@@ -91,6 +90,59 @@ Status ChooseBatching(EngineImpl& engine, const Network& network, const std::vec
       choices->sample_parallel = c.parallel;
     }
   }
+  return OkStatus();
+}
+
+// Tactics at every set of sizes, then ways to cut batches. A network that was timed at single samples only gets an entry for
+// a batch too: it will meet one.
+Status ChooseByTiming(const Network& network, const Network& typed, const BuildOptions& build,
+                      const std::vector<std::vector<int64_t>>& symbol_sets, Optimized* result) {
+  constexpr int64_t kProbeBatch = 8;
+  const int threads = build.threads > 0 ? build.threads : AvailableCpus();
+  TimingCache cache;
+  if (!build.timing_cache.empty()) cache = TimingCache::Load(build.timing_cache);
+  auto sizes_of = [&](const std::vector<int64_t>& symbols) {
+    std::map<std::string, int64_t> sizes;
+    for (size_t s = 0; s < symbols.size(); ++s) sizes[typed.dims().symbol_name(static_cast<int>(s))] = symbols[s];
+    return sizes;
+  };
+  ThreadPool pool(threads - 1);
+  Gang gang(threads, [&](std::function<void()> f) { pool.Schedule(std::move(f)); });
+  for (size_t k = 0; k < symbol_sets.size(); ++k) {
+    TacticOptions options;
+    options.threads = threads;
+    options.symbols = symbol_sets[k];
+    options.cache = &cache;
+    options.gang = &gang;
+    if (build.progress)
+      options.progress = [&](double f) { build.progress("timing tactics", 0.9 * (static_cast<double>(k) + f) / static_cast<double>(symbol_sets.size())); };
+    ShapeChoices choices;
+    choices.sizes = sizes_of(symbol_sets[k]);
+    TFE_ASSIGN_OR_RETURN(choices.tactics, ChooseTactics(typed, *FindBackend("cpu"), options));
+    result->choices.at.push_back(std::move(choices));
+  }
+  EngineOptions options;
+  options.threads = threads;
+  TFE_ASSIGN_OR_RETURN(std::shared_ptr<EngineImpl> engine, EngineImpl::Create(network, result->numerics, result->choices, options));
+  const BatchSeparation& separation = engine->separation();
+  if (separation.separable) {
+    if (build.progress) build.progress("choosing batch pieces", 0.9);
+    auto batch_of = [&](size_t k) { return symbol_sets[k][separation.symbol]; };
+    size_t largest = 0;
+    for (size_t k = 0; k < symbol_sets.size(); ++k)
+      if (batch_of(k) > batch_of(largest)) largest = k;
+    if (batch_of(largest) == 1) {
+      std::vector<int64_t> symbols = symbol_sets[largest];
+      symbols[separation.symbol] = kProbeBatch;
+      ShapeChoices choices = result->choices.at[largest];
+      choices.sizes = sizes_of(symbols);
+      TFE_RETURN_IF_ERROR(ChooseBatching(*engine, typed, symbols, threads, cache, &choices));
+      result->choices.at.push_back(std::move(choices));
+    }
+    for (size_t k = 0; k < symbol_sets.size(); ++k)
+      if (batch_of(k) > 1) TFE_RETURN_IF_ERROR(ChooseBatching(*engine, typed, symbol_sets[k], threads, cache, &result->choices.at[k]));
+  }
+  if (!build.timing_cache.empty()) TFE_RETURN_IF_ERROR(cache.Save(build.timing_cache));
   return OkStatus();
 }
 
@@ -164,31 +216,8 @@ Result<Optimized> Optimize(Network network, const BuildOptions& build) {
   }
   for (const auto& symbols : symbol_sets) result.shapes.push_back(ShapesAt(network, symbols));
 
-  if (build.time_tactics && !symbol_sets.empty()) {
-    const int threads = build.threads > 0 ? build.threads : AvailableCpus();
-    TimingCache cache;
-    if (!build.timing_cache.empty()) cache = TimingCache::Load(build.timing_cache);
-    {
-      ThreadPool pool(threads - 1);
-      Gang gang(threads, [&](std::function<void()> f) { pool.Schedule(std::move(f)); });
-      TacticOptions options;
-      options.threads = threads;
-      options.symbol_sets = symbol_sets;
-      options.cache = &cache;
-      options.gang = &gang;
-      if (build.progress) options.progress = [&](double f) { build.progress("timing tactics", f); };
-      TFE_ASSIGN_OR_RETURN(result.choices.tactics, ChooseTactics(typed.network, *backend, options));
-    }
-    EngineOptions options;
-    options.threads = threads;
-    TFE_ASSIGN_OR_RETURN(std::shared_ptr<EngineImpl> engine,
-                         EngineImpl::Create(network, result.numerics, result.choices, options));
-    if (engine->separation().separable) {
-      if (build.progress) build.progress("choosing batch pieces", 0.9);
-      TFE_RETURN_IF_ERROR(ChooseBatching(*engine, engine->network(), symbol_sets[0], threads, cache, &result.choices));
-    }
-    if (!build.timing_cache.empty()) TFE_RETURN_IF_ERROR(cache.Save(build.timing_cache));
-  }
+  if (build.time_tactics && !symbol_sets.empty())
+    TFE_RETURN_IF_ERROR(ChooseByTiming(network, typed.network, build, symbol_sets, &result));
   result.network = std::move(network);
   return result;
 }

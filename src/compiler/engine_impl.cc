@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/errors.h"
@@ -27,6 +29,11 @@ std::shared_ptr<ThreadPool> SharedPool(int threads) {
     pool = current;
   }
   return current;
+}
+
+std::string TacticOf(const ShapeChoices& choices, const std::string& value) {
+  auto tactic = choices.tactics.find(value);
+  return tactic == choices.tactics.end() ? "" : tactic->second;
 }
 
 TensorSpec SpecOf(const Value& value) {
@@ -88,14 +95,15 @@ Result<std::shared_ptr<const EngineImpl::ShapePlan>> EngineImpl::MakeShapePlan(
   auto specialize = [&](int64_t batch, int threads) {
     std::vector<int64_t> s = symbols;
     if (separation_.separable) s[separation_.symbol] = batch;
-    return Specialize(network_, *backend_, s, choices_.tactics, weights_, threads);
+    return Specialize(network_, *backend_, s, ChoicesFor(s).tactics, weights_, threads);
   };
-  const int64_t micro = choices_.micro_batch;
+  const ShapeChoices& choices = ChoicesFor(symbols);
+  const int64_t micro = choices.micro_batch;
   const int64_t batch = separation_.separable ? symbols[separation_.symbol] : 1;
   if (separation_.separable && micro > 0 && batch > micro) {
     plan->batch = batch;
     plan->piece = micro;
-    plan->parallel = choices_.sample_parallel && options_.threads > 1;
+    plan->parallel = choices.sample_parallel && options_.threads > 1;
     plan->pieces = batch / micro;
     // A last round that would leave threads idle is run with all threads on each piece instead.
     int64_t rest = batch % micro;
@@ -152,9 +160,30 @@ Result<std::shared_ptr<const EngineImpl::ShapePlan>> EngineImpl::GetShapePlan(
 }
 
 void EngineImpl::SetBatching(int micro_batch, bool sample_parallel) {
-  choices_.micro_batch = micro_batch;
-  choices_.sample_parallel = sample_parallel;
+  if (choices_.at.empty()) choices_.at.emplace_back();
+  for (ShapeChoices& choices : choices_.at) {
+    choices.micro_batch = micro_batch;
+    choices.sample_parallel = sample_parallel;
+  }
   shapes_.clear();
+}
+
+const ShapeChoices& EngineImpl::ChoicesFor(const std::vector<int64_t>& symbols) const {
+  static const ShapeChoices kNone;
+  const ShapeChoices* nearest = &kNone;
+  double least = std::numeric_limits<double>::infinity();
+  for (const ShapeChoices& choices : choices_.at) {
+    double distance = 0;  // between logarithms: 1 is as far from 8 as 8 from 64
+    for (size_t s = 0; s < symbols.size(); ++s) {
+      auto size = choices.sizes.find(network_.dims().symbol_name(static_cast<int>(s)));
+      if (size != choices.sizes.end())
+        distance += std::fabs(std::log(static_cast<double>(std::max<int64_t>(symbols[s], 1)) / static_cast<double>(std::max<int64_t>(size->second, 1))));
+    }
+    if (distance >= least) continue;
+    least = distance;
+    nearest = &choices;
+  }
+  return *nearest;
 }
 
 Status EngineImpl::Prepare(const std::vector<std::vector<int64_t>>& input_shapes) {
@@ -265,8 +294,9 @@ std::string EngineImpl::DescribeJson() const {
   j["precision"] = precision_;
   j["threads"] = options_.threads;
   j["tuned_for_this_device"] = !rebuilt_;
-  j["micro_batch"] = choices_.micro_batch;
-  j["sample_parallel"] = choices_.sample_parallel;
+  auto& batches = j["choices"] = nlohmann::json::array();
+  for (const ShapeChoices& c : choices_.at)
+    batches.push_back({{"sizes", c.sizes}, {"micro_batch", c.micro_batch}, {"sample_parallel", c.sample_parallel}, {"tactics", c.tactics}});
   j["batch_separable"] = separation_.separable;
   j["network"] = PrintNetwork(network_);
   auto& layers = j["layers"] = nlohmann::json::array();
@@ -274,10 +304,9 @@ std::string EngineImpl::DescribeJson() const {
   for (const quant::LayerPrecision& layer : layers_) precisions[layer.name] = &layer;
   for (const Node& node : network_.nodes()) {
     const auto precision = precisions.find(network_.value(node.outputs[0]).name);
-    auto tactic = choices_.tactics.find(network_.value(node.outputs[0]).name);
     layers.push_back({{"name", node.name},
                       {"op", OpName(node.op)},
-                      {"tactic", tactic == choices_.tactics.end() ? "" : tactic->second},
+                      {"tactic", choices_.at.empty() ? "" : TacticOf(choices_.at[0], network_.value(node.outputs[0]).name)},
                       {"precision", precision == precisions.end() ? "" : PrecisionText(precision->second->precision)},
                       {"why", precision == precisions.end() ? "" : precision->second->why}});
   }
@@ -310,7 +339,7 @@ Result<std::unique_ptr<EngineImpl::WholeRun>> EngineImpl::PrepareWhole(const std
   for (const InputView& in : inputs) shapes.push_back(in.shape);
   TFE_ASSIGN_OR_RETURN(run->symbols, network_.BindSymbols(shapes));
   TFE_ASSIGN_OR_RETURN(run->exe,
-                       Specialize(network_, *backend_, run->symbols, choices_.tactics, weights_, options_.threads));
+                       Specialize(network_, *backend_, run->symbols, ChoicesFor(run->symbols).tactics, weights_, options_.threads));
   for (const InputView& i : inputs) run->in.push_back(i.data);
   for (const Executable::Port& p : run->exe->outputs) {
     run->outputs.emplace_back(p.dtype, p.shape);

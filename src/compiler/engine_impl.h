@@ -28,7 +28,7 @@ class EngineImpl : public Engine {
   static Result<std::shared_ptr<EngineImpl>> Create(const Network& network, const Numerics& numerics,
                                                     const DeviceChoices& choices, const EngineOptions& options);
 
-  // For tuning, before the engine is shared: another way to cut batches; shape plans are made anew.
+  // For tuning, before the engine is shared: one way to cut all batches; shape plans are made anew.
   void SetBatching(int micro_batch, bool sample_parallel);
   void set_name(std::string name) { name_ = std::move(name); }
   const BatchSeparation& separation() const { return separation_; }
@@ -60,6 +60,8 @@ class EngineImpl : public Engine {
     bool parallel = false;         // pieces go to threads, each piece on one thread
   };
 
+  // What was chosen at the sizes nearest to these.
+  const ShapeChoices& ChoicesFor(const std::vector<int64_t>& symbols) const;
   EngineImpl(quant::Assignment assignment, const Numerics& numerics, const EngineOptions& options);
   Status Initialize();
   Result<std::shared_ptr<const ShapePlan>> GetShapePlan(const std::vector<std::vector<int64_t>>& shapes);

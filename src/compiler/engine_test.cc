@@ -66,8 +66,7 @@ TEST(Engine, EqualsTheReferenceForEveryBatchAndWayToCutIt) {
   };
   for (Cut cut : {Cut{0, false}, Cut{1, false}, Cut{2, false}, Cut{1, true}, Cut{2, true}}) {
     DeviceChoices choices;
-    choices.micro_batch = cut.micro_batch;
-    choices.sample_parallel = cut.parallel;
+    choices.at.push_back({{}, {}, cut.micro_batch, cut.parallel});
     EngineOptions options;
     options.threads = 2;
     auto engine = EngineImpl::Create(network, Numerics(), choices, options);
@@ -234,7 +233,13 @@ TEST(Engine, FileBuildsLoadsAndRebuildsWithoutChoices) {
   for (bool foreign : {false, true}) {
     auto plan = Plan::Load(path);
     ASSERT_TRUE(plan.ok());
-    if (foreign) plan->devices = {{"another cpu", {{{"c1", "no such tactic"}}, 3, true}}};
+    if (!foreign) {  // choices for both batches
+      const auto& at = plan->devices.begin()->second.at;
+      ASSERT_EQ(at.size(), 2u);
+      EXPECT_EQ(at[0].sizes.at("batch"), 1);
+      EXPECT_EQ(at[1].sizes.at("batch"), 4);
+    }
+    if (foreign) plan->devices = {{"another cpu", {{{{{"batch", 4}}, {{"c1", "no such tactic"}}, 3, true}}}}};
     ASSERT_TRUE(plan->Save(path).ok());
     auto engine = Engine::Load(path);
     ASSERT_TRUE(engine.ok()) << engine.status().ToString();

@@ -107,48 +107,34 @@ Result<TacticMap> ChooseTactics(const Network& network, const CompileBackend& ba
   std::map<std::string, std::string> by_key;  // equal layers get the same answer without a second measurement
   for (size_t i = 0; i < nodes.size(); ++i) {
     if (options.progress) options.progress(static_cast<double>(i) / static_cast<double>(nodes.size()));
-    std::map<std::string, double> score;
-    std::string joined_key;
-    std::vector<ConcreteNode> at;
-    for (const auto& symbols : options.symbol_sets) {
-      TFE_ASSIGN_OR_RETURN(ConcreteNode concrete, MakeConcrete(network, nodes[i], symbols, {}));
-      joined_key += LayerKey(concrete, options.threads) + "\n";
-      at.push_back(std::move(concrete));
-    }
-    if (at.empty()) break;
-    const std::vector<std::string> candidates = backend.Tactics(at[0]);
+    TFE_ASSIGN_OR_RETURN(const ConcreteNode concrete, MakeConcrete(network, nodes[i], options.symbols, {}));
+    const std::string key = LayerKey(concrete, options.threads);
+    const std::vector<std::string> candidates = backend.Tactics(concrete);
     if (candidates.size() < 2) continue;
     const std::string& value = network.value(nodes[i].outputs[0]).name;
-    if (auto known = by_key.find(joined_key); known != by_key.end()) {
+    if (auto known = by_key.find(key); known != by_key.end()) {
       chosen[value] = known->second;
       continue;
     }
-    for (const ConcreteNode& concrete : at) {
-      const std::string key = LayerKey(concrete, options.threads);
-      std::map<std::string, double> times;
-      double least = std::numeric_limits<double>::infinity();
-      for (const std::string& tactic : candidates) {
-        std::optional<double> time = options.cache ? options.cache->Find(fingerprint, key, tactic) : std::nullopt;
-        if (!time) {
-          WeightStore weights;  // dropped with the candidate: only the winner's packed form is kept, elsewhere
-          auto lowered = backend.Lower(concrete, tactic, weights, options.threads);
-          if (!lowered.ok() || lowered->tactic != tactic) continue;
-          time = TimeCandidate(*lowered, concrete, cold ? &weights : nullptr, options.threads, *options.gang, least);
-          if (!std::isfinite(*time)) continue;
-          if (options.cache) options.cache->Put(fingerprint, key, tactic, *time);
-        }
-        times[tactic] = *time;
-        least = std::min(least, *time);
-      }
-      for (const auto& [tactic, time] : times) score[tactic] += time / least;
-    }
     std::string winner;
-    for (const std::string& tactic : candidates)  // in this order, so that ties go to the better guess
-      if (score.count(tactic) && (winner.empty() || score[tactic] < score[winner])) winner = tactic;
-    if (!winner.empty()) {
-      chosen[value] = winner;
-      by_key[joined_key] = winner;
+    double least = std::numeric_limits<double>::infinity();
+    for (const std::string& tactic : candidates) {  // in this order, so that ties go to the better guess
+      std::optional<double> time = options.cache ? options.cache->Find(fingerprint, key, tactic) : std::nullopt;
+      if (!time) {
+        WeightStore weights;  // dropped with the candidate: only the winner's packed form is kept, elsewhere
+        auto lowered = backend.Lower(concrete, tactic, weights, options.threads);
+        if (!lowered.ok() || lowered->tactic != tactic) continue;
+        time = TimeCandidate(*lowered, concrete, cold ? &weights : nullptr, options.threads, *options.gang, least);
+        if (!std::isfinite(*time)) continue;
+        if (options.cache) options.cache->Put(fingerprint, key, tactic, *time);
+      }
+      if (*time >= least) continue;
+      least = *time;
+      winner = tactic;
     }
+    if (winner.empty()) continue;
+    chosen[value] = winner;
+    by_key[key] = winner;
   }
   return chosen;
 }

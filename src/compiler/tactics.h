@@ -14,8 +14,7 @@ namespace tfengine {
 
 struct TacticOptions {
   int threads = 1;
-  // Symbol values at which layers are timed; a tactic's score is the sum over them of time / time of the best.
-  std::vector<std::vector<int64_t>> symbol_sets;
+  std::vector<int64_t> symbols;  // sizes at which layers are timed
   TimingCache* cache = nullptr;  // may be null
   Gang* gang = nullptr;          // runs the candidates
   size_t cache_bytes = size_t{16} << 20;  // weights beyond this will not be found in a cache

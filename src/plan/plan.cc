@@ -44,8 +44,11 @@ uint64_t AlignUp(uint64_t v, uint64_t a) { return (v + a - 1) / a * a; }
 
 json DevicesToJson(const std::map<std::string, DeviceChoices>& devices) {
   json all = json::object();
-  for (const auto& [fingerprint, d] : devices)
-    all[fingerprint] = {{"tactics", d.tactics}, {"micro_batch", d.micro_batch}, {"sample_parallel", d.sample_parallel}};
+  for (const auto& [fingerprint, d] : devices) {
+    json& at = all[fingerprint] = json::array();
+    for (const ShapeChoices& c : d.at)
+      at.push_back({{"sizes", c.sizes}, {"tactics", c.tactics}, {"micro_batch", c.micro_batch}, {"sample_parallel", c.sample_parallel}});
+  }
   return all;
 }
 
@@ -75,10 +78,15 @@ Numerics NumericsFromJson(const json& j) {
 std::map<std::string, DeviceChoices> DevicesFromJson(const json& all) {
   std::map<std::string, DeviceChoices> devices;
   for (const auto& [fingerprint, d] : all.items()) {
-    DeviceChoices& c = devices[fingerprint];
-    c.tactics = d.at("tactics").get<std::map<std::string, std::string>>();
-    c.micro_batch = d.at("micro_batch").get<int>();
-    c.sample_parallel = d.at("sample_parallel").get<bool>();
+    DeviceChoices& choices = devices[fingerprint];
+    for (const json& at : d) {
+      ShapeChoices c;
+      c.sizes = at.at("sizes").get<std::map<std::string, int64_t>>();
+      c.tactics = at.at("tactics").get<std::map<std::string, std::string>>();
+      c.micro_batch = at.at("micro_batch").get<int>();
+      c.sample_parallel = at.at("sample_parallel").get<bool>();
+      choices.at.push_back(std::move(c));
+    }
   }
   return devices;
 }

@@ -14,12 +14,19 @@ namespace tfengine {
 
 class MappedFile;
 
-// What was chosen for one kind of device by timing.
-struct DeviceChoices {
+// What was chosen by timing at one set of sizes; serves the sizes that are nearest to it.
+struct ShapeChoices {
+  std::map<std::string, int64_t> sizes;        // symbol → size
   std::map<std::string, std::string> tactics;  // node's first output value name → tactic
   // How a batch is cut: samples per pass, and whether each thread takes passes of its own (see compiler/batching.h).
   int micro_batch = 0;  // 0: the whole batch in one pass
   bool sample_parallel = false;
+  bool operator==(const ShapeChoices&) const = default;
+};
+
+// What was chosen for one kind of device.
+struct DeviceChoices {
+  std::vector<ShapeChoices> at;  // empty: nothing was timed
   bool operator==(const DeviceChoices&) const = default;
 };
 

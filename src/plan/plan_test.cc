@@ -30,7 +30,7 @@ class PlanTest : public ::testing::Test {
     auto indices = std::make_shared<Tensor>(DType::kInt64, std::vector<int64_t>{});
     *indices->mutable_as<int64_t>() = -7;
     plan.constants = {weights, indices};
-    plan.devices["some cpu"] = {{{"conv1", "direct"}}, 2, true};
+    plan.devices["some cpu"] = {{{{{"batch", 8}}, {{"conv1", "direct"}}, 2, true}}};
     plan.prepared_shapes = {{{1, 3}, {2}}};
     return plan;
   }
