@@ -5,104 +5,15 @@
 in (TensorFlow: tensors), NumPy arrays out, at the setting that suits the engine best at that precision.
 """
 
-import dataclasses
-import functools
-import hashlib
-import importlib.metadata
-import importlib.util
 import json
 import os
 import pathlib
 import shutil
-import time
-from typing import Callable
+import subprocess
+import sys
 
 import models
-
-CALIBRATION_SAMPLES = 32
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One model on one machine setting."""
-
-    model: str
-    folder: str  # <work>/<model>: one folder per artefact
-    threads: int
-
-    def path(self, artefact, *parts):
-        return os.path.join(self.folder, artefact, *parts)
-
-    @property
-    def saved_model(self):
-        return self.path("model", "saved_model")
-
-    @property
-    def input_names(self):
-        return json.loads(pathlib.Path(self.path("model", "model.json")).read_text())["inputs"]
-
-    def inputs(self, batch, seed=0):
-        return models.make_inputs(self.model, batch, seed, self.input_names)
-
-    def samples(self, batch):
-        """Calibration data; never the inputs that are timed."""
-        for seed in range(max(1, CALIBRATION_SAMPLES // batch)):
-            yield self.inputs(batch, 1000 + seed)
-
-
-@dataclasses.dataclass(frozen=True)
-class Artefact:
-    name: str
-    make: Callable  # (job, artefact) -> dict of facts worth keeping, or None
-    packages: tuple  # distributions whose versions decide whether it is current
-    batch: int = 0
-    precision: str = "fp32"
-
-
-@dataclasses.dataclass(frozen=True)
-class Loaded:
-    call: Callable  # () -> outputs
-    named: Callable  # outputs -> dict of arrays
-    setting: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Engine:
-    key: str
-    title: str
-    packages: tuple  # distributions
-    precisions: tuple
-    load: Callable  # (job, precision, batch) -> Loaded
-    artefacts: Callable = lambda precision, batch: []
-    peer: bool = True
-
-
-def fastest(candidates, seconds=0.3):
-    """The candidate, of several (setting, Loaded makers), whose shortest call is shortest."""
-    best = None
-    for make in candidates:
-        loaded = make()
-        loaded.call()
-        times, end = [], time.perf_counter() + seconds
-        while len(times) < 2 or time.perf_counter() < end:
-            start = time.perf_counter()
-            loaded.call()
-            times.append(time.perf_counter() - start)
-        if best is None or min(times) < best[0]:
-            best = min(times), loaded
-    return best[1]
-
-
-def match_input(names, arrays):
-    """The array for an input of a converted model, whose name may have gained a prefix or a suffix."""
-    for name, array in arrays.items():
-        if name in names:
-            return array
-    for name, array in arrays.items():
-        if any(name in other for other in names):
-            return array
-    raise KeyError(f"no input {sorted(names)} among {sorted(arrays)}")
-
+from jobs import Artefact, Engine, Loaded, fastest, match_input
 
 # --- TensorFlow, XLA, tfengine in TensorFlow ----------------------------------------------------------------------
 
@@ -150,7 +61,7 @@ def tfengine_in_tensorflow(job, precision, batch):
 
 
 def freeze_batch(job, artefact):
-    """The model with its batch size fixed: the converters of ONNX and LiteRT fold more, and fail less, than with an open one."""
+    """The model with its batch size fixed: the converters of ONNX and LiteRT fold more and fail less then."""
     import tensorflow as tf
 
     module = tf.saved_model.load(job.saved_model)
@@ -173,7 +84,8 @@ def convert_tfengine(job, artefact):
     import tfengine
 
     shapes = [
-        {name: list(array.shape) for name, array in job.inputs(batch).items()} for batch in models.MODELS[job.model].batches
+        {name: list(array.shape) for name, array in job.inputs(batch).items()}
+        for batch in models.MODELS[job.model].batches
     ]
     options = {"precision": artefact.precision.upper(), "build_shapes": shapes, "threads": job.threads}
     if artefact.precision == "int8":
@@ -231,7 +143,8 @@ def quantize_openvino(job, artefact):
 
     model = openvino.Core().read_model(job.path("openvino-fp32", "model.xml"))
     samples = [
-        {port.get_any_name(): array for port, array in openvino_inputs(model, sample).items()} for sample in job.samples(1)
+        {port.get_any_name(): array for port, array in openvino_inputs(model, sample).items()}
+        for sample in job.samples(1)
     ]
     transformer = models.MODELS[job.model].transformer
     quantized = nncf.quantize(
@@ -245,7 +158,9 @@ def quantize_openvino(job, artefact):
 
 def openvino_artefacts(precision, batch):
     exact = Artefact("openvino-fp32", convert_openvino, ("openvino",))
-    return [exact] if precision != "int8" else [exact, Artefact("openvino-int8", quantize_openvino, ("openvino", "nncf"))]
+    return (
+        [exact] if precision != "int8" else [exact, Artefact("openvino-int8", quantize_openvino, ("openvino", "nncf"))]
+    )
 
 
 def openvino(job, precision, batch):
@@ -282,9 +197,6 @@ def openvino(job, precision, batch):
 
 
 def convert_onnx(job, artefact):
-    import subprocess
-    import sys
-
     command = [sys.executable, "-m", "tf2onnx.convert", "--opset", "18"]
     command += ["--saved-model", job.path(f"fixed-b{artefact.batch}", "saved_model")]
     command += ["--output", job.path(artefact.name, "model.onnx")]
@@ -318,7 +230,11 @@ def quantize_onnx(job, artefact):
 
 def onnx_artefacts(precision, batch):
     exact = [fixed_batch(batch), Artefact(f"onnx-b{batch}", convert_onnx, ("tf2onnx",), batch)]
-    return exact if precision == "fp32" else [*exact, Artefact(f"onnx-int8-b{batch}", quantize_onnx, ("tf2onnx", "onnxruntime"), batch)]
+    return (
+        exact
+        if precision == "fp32"
+        else [*exact, Artefact(f"onnx-int8-b{batch}", quantize_onnx, ("tf2onnx", "onnxruntime"), batch)]
+    )
 
 
 def onnxruntime(job, precision, batch):
@@ -332,7 +248,9 @@ def onnxruntime(job, precision, batch):
     arrays = job.inputs(batch)
     inputs = {i.name: match_input([i.name], arrays) for i in session.get_inputs()}
     names = [output.name for output in session.get_outputs()]
-    return Loaded(lambda: session.run(None, inputs), lambda outputs: dict(zip(names, outputs)), "QDQ" * (precision == "int8"))
+    return Loaded(
+        lambda: session.run(None, inputs), lambda outputs: dict(zip(names, outputs)), "QDQ" * (precision == "int8")
+    )
 
 
 # --- LiteRT -------------------------------------------------------------------------------------------------------
@@ -349,7 +267,10 @@ def convert_litert(job, artefact):
 
 
 def litert_artefacts(precision, batch):
-    return [fixed_batch(batch), Artefact(f"litert-{precision}-b{batch}", convert_litert, ("tensorflow",), batch, precision)]
+    return [
+        fixed_batch(batch),
+        Artefact(f"litert-{precision}-b{batch}", convert_litert, ("tensorflow",), batch, precision),
+    ]
 
 
 def litert(job, precision, batch):
@@ -373,7 +294,15 @@ def litert(job, precision, batch):
 ENGINES = {
     engine.key: engine
     for engine in (
-        Engine("tfengine", "tfengine", ("tfengine",), ("fp32", "bf16", "int8"), tfengine_alone, tfengine_artefacts, peer=False),
+        Engine(
+            "tfengine",
+            "tfengine",
+            ("tfengine",),
+            ("fp32", "bf16", "int8"),
+            tfengine_alone,
+            tfengine_artefacts,
+            peer=False,
+        ),
         Engine(
             "tfengine_tf",
             "tfengine in TF",
@@ -384,29 +313,11 @@ ENGINES = {
             peer=False,
         ),
         Engine("openvino", "OpenVINO", ("openvino", "nncf"), ("fp32", "bf16", "int8"), openvino, openvino_artefacts),
-        Engine("onnxruntime", "ONNX Runtime", ("onnxruntime", "tf2onnx"), ("fp32", "int8"), onnxruntime, onnx_artefacts),
+        Engine(
+            "onnxruntime", "ONNX Runtime", ("onnxruntime", "tf2onnx"), ("fp32", "int8"), onnxruntime, onnx_artefacts
+        ),
         Engine("litert", "LiteRT", ("ai-edge-litert", "tensorflow"), ("fp32", "int8"), litert, litert_artefacts),
         Engine("xla", "XLA", ("tensorflow",), ("fp32",), xla),
         Engine("tensorflow", "TensorFlow", ("tensorflow",), ("fp32", "bf16"), tensorflow),
     )
 }
-
-
-def tfengine_library():
-    spec = importlib.util.find_spec("tfengine")
-    if spec is None:
-        raise ModuleNotFoundError("no package tfengine: install it, or set PYTHONPATH to BUILD/python")
-    return pathlib.Path(spec.submodule_search_locations[0]) / "libtfengine.so"
-
-
-@functools.cache
-def version(package):
-    """Of a distribution, None if it is not installed; of tfengine the digest of its library too: it changes daily."""
-    if package == "tfengine":
-        from tfengine import __version__
-
-        return f"{__version__} {hashlib.sha256(tfengine_library().read_bytes()).hexdigest()[:12]}"
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -8,6 +8,7 @@ import platform
 import subprocess
 
 import engines
+import jobs
 
 _FLAGS = "avx2 fma avx512f avx512bw avx512_vnni avx_vnni avx512_bf16 avx512_fp16 amx_tile amx_int8 amx_bf16".split()
 
@@ -29,7 +30,7 @@ def describe(threads):
         "system": platform.platform(),
         "versions": {
             "python": platform.python_version(),
-            **{package: engines.version(package) for package in sorted(packages | {"keras", "numpy"})},
+            **{package: jobs.version(package) for package in sorted(packages | {"keras", "numpy"})},
         },
     }
 

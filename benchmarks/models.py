@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The models of the comparison: builders of SavedModels with random weights, and their inputs. Nothing is downloaded."""
+"""Models of the comparison: builders of SavedModels with random weights, and their inputs. Nothing is downloaded."""
 
 import dataclasses
 import hashlib

@@ -31,7 +31,8 @@ class _Drawing:
 
     def text(self, x, y, content, anchor="start", size=11, color="#333"):
         self.parts.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{color}" text-anchor="{anchor}">{html.escape(content)}</text>'
+            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{color}" text-anchor="{anchor}">'
+            f"{html.escape(content)}</text>"
         )
 
     def line(self, x1, y1, x2, y2, color="#e5e5e5", width=1):
@@ -53,7 +54,9 @@ def svg(results):
     bottom = _TOP + len(rows) * _ROW
     width = _LABELS + max(1, len(precisions)) * (_PANEL + _GAP)
     drawing = _Drawing()
-    drawing.text(8, 18, "Speed relative to the best peer (1 = as fast as the best peer; further right is faster)", size=13)
+    drawing.text(
+        8, 18, "Speed relative to the best peer (1 = as fast as the best peer; further right is faster)", size=13
+    )
     used = [key for key in engines.ENGINES if any(key in cell["engines"] for cell in cells)]
     x = 12
     for key in used:

@@ -85,8 +85,17 @@ def times_table(cells):
         ratio = factor(cell["ratio"])
         if cell["ratio"] and cell["ratio"] < BELOW:
             ratio = f"**{ratio}**"
-        rows.append([cell["model"], cell["batch"], *texts, best, ratio, factor(cell["ratio_median"]),
-                     share(cell["engines"].get("tfengine"))])
+        rows.append(
+            [
+                cell["model"],
+                cell["batch"],
+                *texts,
+                best,
+                ratio,
+                factor(cell["ratio_median"]),
+                share(cell["engines"].get("tfengine")),
+            ]
+        )
     return markdown_table(header, rows)
 
 
@@ -126,14 +135,20 @@ def markdown(results, plot_name):
     cells, summary = results["cells"], results["summary"]
     lines = ["# tfengine and its peers on a CPU", "", *machine_lines(results), ""]
     lines += [
-        "Times are the minimum, in milliseconds per call, NumPy arrays in and out. The ratio is the time of the best peer over tfengine's:",
-        "above 1 tfengine is faster. The share of the peak is tfengine's; it counts convolutions and matrix products.",
+        "Times are minima in milliseconds per call, NumPy arrays in and out. The ratio is the time of the best peer",
+        "over tfengine's: above 1 tfengine is faster. The share of the peak is tfengine's; it counts convolutions and matrix products.",
         "A dash is an engine that has no such precision or that failed (reasons below). See [README.md](README.md).",
         "",
     ]
     rows = [
-        [precision, entry["cells"], factor(entry["geometric_mean"]), factor(entry["geometric_mean_of_medians"]),
-         factor(entry["geometric_mean_in_tf"]), ", ".join(entry["below"]) or "none"]
+        [
+            precision,
+            entry["cells"],
+            factor(entry["geometric_mean"]),
+            factor(entry["geometric_mean_of_medians"]),
+            factor(entry["geometric_mean_in_tf"]),
+            ", ".join(entry["below"]) or "none",
+        ]
         for precision, entry in summary.items()
     ]
     lines += [
@@ -146,7 +161,12 @@ def markdown(results, plot_name):
     for precision in dict.fromkeys(cell["precision"] for cell in cells):
         chosen = [cell for cell in cells if cell["precision"] == precision]
         lines += ["", f"## {precision}", "", times_table(chosen)]
-        lines += ["", "Relative error of the outputs, root mean square, against TensorFlow in fp32:", "", errors_table(chosen)]
+        lines += [
+            "",
+            "Relative error of the outputs, root mean square, against TensorFlow in fp32:",
+            "",
+            errors_table(chosen),
+        ]
     found = failures(cells)
     if found:
         lines += ["", "## What failed", ""]
@@ -161,7 +181,9 @@ def text_summary(results):
         mine = cell["engines"].get("tfengine", {})
         best = cell["best_peer"]
         peer = f"{engines.ENGINES[best].title} {cell_text(cell['engines'][best])} ms" if best else "no peer"
-        lines.append(f"{name(cell):32} tfengine {cell_text(mine):>7} ms   best peer {peer:28} ratio {factor(cell['ratio'])}")
+        lines.append(
+            f"{name(cell):32} tfengine {cell_text(mine):>7} ms   best peer {peer:28} ratio {factor(cell['ratio'])}"
+        )
     lines.append("")
     for precision, entry in results["summary"].items():
         below = f"below {BELOW}: {', '.join(entry['below']) or 'none'}"

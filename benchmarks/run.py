@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Times tfengine against OpenVINO, ONNX Runtime, LiteRT, XLA and TensorFlow in one session, the engines taking turns.
 
-Converted models are kept in the work directory: a second run only times. Without --quick, or with --out, the results are
-written as peers.md, peers.json and peers.svg.
+Converted models are kept in the work directory: a second run only times. Without --quick, or with --out, the results
+are written as peers.md, peers.json and peers.svg.
 """
 
 import argparse
@@ -42,12 +42,16 @@ def parse_arguments():
         return parse
 
     parser.add_argument("--models", type=names(list(models.MODELS)), help=f"default: all of {','.join(models.MODELS)}")
-    parser.add_argument("--precisions", type=names(PRECISIONS), default=list(PRECISIONS), help=f"of {','.join(PRECISIONS)}")
+    parser.add_argument(
+        "--precisions", type=names(PRECISIONS), default=list(PRECISIONS), help=f"of {','.join(PRECISIONS)}"
+    )
     parser.add_argument("--peers", type=names(report.PEERS), default=report.PEERS, help=f"of {','.join(report.PEERS)}")
     parser.add_argument("--rounds", type=int, help="turns of every engine per cell (default 5)")
     parser.add_argument("--turn", type=float, help="seconds of one turn (default 0.7)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all CPUs")
-    parser.add_argument("--quick", action="store_true", help="two small models, short turns, no files unless --out is given")
+    parser.add_argument(
+        "--quick", action="store_true", help="two small models, short turns, no files unless --out is given"
+    )
     parser.add_argument("--prepare", action="store_true", help="only build and convert what is missing")
     parser.add_argument("--retry-failed", action="store_true", help="convert again what failed in an earlier run")
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / "out" / "benchmarks", help="models and conversions")
@@ -160,7 +164,10 @@ class Comparison:
         for index in range(self._arguments.rounds):
             for key in running if index % 2 == 0 else running[::-1]:
                 self._turn(key, cell["engines"][key])
-            fastest = min((cell["engines"][key]["turns"][0]["min_ms"] for key in running if cell["engines"][key]["turns"]), default=0)
+            fastest = min(
+                (cell["engines"][key]["turns"][0]["min_ms"] for key in running if cell["engines"][key]["turns"]),
+                default=0,
+            )
             running = [
                 key
                 for key in running
@@ -197,7 +204,9 @@ class Comparison:
 
     def _turn(self, key, result):
         try:
-            result["turns"].append(self._pool[key].call("turn", self._arguments.turn, timeout=300 + self._arguments.turn))
+            result["turns"].append(
+                self._pool[key].call("turn", self._arguments.turn, timeout=300 + self._arguments.turn)
+            )
         except workers.Failed as error:
             result["failed"] = str(error)
 
@@ -209,11 +218,11 @@ class Comparison:
 
 def progress(done, total, start, cell):
     left = (time.perf_counter() - start) / done * (total - done)
-    times = [
-        f"{engines.ENGINES[key].title} {report.cell_text(result)}" for key, result in cell["engines"].items()
-    ]
-    say(f"[{done}/{total}] {report.name(cell)}: {', '.join(times)} ms; ratio {report.factor(cell['ratio'])}; "
-        f"{left / 60:.1f} min left")
+    times = [f"{engines.ENGINES[key].title} {report.cell_text(result)}" for key, result in cell["engines"].items()]
+    say(
+        f"[{done}/{total}] {report.name(cell)}: {', '.join(times)} ms; ratio {report.factor(cell['ratio'])}; "
+        f"{left / 60:.1f} min left"
+    )
 
 
 def write(results, arguments):

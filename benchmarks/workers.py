@@ -12,6 +12,7 @@ import statistics
 import time
 
 import engines
+import jobs
 import models
 
 ENVIRONMENT = {
@@ -151,7 +152,7 @@ class Store:
         self._timeout = timeout
 
     def job(self, model):
-        return engines.Job(model, str(self.folder / model), self.threads)
+        return jobs.Job(model, str(self.folder / model), self.threads)
 
     def log(self, name):
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
@@ -165,7 +166,7 @@ class Store:
     def artefact(self, job, artefact):
         stamp = {
             "model": self._model_stamp(job.model),
-            "versions": {package: engines.version(package) for package in artefact.packages},
+            "versions": {package: jobs.version(package) for package in artefact.packages},
         }
         if "tfengine" in artefact.packages:
             stamp["threads"] = self.threads
@@ -173,7 +174,10 @@ class Store:
 
     @staticmethod
     def _model_stamp(name):
-        return {"builder": models.fingerprint(name), "versions": {p: engines.version(p) for p in ("tensorflow", "keras")}}
+        return {
+            "builder": models.fingerprint(name),
+            "versions": {p: jobs.version(p) for p in ("tensorflow", "keras")},
+        }
 
     def _ensure(self, job, name, stamp, method, *arguments):
         folder = pathlib.Path(job.path(name))
