@@ -6,12 +6,12 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "api/choose_signature.h"
 #include "api/manifest.h"
 #include "api/shape_sets.h"
 #include "base/errors.h"
 #include "base/status_macros.h"
 #include "command.h"
-#include "flags.h"
 #include "progress.h"
 #include "tfengine/model.h"
 

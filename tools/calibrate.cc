@@ -4,13 +4,12 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <set>
 
-#include "api/data_files.h"
+#include "api/choose_signature.h"
+#include "api/data_batches.h"
 #include "base/errors.h"
 #include "base/status_macros.h"
 #include "command.h"
-#include "flags.h"
 #include "progress.h"
 #include "quant/table.h"
 #include "tfengine/calibrate.h"
@@ -50,6 +49,7 @@ class CalibrateCommand : public Command {
       return Error(ErrorId::kOutputExists, "{}: exists; choose another file or remove it", output_);
     TFE_ASSIGN_OR_RETURN(std::shared_ptr<Model> model, Model::Load(model_, engine_));
     TFE_ASSIGN_OR_RETURN(const SignatureInfo* signature, ChooseSignature(*model, signature_));
+    TFE_RETURN_IF_ERROR(RequireWhole(model_, *signature));
     options_.kept_bytes = 0;
     TFE_ASSIGN_OR_RETURN(std::shared_ptr<Calibration> calibration, Calibration::Start(options_));
     std::vector<std::string> notices;
@@ -66,35 +66,19 @@ class CalibrateCommand : public Command {
   Status RunData(Model& model, const SignatureInfo& signature,
                  std::vector<std::string>* notices) const {
     ProgressLine progress;
-    int64_t samples = 0;
-    std::set<std::string> ignored;
-    for (size_t d = 0; d < data_.size(); ++d) {
-      TFE_ASSIGN_OR_RETURN(DataFiles files, DataFiles::Open(data_[d], signature.inputs));
-      for (size_t f = 0; f < files.size(); ++f) {
-        std::vector<std::string> unknown;
-        TFE_ASSIGN_OR_RETURN(TensorMap arrays, files.Read(f, &unknown));
-        ignored.insert(unknown.begin(), unknown.end());
-        TFE_ASSIGN_OR_RETURN(auto batches, CutBatches(arrays, signature.inputs, batch_));
-        for (size_t b = 0; b < batches.size() && !Enough(samples); ++b) {
-          TFE_RETURN_IF_ERROR(model.Run(signature.name, batches[b].arrays).status());
-          samples += batches[b].samples;
-          const double in_file = static_cast<double>(b + 1) / static_cast<double>(batches.size());
-          const double in_set = (static_cast<double>(f) + in_file) / static_cast<double>(files.size());
-          const double by_data = (static_cast<double>(d) + in_set) / static_cast<double>(data_.size());
-          const double by_count = max_samples_ > 0 ? static_cast<double>(samples) /
-                                                         static_cast<double>(max_samples_)
-                                                   : 0;
-          progress.Update("calibrating", std::min(1.0, std::max(by_data, by_count)));
-        }
-      }
+    TFE_ASSIGN_OR_RETURN(DataBatches data,
+                         DataBatches::Open(data_, signature.inputs, batch_, max_samples_));
+    for (TensorMap batch;;) {
+      TFE_ASSIGN_OR_RETURN(const bool more, data.Next(&batch));
+      if (!more) break;
+      TFE_RETURN_IF_ERROR(model.Run(signature.name, batch).status());
+      progress.Update("calibrating", data.fraction());
     }
-    if (!ignored.empty())
+    if (!data.ignored().empty())
       notices->push_back(fmt::format("arrays that are no input were ignored: {}",
-                                     fmt::join(ignored, ", ")));
+                                     fmt::join(data.ignored(), ", ")));
     return OkStatus();
   }
-
-  bool Enough(int64_t samples) const { return max_samples_ > 0 && samples >= max_samples_; }
 
   void Print(const quant::CalibrationTable& table, const SignatureInfo& signature,
              const std::vector<std::string>& notices) const {

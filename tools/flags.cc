@@ -37,17 +37,4 @@ Result<std::pair<std::string, std::string>> SplitPair(const std::string& flag,
   return std::make_pair(text.substr(0, equals), text.substr(equals + 1));
 }
 
-Result<const SignatureInfo*> ChooseSignature(const Model& model, const std::string& name) {
-  const auto& signatures = model.signatures();
-  std::string want = !name.empty()            ? name
-                     : signatures.size() == 1 ? signatures[0].name
-                                              : "serving_default";
-  std::string present;
-  for (const SignatureInfo& signature : signatures) {
-    if (signature.name == want) return &signature;
-    present += (present.empty() ? "" : ", ") + signature.name;
-  }
-  return Error(ErrorId::kUnknownSignature, "no signature \"{}\"; present: {}", want, present);
-}
-
 }  // namespace tfengine::cli

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "tfengine/convert.h"
-#include "tfengine/model.h"
 #include "tfengine/status.h"
 
 namespace tfengine::cli {
@@ -21,9 +20,5 @@ void ApplyExclude(const std::vector<std::string>& exclude, ConvertOptions* optio
 // "name=value". Error: kBadFlag naming `flag`.
 Result<std::pair<std::string, std::string>> SplitPair(const std::string& flag,
                                                       const std::string& text);
-
-// The signature called `name`; if that is empty, serving_default or the only one. Error:
-// kUnknownSignature.
-Result<const SignatureInfo*> ChooseSignature(const Model& model, const std::string& name);
 
 }  // namespace tfengine::cli

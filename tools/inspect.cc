@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "api/manifest.h"
+#include "base/errors.h"
 #include "base/status_macros.h"
 #include "command.h"
 #include "tfengine/engine.h"
@@ -26,6 +28,37 @@ std::map<std::string, int> CountTactics(const Json& description) {
   if (description.contains("layers"))
     for (const Json& layer : description.at("layers")) ++counts[layer.value("tactic", "")];
   return counts;
+}
+
+constexpr char kMoves[] = "moves elements";  // a reason
+
+// How many layers have each precision, and each layer's with the reason; nothing for FP32 engines.
+void PrintPrecisions(const Json& description) {
+  if (description.value("precision", "FP32") == "FP32" || !description.contains("layers")) return;
+  std::map<std::string, int> counts;
+  size_t width = 0;
+  auto kind = [](const Json& layer) -> std::string {
+    const std::string precision = layer.value("precision", "");
+    if (precision.empty()) return "converting types";
+    return layer.value("why", "") == kMoves ? kMoves : precision;
+  };
+  for (const Json& layer : description.at("layers")) {
+    ++counts[kind(layer)];
+    width = std::max(width, std::min<size_t>(layer.value("name", "").size(), 70));
+  }
+  std::string text;
+  for (const auto& [name, count] : counts)
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, name);
+  fmt::print("    layers: {}\n", text);
+  for (const Json& layer : description.at("layers")) {
+    const std::string precision = layer.value("precision", "");
+    if (precision.empty()) continue;
+    const std::string line = fmt::format(
+        "      {:{}}  {:14} {:4}  result {:4}  {}", Printable(layer.value("name", "")), width,
+        layer.value("op", ""), kind(layer) == kMoves ? "-" : precision, layer.value("stored", ""),
+        layer.value("why", ""));
+    fmt::print("{}\n", line.substr(0, line.find_last_not_of(' ') + 1));
+  }
 }
 
 class InspectCommand : public Command {
@@ -86,6 +119,7 @@ class InspectCommand : public Command {
                  entry.file, SizeOf(entry) / 1e6, entry.nodes);
       for (const auto& [tactic, count] : CountTactics(descriptions[i]))
         fmt::print("    {:5} x {}\n", count, tactic);
+      PrintPrecisions(descriptions[i]);
       if (network_) fmt::print("{}\n", descriptions[i].value("network", ""));
     }
   }

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "api/choose_signature.h"
 #include "api/npy.h"
 #include "base/errors.h"
 #include "base/status_macros.h"

@@ -35,7 +35,8 @@ TFENGINE_C_API void tfengine_error_free(tfengine_error* error);
 
 /* Lists end in NULL; a NULL list is empty. The fields mean what they mean in tfengine/convert.h. */
 typedef struct tfengine_convert_options {
-  size_t struct_size; /* sizeof(tfengine_convert_options); set by tfengine_convert_options_init */
+  size_t struct_size; /* sizeof(tfengine_convert_options), set by tfengine_convert_options_init: fields that a program
+                         was compiled without have their defaults */
   const char* const* tags;           /* {"serve"} */
   const char* const* signatures;     /* all */
   const char* precision;             /* "FP32" */
@@ -50,10 +51,18 @@ typedef struct tfengine_convert_options {
   const char* timing_cache;          /* NULL: none */
   void (*progress)(const char* stage, double fraction, void* context);
   void* progress_context;
+  /* INT8: where ranges come from, data or a table (not both). Added later than the fields above. */
+  const char* calibration_data;      /* NULL; samples as `tfengine calibrate` takes them, for serving_default or the
+                                        only signature; they also check the accuracy */
+  const char* calibration_method;    /* NULL: "entropy" */
+  const char* calibration_table;     /* NULL; a table that `tfengine calibrate` wrote */
+  double max_error;                  /* 0.1; with calibration_data */
+  double max_top1_drop;              /* -1: 0.01 for results of a softmax, else no limit */
 } tfengine_convert_options;
 
-/* Sets every field to the value in the comments above. */
-TFENGINE_C_API void tfengine_convert_options_init(tfengine_convert_options* options);
+/* Sets every field to the value in the comments above; `size`: the caller's sizeof(tfengine_convert_options). */
+TFENGINE_C_API void tfengine_convert_options_init_sized(tfengine_convert_options* options, size_t size);
+#define tfengine_convert_options_init(options) tfengine_convert_options_init_sized((options), sizeof(*(options)))
 
 typedef struct tfengine_report tfengine_report;
 

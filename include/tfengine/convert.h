@@ -70,6 +70,7 @@ using BatchSource = std::function<Result<bool>(std::map<std::string, Tensor>* ba
 
 // Runs the data through the FP32 form of a signature of the SavedModel in `input_dir`, which must convert whole, without
 // TensorFlow, and returns what was observed: for `options.calibration` of an INT8 conversion with the same options.
+// `signature` may be empty: serving_default or the only one.
 // Errors: those of ConvertSavedModel and Model::Run, kNotWhole, kCalibrationActive, kCalibrationEmpty.
 TFENGINE_API Result<std::shared_ptr<Calibration>> CalibrateSavedModel(const std::string& input_dir,
                                                                       const ConvertOptions& options,

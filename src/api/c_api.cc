@@ -2,6 +2,8 @@
 #include "tfengine/c_api.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstring>
 #include <exception>
 #include <map>
 #include <memory>
@@ -9,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "api/calibrate_files.h"
 #include "api/shape_sets.h"
 #include "base/errors.h"
 #include "base/status_macros.h"
@@ -71,13 +74,35 @@ std::vector<std::string> ListOf(const char* const* list) {
   return strings;
 }
 
-Result<ConvertOptions> OptionsOf(const tfengine_convert_options* c) {
-  ConvertOptions options;
-  if (c == nullptr) return options;
-  if (c->struct_size != sizeof(tfengine_convert_options))
+// Size of the options before calibration was added: what the oldest programs have.
+constexpr size_t kFirstOptions = offsetof(tfengine_convert_options, calibration_data);
+
+tfengine_convert_options DefaultOptions() {
+  tfengine_convert_options options{};
+  options.struct_size = sizeof(options);
+  options.minimum_segment_size = 3;
+  options.build_engines = 1;
+  options.max_error = ConvertOptions().max_error;
+  options.max_top1_drop = ConvertOptions().max_top1_drop;
+  return options;
+}
+
+// The caller's options, with defaults for the fields that it does not know.
+Result<tfengine_convert_options> Known(const tfengine_convert_options* given) {
+  tfengine_convert_options options = DefaultOptions();
+  if (given == nullptr) return options;
+  if (given->struct_size < kFirstOptions || given->struct_size > sizeof(options))
     return Error(ErrorId::kBadFlag,
-                 "struct_size: expected {}, got {}; call tfengine_convert_options_init",
-                 sizeof(tfengine_convert_options), c->struct_size);
+                 "struct_size: expected {} to {}, got {}; call tfengine_convert_options_init",
+                 kFirstOptions, sizeof(options), given->struct_size);
+  std::memcpy(&options, given, given->struct_size);
+  return options;
+}
+
+Result<ConvertOptions> OptionsOf(const tfengine_convert_options* given) {
+  TFE_ASSIGN_OR_RETURN(const tfengine_convert_options known, Known(given));
+  const tfengine_convert_options* c = &known;
+  ConvertOptions options;
   if (c->tags != nullptr) options.tags = ListOf(c->tags);
   options.signatures = ListOf(c->signatures);
   if (c->precision != nullptr) options.precision = c->precision;
@@ -97,7 +122,27 @@ Result<ConvertOptions> OptionsOf(const tfengine_convert_options* c) {
                                                                            double fraction) {
       call(stage.c_str(), fraction, context);
     };
+  if (c->calibration_table != nullptr) options.calibration_table = c->calibration_table;
+  options.max_error = c->max_error;
+  options.max_top1_drop = c->max_top1_drop;
   return options;
+}
+
+// Runs the caller's calibration data, if there is some.
+Status Calibrate(const std::string& input_dir, const tfengine_convert_options* given,
+                 ConvertOptions* options) {
+  TFE_ASSIGN_OR_RETURN(const tfengine_convert_options c, Known(given));
+  if (c.calibration_data == nullptr) return OkStatus();
+  if (c.calibration_table != nullptr)
+    return Error(ErrorId::kBadFlag, "calibration_data and calibration_table: give one of the two");
+  CalibrationOptions calibration;
+  if (c.calibration_method != nullptr) calibration.method = c.calibration_method;
+  CalibrationFiles files;
+  files.paths = {c.calibration_data};
+  std::vector<std::string> notices;  // doubtful ranges; the report has what matters for the layers
+  TFE_ASSIGN_OR_RETURN(options->calibration,
+                       CalibrateOnFiles(input_dir, *options, calibration, files, &notices));
+  return OkStatus();
 }
 
 void HandOver(Result<ConvertReport>& result, tfengine_report** report) {
@@ -153,11 +198,16 @@ void tfengine_error_free(tfengine_error* error) {
   if (error != tfengine::OutOfMemoryError()) delete error;
 }
 
-void tfengine_convert_options_init(tfengine_convert_options* options) {
-  *options = tfengine_convert_options{};
-  options->struct_size = sizeof(*options);
-  options->minimum_segment_size = 3;
-  options->build_engines = 1;
+void tfengine_convert_options_init_sized(tfengine_convert_options* options, size_t size) {
+  tfengine_convert_options defaults = tfengine::DefaultOptions();
+  defaults.struct_size = std::min(size, sizeof(defaults));
+  std::memcpy(options, &defaults, defaults.struct_size);
+}
+
+// What programs call that were compiled before the options could grow.
+#undef tfengine_convert_options_init
+extern "C" TFENGINE_C_API void tfengine_convert_options_init(tfengine_convert_options* options) {
+  tfengine_convert_options_init_sized(options, tfengine::kFirstOptions);
 }
 
 tfengine_error* tfengine_convert(const char* input_dir, const char* output_dir,
@@ -167,6 +217,7 @@ tfengine_error* tfengine_convert(const char* input_dir, const char* output_dir,
     TFE_RETURN_IF_ERROR(tfengine::RequireArgument(input_dir, "input_dir"));
     TFE_RETURN_IF_ERROR(tfengine::RequireArgument(output_dir, "output_dir"));
     TFE_ASSIGN_OR_RETURN(auto converted, tfengine::OptionsOf(options));
+    TFE_RETURN_IF_ERROR(tfengine::Calibrate(input_dir, options, &converted));
     auto result = tfengine::ConvertSavedModel(input_dir, output_dir, converted);
     TFE_RETURN_IF_ERROR(result.status());
     tfengine::HandOver(result, report);

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
+#include <cstring>
 #include <memory>
 #include <string>
 
@@ -60,6 +62,37 @@ TEST(CApi, OptionsAreChecked) {
   tfengine_convert_options_init(&options);
   options.precision = "INT4";
   EXPECT_NE(Message(tfengine_explain("in", &options, nullptr)).find("E-0703"), std::string::npos);
+}
+
+TEST(CApi, OptionsOfOlderProgramsHaveDefaults) {
+  tfengine_convert_options options;
+  std::memset(&options, 0xff, sizeof(options));
+  const size_t older = offsetof(tfengine_convert_options, calibration_data);
+  tfengine_convert_options_init_sized(&options, older);
+  EXPECT_EQ(options.struct_size, older);
+  EXPECT_EQ(reinterpret_cast<const unsigned char*>(&options)[older], 0xff);  // not theirs to write
+  EXPECT_NE(Message(tfengine_explain("/no/such/model", &options, nullptr)).find("E-0101"),
+            std::string::npos);
+  options.struct_size = older - 8;
+  EXPECT_NE(Message(tfengine_explain("in", &options, nullptr)).find("struct_size"),
+            std::string::npos);
+  options.struct_size = sizeof(options) + 8;
+  EXPECT_NE(Message(tfengine_explain("in", &options, nullptr)).find("struct_size"),
+            std::string::npos);
+}
+
+TEST(CApi, CalibrationTakesDataOrATable) {
+  tfengine_convert_options options;
+  tfengine_convert_options_init(&options);
+  EXPECT_EQ(options.max_error, 0.1);
+  EXPECT_EQ(options.max_top1_drop, -1);
+  options.precision = "INT8";
+  options.calibration_data = "/no/such/data.npz";
+  EXPECT_NE(Message(tfengine_convert("in", "/no/such/out", &options, nullptr)).find("data.npz"),
+            std::string::npos);
+  options.calibration_table = "table.json";
+  EXPECT_NE(Message(tfengine_convert("in", "/no/such/out", &options, nullptr)).find("one of the two"),
+            std::string::npos);
 }
 
 TEST(CApi, FreeTakesNull) {

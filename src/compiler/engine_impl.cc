@@ -308,7 +308,8 @@ std::string EngineImpl::DescribeJson() const {
                       {"op", OpName(node.op)},
                       {"tactic", choices_.at.empty() ? "" : TacticOf(choices_.at[0], network_.value(node.outputs[0]).name)},
                       {"precision", precision == precisions.end() ? "" : PrecisionText(precision->second->precision)},
-                      {"why", precision == precisions.end() ? "" : precision->second->why}});
+                      {"why", precision == precisions.end() ? "" : precision->second->why},
+                      {"stored", ShortName(network_.value(node.outputs[0]).dtype)}});
   }
   return j.dump();
 }

@@ -109,3 +109,32 @@ def test_the_table_makes_int8_layers(cli, saved_models, tmp_path):
     exact, reduced = results
     error = np.linalg.norm(exact - reduced) / np.linalg.norm(exact)
     assert 0 < error < 0.05
+
+
+def test_convert_calibrates_in_one_go(cli, saved_models, tmp_path):
+    digits = saved_models("digits")
+    x = np.random.default_rng(1).uniform(0, 1, (64, 8, 8, 1)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", image=x, label=np.zeros(64))
+    calibrate = ["--precision", "INT8", "--no-build", "--calibrate", tmp_path / "x.npz"]
+    report = json.loads(
+        cli.ok("convert", digits, tmp_path / "one", *calibrate, "--json", "--signature", "serving_default",
+               "--save-calibration-table", tmp_path / "t.json", "--calibration-method", "mse")
+    )
+    build = report["signatures"][0]["engines"][0]["build"]
+    assert build["accuracy"]["runs"] == 4 and build["accuracy"]["raised"] == 0 and not build["notices"]
+    assert any("label" in notice for notice in report["calibration_notices"])
+    table = json.loads((tmp_path / "t.json").read_text())
+    assert table["samples"] == 64 and table["method"] == "mse"
+    # The table alone gives the same engine.
+    cli.ok("convert", digits, tmp_path / "two", "--precision", "INT8", "--no-build", "--calibration-table", tmp_path / "t.json")
+    layers = []
+    for name in ("one", "two"):
+        shown = json.loads(cli.ok("inspect", tmp_path / name, "--json"))["engines"][0]["engine"]
+        layers.append([(layer["op"], layer["precision"], layer["stored"]) for layer in shown["layers"]])
+    assert layers[0] == layers[1]
+    assert ("conv2d", "INT8", "u8") in layers[0]
+    text = cli.ok("inspect", tmp_path / "one")
+    assert "4 INT8" in text and "calibrated" in text and "moves elements" in text
+    # A budget that INT8 cannot hold raises layers.
+    text = cli.ok("convert", digits, tmp_path / "three", *calibrate, "--max-error", "1e-6")
+    assert "run in a higher precision" in text

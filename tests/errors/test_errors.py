@@ -290,6 +290,44 @@ def test_calibration_data_is_checked(cli, converted, tmp_path):
     )
 
 
+def test_calibration_flags_of_convert_are_checked(cli, tiny, tmp_path):
+    data = tmp_path / "data.npy"
+    np.save(data, np.ones((4, 4), np.float32))
+    table = tmp_path / "table.json"
+
+    def refuses(error_id, *parts, flags, precision="INT8", code=1):
+        before = set(tmp_path.rglob("*"))
+        result = cli("convert", tiny, tmp_path / "out", "--precision", precision, *flags)
+        expect_error(result, error_id, *parts, code=code)
+        assert set(tmp_path.rglob("*")) == before
+
+    for precision in ("FP32", "BF16"):
+        for flags in (["--calibrate", data], ["--calibration-table", table]):
+            refuses(703, flags[0], "INT8", precision, flags=flags, precision=precision, code=2)
+    for flag in ("--calibration-method", "--calibration-percentile", "--max-error", "--max-top1-drop"):
+        refuses(703, flag, "--calibrate", flags=[flag, "0.5"], code=2)
+    refuses(703, "--calibration-table", flags=["--calibrate", data, "--calibration-table", table], code=2)
+    refuses(703, "entropy, minmax", flags=["--calibrate", data, "--calibration-method", "best"], code=2)
+    refuses(703, "percentile", flags=["--calibrate", data, "--calibration-percentile", "3"], code=2)
+    refuses(703, "--max-error", flags=["--calibrate", data, "--max-error", "-1"], code=2)
+    refuses(101, "nothing.npz", flags=["--calibrate", tmp_path / "nothing.npz"])
+    refuses(101, "nothing.json", flags=["--calibration-table", tmp_path / "nothing.json"])
+    refuses(105, "predict", flags=["--calibrate", data, "--calibration-signature", "predict"])
+    np.save(tmp_path / "wide.npy", np.ones((4, 5), np.float32))
+    refuses(601, "float32[4,5]", flags=["--calibrate", tmp_path / "wide.npy"])
+    (tmp_path / "there").write_text("")
+    refuses(701, "there", flags=["--calibrate", data, "--save-calibration-table", tmp_path / "there"])
+
+
+def test_calibrating_a_model_that_needs_tensorflow(cli, saved_models, tmp_path):
+    np.save(tmp_path / "x.npy", np.ones(1, np.float32))
+    expect_error(
+        cli("convert", saved_models("strings"), tmp_path / "out", "--precision", "INT8", "--calibrate", tmp_path / "x.npy"),
+        604,
+        "calibration_input_fn",
+    )
+
+
 def test_unknown_signature_of_a_converted_model(cli, converted, tmp_path):
     expect_error(
         cli("run", converted, "--signature", "predict", "--output", tmp_path / "r"), 105, "predict", "serving_default"
