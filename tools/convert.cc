@@ -30,6 +30,8 @@ class ConvertCommand : public Command {
         "Input shapes to tune engines for, e.g. \"x=1x224x224x3,8x224x224x3\"; may be repeated");
     app.add_option("--timing-cache", options_.timing_cache,
                    "File of measured tactics, read and extended");
+    app.add_option("--effort", options_.effort, "How long to look for the fastest engine: fast, default or max")
+        ->capture_default_str();
     DefineCalibrationFlags(app);
     app.add_option("--threads", options_.threads, "Threads; 0: all CPUs")
         ->check(CLI::NonNegativeNumber);

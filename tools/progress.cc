@@ -13,6 +13,12 @@ namespace {
 constexpr auto kQuietTime = std::chrono::seconds(2);
 constexpr int kBarWidth = 30;
 
+// ", 12 s left", once enough is done to tell.
+std::string TimeLeft(std::chrono::duration<double> spent, double fraction) {
+  if (fraction < 0.05 || fraction >= 1) return "";
+  return fmt::format(", {:.0f} s left", spent.count() * (1 - fraction) / fraction);
+}
+
 }  // namespace
 
 ProgressLine::ProgressLine()
@@ -32,12 +38,13 @@ void ProgressLine::Update(const std::string& stage, double fraction) {
   stage_ = stage;
   fraction = std::clamp(fraction, 0.0, 1.0);
   if (!terminal_) {
-    fmt::print(stderr, "{:3.0f}% {}\n", 100 * fraction, stage);
+    fmt::print(stderr, "{:3.0f}% {}{}\n", 100 * fraction, stage, TimeLeft(now - start_, fraction));
     return;
   }
   int filled = static_cast<int>(fraction * kBarWidth);
-  fmt::print(stderr, "\r\033[K[{}{}] {:3.0f}% {}", std::string(filled, '#'),
-             std::string(kBarWidth - filled, '.'), 100 * fraction, stage.substr(0, 60));
+  fmt::print(stderr, "\r\033[K[{}{}] {:3.0f}% {}{}", std::string(filled, '#'),
+             std::string(kBarWidth - filled, '.'), 100 * fraction, stage.substr(0, 60),
+             TimeLeft(now - start_, fraction));
   std::fflush(stderr);
   bar_visible_ = true;
 }

@@ -58,6 +58,7 @@ typedef struct tfengine_convert_options {
   const char* calibration_table;     /* NULL; a table that `tfengine calibrate` wrote */
   double max_error;                  /* 0.1; with calibration_data */
   double max_top1_drop;              /* -1: 0.01 for results of a softmax, else no limit */
+  const char* effort;                /* "default"; or "fast", "max" */
 } tfengine_convert_options;
 
 /* Sets every field to the value in the comments above; `size`: the caller's sizeof(tfengine_convert_options). */

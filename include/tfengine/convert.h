@@ -33,6 +33,8 @@ struct ConvertOptions {
   std::vector<std::string> excluded_ops;     // op types that stay native
   std::vector<std::string> excluded_nodes;   // node names that stay native
   std::vector<ShapeMap> build_shapes;        // tactics are timed at these; empty: batch 1 (other unknown sizes guessed)
+  // How long to look for the fastest engine: fast (the best guesses only), default or max (every candidate, timed longer).
+  std::string effort = "default";
   bool build_engines = true;                 // false: engines are built when first loaded
   bool allow_build_at_runtime = true;        // written to the engine ops
   int maximum_cached_engines = 16;

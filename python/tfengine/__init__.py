@@ -61,6 +61,7 @@ def convert(
     excluded_ops: Sequence[str] = (),
     excluded_nodes: Sequence[str] = (),
     build_shapes: Sequence[Shapes] = (),
+    effort: str = "default",
     build_engines: bool = True,
     allow_build_at_runtime: bool = True,
     maximum_cached_engines: int = 16,
@@ -76,7 +77,8 @@ def convert(
 
     All signatures survive; those named in `signatures` (all, if empty) get engines where that is possible. Engines take
     any input shape; `build_shapes` (input name to shape) only says at which ones they are tuned, by default at batch 1.
-    `progress` is called with a stage name and the share done. Needs no TensorFlow.
+    `effort`: how long to look for the fastest engine: "fast" (the best guesses only), "default" or "max" (every candidate,
+    timed longer). `progress` is called with a stage name and the share done. Needs no TensorFlow.
 
     `precision`: FP32; FP16 or BF16 (the 16-bit type that the machine is fast in); INT8. INT8 takes its ranges from
     `calibration`, which observed the FP32 model in this process, or from `calibration_table`, the file that it saved. With
@@ -94,6 +96,7 @@ def convert(
             "excluded_ops": list(excluded_ops),
             "excluded_nodes": list(excluded_nodes),
             "build_shapes": [{name: list(shape) for name, shape in shapes.items()} for shapes in build_shapes],
+            "effort": effort,
             "build_engines": build_engines,
             "allow_build_at_runtime": allow_build_at_runtime,
             "maximum_cached_engines": maximum_cached_engines,

@@ -117,6 +117,7 @@ Result<ConvertOptions> OptionsOf(const tfengine_convert_options* given) {
   options.build_engines = c->build_engines != 0;
   options.threads = c->threads;
   if (c->timing_cache != nullptr) options.timing_cache = c->timing_cache;
+  if (c->effort != nullptr) options.effort = c->effort;
   if (c->progress != nullptr)
     options.progress = [call = c->progress, context = c->progress_context](const std::string& stage,
                                                                            double fraction) {

@@ -36,6 +36,8 @@ Status CheckOptions(ConvertOptions& options) {
     return Error(ErrorId::kBadFlag, "precision \"{}\": expected FP32, FP16, BF16 or INT8", options.precision);
   if (options.device != "cpu")
     return Error(ErrorId::kBadFlag, "device \"{}\": expected cpu", options.device);
+  if (options.effort != "fast" && options.effort != "default" && options.effort != "max")
+    return Error(ErrorId::kBadFlag, "effort \"{}\": expected fast, default or max", options.effort);
   if (options.minimum_segment_size < 1 && options.minimum_segment_size != -1)
     return Error(
         ErrorId::kBadFlag,
@@ -289,6 +291,7 @@ Status Conversion::BuildSegment(size_t index, size_t segment_index, const fs::pa
   build.shapes = ShapesForSegment(plan, segment, options_.build_shapes);
   build.timing_cache = options_.timing_cache;
   build.time_tactics = options_.build_engines;
+  build.effort = options_.effort == "fast" ? 0 : options_.effort == "max" ? 2 : 1;
   build.progress = [this, number](const std::string& stage, double fraction) {
     double done = (number + fraction) / segments_total_;
     std::string engine =

@@ -113,6 +113,8 @@ Status ChooseByTiming(const Network& network, const Network& typed, const BuildO
     options.threads = threads;
     options.symbols = symbol_sets[k];
     options.cache = &cache;
+    options.patience = build.effort > 1 ? 4 : 1;
+    options.max_candidates = build.effort < 1 ? 2 : 0;
     options.gang = &gang;
     if (build.progress)
       options.progress = [&](double f) { build.progress("timing tactics", 0.9 * (static_cast<double>(k) + f) / static_cast<double>(symbol_sets.size())); };
@@ -125,7 +127,7 @@ Status ChooseByTiming(const Network& network, const Network& typed, const BuildO
   options.threads = threads;
   TFE_ASSIGN_OR_RETURN(std::shared_ptr<EngineImpl> engine, EngineImpl::Create(network, result->numerics, result->choices, options));
   const BatchSeparation& separation = engine->separation();
-  if (separation.separable) {
+  if (separation.separable && build.effort > 0) {
     if (build.progress) build.progress("choosing batch pieces", 0.9);
     auto batch_of = [&](size_t k) { return symbol_sets[k][separation.symbol]; };
     size_t largest = 0;

@@ -28,6 +28,7 @@ struct BuildOptions {
   // else a guess from the network.
   std::vector<std::vector<std::vector<int64_t>>> shapes;
   std::string timing_cache;  // file to read and extend; empty: none
+  int effort = 1;            // 0: the two best guesses of a layer, no batch pieces; 1: all; 2: all, timed longer
   bool time_tactics = true;  // false: the first tactic of every layer (fast; used when nobody waits for an optimum)
   Progress progress;
 };

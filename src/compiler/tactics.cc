@@ -53,8 +53,10 @@ void Evict(const WeightStore& weights) {
 
 // Least time of a few runs; infinity if the kernel fails. Gives up early on what is many times slower than `best_so_far`. `cold`:
 // weights to evict before each run, or null.
-double TimeCandidate(const Lowered& lowered, const ConcreteNode& node, const WeightStore* cold, int threads, Gang& gang,
+double TimeCandidate(const Lowered& lowered, const ConcreteNode& node, const WeightStore* cold, const TacticOptions& options,
                      double best_so_far) {
+  const int threads = options.threads, patience = options.patience;
+  Gang& gang = *options.gang;
   std::vector<Tensor> buffers;
   std::vector<const void*> in;
   std::vector<void*> out;
@@ -82,7 +84,7 @@ double TimeCandidate(const Lowered& lowered, const ConcreteNode& node, const Wei
   AlignedBuffer scratch(lowered.kernel->scratch_bytes(threads));
   double best = std::numeric_limits<double>::infinity();
   double spent = 0;
-  for (int round = 0; round < 12 && (round < 4 || spent < 4.0) && spent < 250.0; ++round) {
+  for (int round = 0; round < 12 * patience && (round < 4 * patience || spent < 4.0 * patience) && spent < 250.0 * patience; ++round) {
     if (cold != nullptr) Evict(*cold);
     const auto start = Clock::now();
     if (!lowered.kernel->Run(in.data(), out.data(), scratch.data(), gang).ok()) return std::numeric_limits<double>::infinity();
@@ -109,7 +111,8 @@ Result<TacticMap> ChooseTactics(const Network& network, const CompileBackend& ba
     if (options.progress) options.progress(static_cast<double>(i) / static_cast<double>(nodes.size()));
     TFE_ASSIGN_OR_RETURN(const ConcreteNode concrete, MakeConcrete(network, nodes[i], options.symbols, {}));
     const std::string key = LayerKey(concrete, options.threads);
-    const std::vector<std::string> candidates = backend.Tactics(concrete);
+    std::vector<std::string> candidates = backend.Tactics(concrete);
+    if (options.max_candidates > 0 && candidates.size() > static_cast<size_t>(options.max_candidates)) candidates.resize(options.max_candidates);
     if (candidates.size() < 2) continue;
     const std::string& value = network.value(nodes[i].outputs[0]).name;
     if (auto known = by_key.find(key); known != by_key.end()) {
@@ -124,7 +127,7 @@ Result<TacticMap> ChooseTactics(const Network& network, const CompileBackend& ba
         WeightStore weights;  // dropped with the candidate: only the winner's packed form is kept, elsewhere
         auto lowered = backend.Lower(concrete, tactic, weights, options.threads);
         if (!lowered.ok() || lowered->tactic != tactic) continue;
-        time = TimeCandidate(*lowered, concrete, cold ? &weights : nullptr, options.threads, *options.gang, least);
+        time = TimeCandidate(*lowered, concrete, cold ? &weights : nullptr, options, least);
         if (!std::isfinite(*time)) continue;
         if (options.cache) options.cache->Put(fingerprint, key, tactic, *time);
       }

@@ -14,6 +14,8 @@ namespace tfengine {
 
 struct TacticOptions {
   int threads = 1;
+  int patience = 1;       // runs per candidate, as a multiple of the usual
+  int max_candidates = 0;  // best guesses to time; 0: all
   std::vector<int64_t> symbols;  // sizes at which layers are timed
   TimingCache* cache = nullptr;  // may be null
   Gang* gang = nullptr;          // runs the candidates
