@@ -19,6 +19,7 @@ class Command {
 // One factory per file; main.cc has the table.
 std::unique_ptr<Command> NewBenchCommand();
 std::unique_ptr<Command> NewCalibrateCommand();
+std::unique_ptr<Command> NewCompareCommand();
 std::unique_ptr<Command> NewConvertCommand();
 std::unique_ptr<Command> NewExplainCommand();
 std::unique_ptr<Command> NewInspectCommand();

@@ -26,6 +26,8 @@ constexpr Row kCommands[] = {
     {"inspect", "Show the signatures and engines of a converted model", NewInspectCommand},
     {"calibrate", "Measure the ranges of a converted model's values on sample data, for INT8",
      NewCalibrateCommand},
+    {"compare", "Compare the values inside two conversions of a model, FP32 and INT8 say, on data",
+     NewCompareCommand},
     {"run", "Run a converted model on .npy files, without TensorFlow", NewRunCommand},
     {"bench", "Time a converted model, without TensorFlow", NewBenchCommand},
 };

@@ -62,6 +62,19 @@ Tensor ToTensor(nb::handle value, DType wanted, nb::list& keep) {
                 reinterpret_cast<const void*>(address), nullptr);
 }
 
+std::map<std::string, Tensor> ToTensors(const nb::dict& values, const std::vector<TensorSpec>& specs,
+                                        nb::list& keep) {
+  std::map<std::string, Tensor> tensors;
+  for (const auto& [key, value] : values) {
+    const auto name = nb::cast<std::string>(key);
+    DType wanted = DType::kInvalid;
+    for (const TensorSpec& spec : specs)
+      if (spec.name == name) wanted = spec.dtype;
+    tensors.emplace(name, ToTensor(value, wanted, keep));
+  }
+  return tensors;
+}
+
 nb::object ToNumpy(const Tensor& tensor) {
   std::vector<size_t> shape(tensor.shape().begin(), tensor.shape().end());
   auto* kept = new Tensor(tensor);

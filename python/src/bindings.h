@@ -9,5 +9,6 @@ void BindSpecs(nanobind::module_& m);
 void BindEngine(nanobind::module_& m);
 void BindModel(nanobind::module_& m);
 void BindConvert(nanobind::module_& m);
+void BindCompare(nanobind::module_& m);
 
 }  // namespace tfengine::python

@@ -28,23 +28,15 @@ std::shared_ptr<Model> Load(const std::filesystem::path& path, int threads) {
   return ValueOrRaise(std::move(model));
 }
 
-DType InputType(const Model& model, const std::string& signature, const std::string& input) {
-  for (const SignatureInfo& info : model.signatures()) {
-    if (info.name != signature) continue;
-    for (const TensorSpec& spec : info.inputs) {
-      if (spec.name == input) return spec.dtype;
-    }
-  }
-  return DType::kInvalid;
+std::vector<TensorSpec> InputsOf(const Model& model, const std::string& signature) {
+  for (const SignatureInfo& info : model.signatures())
+    if (info.name == signature) return info.inputs;
+  return {};
 }
 
 nb::dict Run(Model& model, const nb::dict& values, const std::string& signature) {
   nb::list keep;
-  std::map<std::string, Tensor> inputs;
-  for (const auto& [key, value] : values) {
-    const auto name = nb::cast<std::string>(key);
-    inputs.emplace(name, ToTensor(value, InputType(model, signature, name), keep));
-  }
+  const auto inputs = ToTensors(values, InputsOf(model, signature), keep);
   Result<std::map<std::string, Tensor>> outputs = [&] {
     nb::gil_scoped_release release;
     return model.Run(signature, inputs);

@@ -8,4 +8,5 @@ NB_MODULE(_core, m) {
   tfengine::python::BindEngine(m);
   tfengine::python::BindModel(m);
   tfengine::python::BindConvert(m);
+  tfengine::python::BindCompare(m);
 }

@@ -13,16 +13,18 @@ Importing tfengine makes TRTEngineOp known to TensorFlow, whichever of the two i
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Union
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Union
 
 from tfengine import _core, _tensorflow, errors
-from tfengine._core import Calibration, ConvertReport, Engine, Model, SignatureInfo, TensorSpec, __version__
+from tfengine._core import Calibration, ComparedValue, CompareReport, ConvertReport, Engine, Model, SignatureInfo, TensorSpec, __version__
 from tfengine._tensorflow import EngineStats, engine_stats, wait_for_engines
 from tfengine.errors import TfEngineError
 
 __all__ = [
     "Calibration",
+    "CompareReport",
+    "ComparedValue",
     "ConvertReport",
     "Engine",
     "EngineStats",
@@ -31,6 +33,7 @@ __all__ = [
     "TensorSpec",
     "TfEngineError",
     "__version__",
+    "compare",
     "convert",
     "engine_stats",
     "errors",
@@ -135,6 +138,28 @@ def explain(
         }
     )
     return _core.explain(os.fspath(input_dir), options)
+
+
+def compare(
+    a: Path,
+    b: Path,
+    data: Mapping[str, Any] | Iterable[Mapping[str, Any]],
+    *,
+    signature: str | None = None,
+    threshold_db: float = 30.0,
+    threads: int = 0,
+) -> CompareReport:
+    """Runs `data` through two converted models and compares every value that both have.
+
+    `a` and `b` are conversions of the same SavedModel, FP32 and INT8 say, that run without TensorFlow; `a` is the
+    reference. `data`: one batch (input name to array) or any number of them. The report has the outputs, the layers in the
+    order they are computed, the first whose signal-to-noise ratio is below `threshold_db`, and the worst ones. The values
+    of one batch are kept in memory.
+    """
+    batches = [data] if isinstance(data, Mapping) else data
+    return _core.compare(
+        os.fspath(a), os.fspath(b), (dict(batch) for batch in batches), signature or "", threshold_db, threads
+    )
 
 
 _tensorflow.load_when_imported()

@@ -5,8 +5,8 @@
 
 namespace tfengine {
 
-Result<const SignatureInfo*> ChooseSignature(const Model& model, const std::string& name) {
-  const auto& signatures = model.signatures();
+Result<const SignatureInfo*> ChooseSignature(const std::vector<SignatureInfo>& signatures,
+                                             const std::string& name) {
   const std::string want = !name.empty()            ? name
                            : signatures.size() == 1 ? signatures[0].name
                                                     : "serving_default";

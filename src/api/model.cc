@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tfengine/model.h"
+#include "api/converted_model.h"
 
 #include <cstring>
 #include <filesystem>
@@ -28,9 +28,9 @@ std::string Names(const std::vector<TensorSpec>& specs) {
   return names.empty() ? "none" : names;
 }
 
-class ManifestModel : public Model {
+class ManifestModel : public ConvertedModel {
  public:
-  static Result<std::shared_ptr<Model>> Load(const std::string& dir, const EngineOptions& options) {
+  static Result<std::shared_ptr<ConvertedModel>> Load(const std::string& dir, const EngineOptions& options) {
     auto model = std::make_shared<ManifestModel>();
     model->dir_ = dir;
     TFE_ASSIGN_OR_RETURN(model->manifest_, Manifest::Load(dir));
@@ -46,13 +46,21 @@ class ManifestModel : public Model {
       for (const std::string& file : signature.defaults)
         if (!file.empty()) TFE_RETURN_IF_ERROR(model->LoadFile(file));
     }
-    return std::shared_ptr<Model>(model);
+    return std::shared_ptr<ConvertedModel>(model);
   }
 
   const std::vector<SignatureInfo>& signatures() const override { return infos_; }
 
   Result<std::map<std::string, Tensor>> Run(const std::string& name,
                                             const std::map<std::string, Tensor>& inputs) override {
+    return RunWith(name, inputs, [](size_t, Engine& engine, const std::vector<Tensor>& operands) {
+      return engine.Run(operands);
+    });
+  }
+
+  Result<std::map<std::string, Tensor>> RunWith(const std::string& name,
+                                                const std::map<std::string, Tensor>& inputs,
+                                                const RunEngine& run) override {
     TFE_ASSIGN_OR_RETURN(const Manifest::Signature* signature, FindWhole(name));
     TFE_ASSIGN_OR_RETURN(std::vector<Tensor> arguments, CheckInputs(*signature, inputs));
     std::vector<std::vector<Tensor>> results;
@@ -78,7 +86,7 @@ class ManifestModel : public Model {
         operands.push_back(unread ? Tensor(spec.dtype, spec.shape, nullptr, nullptr)
                                   : resolve(source));
       }
-      Result<std::vector<Tensor>> outputs = engine.Run(operands);
+      Result<std::vector<Tensor>> outputs = run(results.size(), engine, operands);
       if (!outputs.ok()) return outputs.status().WithContext(fmt::format("signature \"{}\"", name));
       results.push_back(*std::move(outputs));
     }
@@ -87,6 +95,8 @@ class ManifestModel : public Model {
       out[signature->info.outputs[i].name] = resolve(signature->results[i]);
     return out;
   }
+
+  const Manifest& manifest() const override { return manifest_; }
 
   Result<std::shared_ptr<Engine>> engine(const std::string& name) override {
     TFE_ASSIGN_OR_RETURN(const Manifest::Signature* signature, FindWhole(name));
@@ -193,8 +203,14 @@ class ManifestModel : public Model {
 
 }  // namespace
 
-Result<std::shared_ptr<Model>> Model::Load(const std::string& dir, const EngineOptions& options) {
+Result<std::shared_ptr<ConvertedModel>> ConvertedModel::Load(const std::string& dir,
+                                                             const EngineOptions& options) {
   return ManifestModel::Load(dir, options);
+}
+
+Result<std::shared_ptr<Model>> Model::Load(const std::string& dir, const EngineOptions& options) {
+  TFE_ASSIGN_OR_RETURN(std::shared_ptr<ConvertedModel> model, ManifestModel::Load(dir, options));
+  return std::shared_ptr<Model>(std::move(model));
 }
 
 }  // namespace tfengine

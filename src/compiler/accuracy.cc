@@ -3,41 +3,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <map>
 #include <memory>
 
 #include "base/errors.h"
 #include "base/status_macros.h"
+#include "compiler/compare_engines.h"
 #include "compiler/engine_impl.h"
 
 namespace tfengine {
 namespace {
-
-// Element values as f32, whatever they are stored as.
-void ToF32(const Value& value, const void* data, int64_t n, std::vector<float>* out) {
-  out->resize(static_cast<size_t>(n));
-  if (value.quant.quantized()) {
-    const auto* codes = static_cast<const uint8_t*>(data);
-    for (int64_t i = 0; i < n; ++i) (*out)[i] = value.quant.scale * static_cast<float>(codes[i] - value.quant.zero);
-  } else if (value.dtype == DType::kBfloat16) {
-    const auto* bits = static_cast<const uint16_t*>(data);
-    for (int64_t i = 0; i < n; ++i) {
-      const uint32_t wide = static_cast<uint32_t>(bits[i]) << 16;
-      std::memcpy(&(*out)[i], &wide, 4);
-    }
-  } else {
-    std::memcpy(out->data(), data, static_cast<size_t>(n) * 4);
-  }
-}
-
-bool IsReal(const Value& v) { return v.dtype == DType::kFloat32 || v.dtype == DType::kBfloat16 || v.quant.quantized(); }
-
-int64_t Elements(const std::vector<int64_t>& shape) {
-  int64_t n = 1;
-  for (int64_t d : shape) n *= d;
-  return n;
-}
 
 constexpr double kExact = 200;  // dB: no error at all, or nothing but
 
@@ -58,23 +33,12 @@ class Guard {
   // One pass over the samples.
   Status Measure(const Numerics& numerics) {
     TFE_ASSIGN_OR_RETURN(reduced_, EngineImpl::Create(network_, numerics, DeviceChoices(), options_));
-    compared_.clear();
+    comparison_ = {};
     for (const std::vector<Tensor>& sample : samples_) {
       std::vector<InputView> views;
       for (const Tensor& t : sample) views.push_back({t.dtype(), t.shape(), t.data()});
-      std::map<std::string, std::vector<float>> exact;
-      TFE_RETURN_IF_ERROR(exact_->Observe(views, [&](const Value& value, const std::vector<int64_t>& shape, const void* data) {
-        if (IsReal(value)) ToF32(value, data, Elements(shape), &exact[value.name]);
-      }));
-      std::vector<float> got;
-      TFE_RETURN_IF_ERROR(reduced_->Observe(views, [&](const Value& value, const std::vector<int64_t>& shape, const void* data) {
-        auto want = exact.find(value.name);
-        const int64_t n = Elements(shape);
-        if (want == exact.end() || !IsReal(value) || static_cast<int64_t>(want->second.size()) != n) return;
-        ToF32(value, data, n, &got);
-        const int64_t row = shape.size() > 1 && shape.back() > 1 ? shape.back() : 0;
-        compared_[value.name].Add(want->second.data(), got.data(), n, row);
-      }));
+      TFE_RETURN_IF_ERROR(comparison_.Record(*exact_, views));
+      TFE_RETURN_IF_ERROR(comparison_.Compare(*reduced_, views));
     }
     return OkStatus();
   }
@@ -83,9 +47,9 @@ class Guard {
     AccuracyReport report;
     report.runs = static_cast<int64_t>(samples_.size());
     for (ValueId v : network_.outputs()) {
-      auto c = compared_.find(network_.value(v).name);
-      if (c == compared_.end()) continue;
-      report.outputs.push_back(Summary(c->first, c->second));
+      const quant::Comparison* c = comparison_.Find(network_.value(v).name);
+      if (c == nullptr) continue;
+      report.outputs.push_back(Summary(network_.value(v).name, *c));
       const ValueAccuracy& a = report.outputs.back();
       const int producer = network_.value(v).producer;
       const bool scores = producer >= 0 && (network_.nodes()[producer].op == Op::kSoftmax || network_.nodes()[producer].op == Op::kLogSoftmax);
@@ -95,8 +59,8 @@ class Guard {
       if (!(a.relative_rms <= budget.max_error) || (counts && 1 - a.top1_agreement > most)) report.within_budget = false;
     }
     for (const Node& node : network_.nodes()) {
-      auto c = compared_.find(network_.value(node.outputs[0]).name);
-      if (c != compared_.end()) report.values.push_back(Summary(c->first, c->second));
+      const std::string& name = network_.value(node.outputs[0]).name;
+      if (const quant::Comparison* c = comparison_.Find(name)) report.values.push_back(Summary(name, *c));
     }
     return report;
   }
@@ -113,8 +77,8 @@ class Guard {
       for (ValueId in : node.inputs)
         if (in != kNoValue) worst = std::min(worst, snr[in]);
       for (ValueId out : node.outputs) {
-        auto c = compared_.find(network_.value(out).name);
-        snr[out] = c == compared_.end() ? worst : std::clamp(c->second.snr_db(), -kExact, kExact);
+        const quant::Comparison* c = comparison_.Find(network_.value(out).name);
+        snr[out] = c == nullptr ? worst : std::clamp(c->snr_db(), -kExact, kExact);
       }
       const std::string& name = network_.value(node.outputs[0]).name;
       auto p = precision.find(name);
@@ -134,7 +98,7 @@ class Guard {
   const std::vector<std::vector<Tensor>>& samples_;
   const EngineOptions options_;
   std::shared_ptr<EngineImpl> exact_, reduced_;
-  std::map<std::string, quant::Comparison> compared_;
+  EngineComparison comparison_;
 };
 
 }  // namespace

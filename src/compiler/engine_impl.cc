@@ -356,15 +356,23 @@ Status EngineImpl::Observe(const std::vector<InputView>& inputs, const Observer&
   TFE_ASSIGN_OR_RETURN(std::unique_ptr<WholeRun> run, PrepareWhole(inputs));
   for (size_t i = 0; i < inputs.size(); ++i)
     if (inputs[i].data != nullptr) observer(network_.value(network_.inputs()[i]), inputs[i].shape, inputs[i].data);
+  std::vector<bool> shown(network_.values().size());
+  for (ValueId v : network_.inputs()) shown[v] = true;
   Gang gang(options_.threads, options_.spawn);
   TFE_RETURN_IF_ERROR(run->exe->Run(run->in.data(), run->out.data(), run->memory.data(), gang, [&](int step, void* const* out) {
     const std::vector<int>& values = run->exe->steps[step].values;
     for (size_t k = 0; k < values.size(); ++k) {
       const Value& value = network_.value(values[k]);
+      shown[values[k]] = true;
       // Evaluated without error when the executable was made.
       observer(value, *EvalShape(network_.dims(), value.shape, run->symbols), out[k]);
     }
   }));
+  for (size_t i = 0; i < run->outputs.size(); ++i) {
+    const ValueId v = network_.outputs()[i];
+    if (!shown[v] && !network_.value(v).constant) observer(network_.value(v), run->outputs[i].shape(), run->outputs[i].data());
+    shown[v] = true;
+  }
   if (outputs != nullptr) *outputs = std::move(run->outputs);
   return OkStatus();
 }

@@ -35,9 +35,12 @@ class EngineImpl : public Engine {
   // As typed for this device.
   const Network& network() const { return network_; }
   const std::vector<quant::LayerPrecision>& layers() const { return layers_; }
+  // "FP32", "INT8", and the device's 16-bit type.
+  std::string PrecisionText(quant::Precision precision) const;
 
   // One run in one piece that shows every value as it appears, inputs first; `value` is one of network().values().
-  // Values that only view others (reshapes) are not shown. Outputs are dropped unless `outputs` is given.
+  // Values that only view others (reshapes) are not shown, unless they are outputs: those come last. Outputs are dropped
+  // unless `outputs` is given.
   using Observer = std::function<void(const Value& value, const std::vector<int64_t>& shape, const void* data)>;
   Status Observe(const std::vector<InputView>& inputs, const Observer& observer, std::vector<Tensor>* outputs = nullptr);
 
@@ -70,7 +73,6 @@ class EngineImpl : public Engine {
   Status RunObserved(CalibrationImpl& calibration, const std::vector<InputView>& inputs, const OutputAllocator& allocate);
   struct WholeRun;
   Result<std::unique_ptr<WholeRun>> PrepareWhole(const std::vector<InputView>& inputs);
-  std::string PrecisionText(quant::Precision precision) const;
   Status CheckInputs(const std::vector<InputView>& inputs) const;
 
   const Network network_;

@@ -138,3 +138,12 @@ def test_convert_calibrates_in_one_go(cli, saved_models, tmp_path):
     # A budget that INT8 cannot hold raises layers.
     text = cli.ok("convert", digits, tmp_path / "three", *calibrate, "--max-error", "1e-6")
     assert "run in a higher precision" in text
+
+    text = cli.ok("compare", tmp_path / "one", tmp_path / "two", "--data", tmp_path / "x.npz")
+    assert "no layer is below 30 dB" in text and "error 0 %" in text
+    cli.ok("convert", digits, tmp_path / "exact", "--no-build")
+    shown = json.loads(cli.ok("compare", tmp_path / "exact", tmp_path / "one", "--data", tmp_path / "x.npz", "--json"))
+    (output,) = shown["outputs"]
+    # The guard has measured the same.
+    assert output["relative_rms"] == pytest.approx(build["accuracy"]["outputs"][0]["relative_rms"], rel=0.05)
+    assert [layer["precision_b"] for layer in shown["layers"]].count("INT8") == 4

@@ -328,6 +328,26 @@ def test_calibrating_a_model_that_needs_tensorflow(cli, saved_models, tmp_path):
     )
 
 
+def test_compare_checks_models_and_data(cli, converted, saved_models, tmp_path):
+    good = tmp_path / "good.npy"
+    np.save(good, np.ones((2, 4), np.float32))
+    cli.ok("compare", converted, converted, "--data", good)
+    expect_error(cli("compare", converted, converted), 703, "--data", code=2)
+    expect_error(cli("compare", converted, "--data", good), 703, "B", code=2)
+    expect_error(cli("compare", converted, converted, "--data", tmp_path / "none.npz"), 101, "none.npz")
+    expect_error(cli("compare", converted, converted, "--data", good, "--signature", "predict"), 105, "serving_default")
+    np.save(tmp_path / "wide.npy", np.ones((2, 5), np.float32))
+    expect_error(cli("compare", converted, converted, "--data", tmp_path / "wide.npy"), 601, "float32[2,5]")
+    np.save(tmp_path / "none.npy", np.ones((0, 4), np.float32))
+    expect_error(cli("compare", converted, converted, "--data", tmp_path / "none.npy"), 601, "no batch")
+    cli.ok("convert", saved_models("digits"), tmp_path / "digits", "--no-build")
+    expect_error(
+        cli("compare", converted, tmp_path / "digits", "--data", good), 703, "one SavedModel", "inputs", code=2
+    )
+    cli.ok("convert", saved_models("tiny"), tmp_path / "native", "--no-build", "--min-segment-size", "-1")
+    expect_error(cli("compare", converted, tmp_path / "native", "--data", good), 604, "needs TensorFlow")
+
+
 def test_unknown_signature_of_a_converted_model(cli, converted, tmp_path):
     expect_error(
         cli("run", converted, "--signature", "predict", "--output", tmp_path / "r"), 105, "predict", "serving_default"
@@ -336,7 +356,8 @@ def test_unknown_signature_of_a_converted_model(cli, converted, tmp_path):
 
 def test_models_that_were_not_converted(cli, tiny, tmp_path):
     calibrate = ["calibrate", "--data", "x.npy", "--output", tmp_path / "t"]
-    for command in (["run", "--output", tmp_path / "r"], ["inspect"], ["bench"], calibrate):
+    compare = ["compare", tiny, "--data", "x.npy"]
+    for command in (["run", "--output", tmp_path / "r"], ["inspect"], ["bench"], calibrate, compare):
         expect_error(cli(command[0], tiny, *command[1:]), 101, "tfengine convert")
         expect_error(cli(command[0], tmp_path / "nowhere", *command[1:]), 101, "nowhere")
 
