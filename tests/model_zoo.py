@@ -71,6 +71,22 @@ def digits(directory):
     export(randomize_batch_norm(digits_model()), directory)
 
 
+def trained_digits(directory, epochs, test_size=0.25):
+    """Trains the CNN on scikit-learn's digits; returns training images, test images, test labels."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    keras.utils.set_random_seed(1)
+    images, labels = load_digits(return_X_y=True)
+    images = (images / 16.0).astype("float32").reshape(-1, 8, 8, 1)
+    train_x, test_x, train_y, test_y = train_test_split(images, labels, test_size=test_size, random_state=1)
+    model = digits_model()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(train_x, train_y, epochs=epochs, batch_size=32, verbose=0)
+    export(model, directory)
+    return train_x, test_x, test_y
+
+
 def bert_model(layers=12, width=768, heads=12, vocabulary=30522, length=128):
     ids = L.Input((length,), dtype="int32", name="input_ids")
     mask = L.Input((length,), dtype="int32", name="input_mask")
