@@ -6,7 +6,7 @@
 
 namespace tfengine::cpu::TFE_SIMD {
 
-// One row of channels from sums to outputs, for what is uncommon per element common per row. `sums` may be overwritten.
+// One row of channels from sums to outputs, for what is uncommon per element common per row. `sums`: the n of the row, may be overwritten.
 struct DepthwiseFinish {
   const OutputStage* stage;
   const float *scale, *bias;  // of the row's channels, or null
@@ -25,19 +25,19 @@ void FinishDepthwiseRow(const DepthwiseFinish& f, float* sums, int64_t n) {
   auto* y = static_cast<typename Stored<kOut>::Element*>(f.y);
   const VF low = Set(f.low), high = Set(f.high), one = Set(1.0f);
   ForVectors(n, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
-    VF v = Fma(Load(sums + i), f.scale ? Load(f.scale + i, lanes) : one, f.bias ? Load(f.bias + i, lanes) : Zero());
+    VF v = Fma(Load(sums + i, lanes), f.scale ? Load(f.scale + i, lanes) : one, f.bias ? Load(f.bias + i, lanes) : Zero());
     if constexpr (kResidual > 0) {
       v = Add(v, residual.Read(static_cast<const typename Residual::Element*>(f.residual) + i, lanes));
     }
     if (f.clip) {
       out.Write(y + i, Min(high, Max(low, v)), lanes);
     } else {
-      Store(sums + i, v);
+      Store(sums + i, v, lanes);
     }
   });
   if (f.clip) return;
   ActivateRange(f.stage->activation, sums, sums, n);
-  ForVectors(n, [&](int64_t i, auto lanes) __attribute__((always_inline)) { out.Write(y + i, Load(sums + i), lanes); });
+  ForVectors(n, [&](int64_t i, auto lanes) __attribute__((always_inline)) { out.Write(y + i, Load(sums + i, lanes), lanes); });
 }
 
 using FinishDepthwiseFunction = void (*)(const DepthwiseFinish& f, float* sums, int64_t n);

@@ -156,6 +156,7 @@ TEST_P(DotConv, AgreesWithNaiveLoopsOnDepthwiseShapes) {
     if (random.OneIn(2)) s.k_h = s.k_w = random.OneIn(4) ? 5 : 3, s.dil_h = s.dil_w = 1;
     s.pad_top = std::min(s.pad_top, s.k_h - 1), s.pad_left = std::min(s.pad_left, s.k_w - 1);
     s.in_c = s.groups = random.OneIn(2) ? random.Int(1, 200) : 16 * random.Int(1, 9);
+    if (random.OneIn(3)) s.in_c = s.groups = 32 * random.Int(0, 3) + random.Int(1, 16);  // few channels left over
     s.out_c = s.in_c * (random.OneIn(5) ? random.Int(2, 4) : 1);
     Check(s, random);
   }
