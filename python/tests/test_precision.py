@@ -111,6 +111,13 @@ def test_calibration_without_data_is_an_error(small_dir):
         trt.TrtGraphConverterV2(str(small_dir), precision_mode="INT8").convert(lambda: iter(()))
 
 
+def test_the_method_of_calibration_is_checked(small_dir):
+    converter = trt.TrtGraphConverterV2(str(small_dir), precision_mode="INT8")
+    converter.calibration_method = "best"
+    with pytest.raises(tfengine.TfEngineError, match="entropy, minmax, percentile, mse"):
+        converter.convert(lambda: iter([images(1)[0]]))
+
+
 def test_one_calibration_at_a_time():
     first = tfengine.Calibration.start()
     with pytest.raises(tfengine.TfEngineError, match="another calibration"):

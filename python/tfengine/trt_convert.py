@@ -6,7 +6,8 @@
     converter.build(input_fn)      # optional: tune the engines at the shapes that input_fn yields
     converter.save("model_trt")
 
-INT8: TrtGraphConverterV2(..., precision_mode="INT8"), convert(calibration_input_fn).
+INT8: TrtGraphConverterV2(..., precision_mode="INT8"), convert(calibration_input_fn); before that, the attribute
+`calibration_method` can be set to minmax, percentile or mse.
 
 What differs from TF-TRT: all signatures are converted and kept; one engine serves every shape, so that
 `use_dynamic_shape`, `dynamic_shape_profile_strategy` and `maximum_cached_engines` need no thought; save() leaves the
@@ -199,10 +200,10 @@ class _Conversion:
         return directory, report
 
     @contextlib.contextmanager
-    def observed(self) -> Iterator[pathlib.Path]:
+    def observed(self, method: str) -> Iterator[pathlib.Path]:
         """Gives the directory of the model in FP32; what runs on it inside the block calibrates run() from then on."""
         directory, _ = self.run(precision=TrtPrecisionMode.FP32, build_engines=False)
-        calibration = Calibration.start()
+        calibration = Calibration.start(method=method)
         try:
             yield directory
         finally:
@@ -270,6 +271,8 @@ class TrtGraphConverterV2:
         self._input_saved_model_tags = input_saved_model_tags or [_SERVE]
         self._input_saved_model_signature_key = input_saved_model_signature_key or _DEFAULT_SIGNATURE
         self.freeze = True
+        # How INT8 calibration chooses ranges: entropy, as in TF-TRT, minmax, percentile or mse.
+        self.calibration_method = "entropy"
         self._need_calibration = (
             conversion_params.precision_mode.upper() == TrtPrecisionMode.INT8 and conversion_params.use_calibration
         )
@@ -333,7 +336,7 @@ class TrtGraphConverterV2:
             self._input_saved_model_dir, self._input_saved_model_tags, self._conversion_params
         )
         if calibration_input_fn:
-            with self._conversion.observed() as directory:
+            with self._conversion.observed(self.calibration_method) as directory:
                 loaded = tf.saved_model.load(str(directory), tags=self._input_saved_model_tags)
                 function = loaded.signatures[self._input_saved_model_signature_key]
                 for item in calibration_input_fn():
@@ -492,6 +495,7 @@ class TrtGraphConverter:
             (node if isinstance(node, str) else node.name).split(":")[0] for node in nodes_denylist or []
         ]
         self._directory: pathlib.Path | None = None
+        self.calibration_method = "entropy"  # as in TrtGraphConverterV2
         self._need_calibration = precision_mode.upper() == TrtPrecisionMode.INT8 and use_calibration
 
     def convert(self):
@@ -521,7 +525,7 @@ class TrtGraphConverter:
             raise ValueError("Should specify one and only one of feed_dict_fn and input_map_fn.")
         if input_map_fn is not None:
             raise UnimplementedError("calibrate: input_map_fn is not available; give feed_dict_fn")
-        with self._conversion.observed() as directory, tf.Graph().as_default() as graph:
+        with self._conversion.observed(self.calibration_method) as directory, tf.Graph().as_default() as graph:
             with tf.compat.v1.Session(graph=graph) as session:
                 tf.compat.v1.saved_model.loader.load(session, self._tags, str(directory))
                 fetches = [name if ":" in name else name + ":0" for name in fetch_names]

@@ -39,8 +39,9 @@ def relative_error(got, want):
     return float(np.linalg.norm(np.asarray(got, np.float64) - want) / np.linalg.norm(want))
 
 
-def convert_through_tftrt(source, out, mode, samples=None):
+def convert_through_tftrt(source, out, mode, samples=None, method="entropy"):
     converter = trt.TrtGraphConverterV2(str(source), precision_mode=mode)
+    converter.calibration_method = method
     converter.convert(*([] if samples is None else [lambda: ((batch,) for batch in samples)]))
     converter.save(str(out))
     return converter.report
@@ -91,14 +92,7 @@ def test_digits_through_tftrt(digits, tmp_path, mode, most, least_db):
 
 @pytest.mark.parametrize("method", ["entropy", "minmax", "percentile", "mse"])
 def test_digits_with_every_calibration_method(digits, tmp_path, method):
-    calibration = tfengine.Calibration.start(method=method)
-    model = tfengine.Model(digits.exact)
-    for batch in batches(digits.train_x[:512]):
-        model.run({"image": batch})
-    calibration.stop()
-    report = tfengine.convert(
-        digits.source, tmp_path / "out", precision="INT8", calibration=calibration, build_engines=False
-    )
+    report = convert_through_tftrt(digits.source, tmp_path / "out", "INT8", batches(digits.train_x[:512]), method)
     (build,) = engines(report)["serving_default"]
     assert count(build, "int8") == 4 and build["accuracy"]["raised"] == 0
     exact, reduced = top1(digits.exact, digits), top1(tmp_path / "out", digits)
