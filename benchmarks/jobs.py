@@ -70,6 +70,7 @@ class Engine:
     load: Callable  # (job, precision, batch) -> Loaded
     artefacts: Callable = lambda precision, batch: []
     peer: bool = True
+    linger: float = 0  # seconds for which its threads spin on after a call
 
 
 def fastest(candidates, seconds=0.3):

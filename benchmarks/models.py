@@ -159,6 +159,16 @@ def audio(length=16000):
     return model_zoo.randomize_batch_norm(keras.Model(inputs, L.Dense(35)(L.GlobalAveragePooling1D()(x))))
 
 
+def lstm(steps=32, features=40, units=128):
+    """Two LSTM layers over filter-bank frames, unrolled: loops do not convert."""
+    import keras
+
+    L = keras.layers
+    inputs = L.Input((steps, features))
+    x = L.LSTM(units, unroll=True, return_sequences=True)(inputs)
+    return keras.Model(inputs, L.Dense(35)(L.LSTM(units, unroll=True)(x)))
+
+
 RECOMMENDER_VOCABULARIES = (1000, 2000, 5000, 10000, 20000, 50000, 100, 300)
 
 
@@ -194,6 +204,7 @@ MODELS = {
     "mnist": Spec(mnist, images(28, 28, 1), (1, 512)),
     "bert": Spec(bert, tokens(30522, 128), (1, 8), transformer=True),
     "mobilenet": Spec(application("MobileNet"), PHOTO, (1, 32)),
+    "mobilenetv3": Spec(application("MobileNetV3Small"), PHOTO, (1, 32)),
     "efficientnetb0": Spec(application("EfficientNetB0"), PHOTO, (1, 32)),
     "densenet121": Spec(application("DenseNet121"), PHOTO, (1, 32)),
     "inceptionv3": Spec(application("InceptionV3"), images(299, 299, 3), (1, 32)),
@@ -204,6 +215,7 @@ MODELS = {
     "unet": Spec(unet, images(128, 128, 3), (1, 16)),
     "vit_tiny": Spec(vit_tiny, PHOTO, (1, 16), transformer=True),
     "audio": Spec(audio, signals(16000, 1), (1, 32)),
+    "lstm": Spec(lstm, signals(32, 40), (1, 64)),
     "recommender": Spec(recommender, clicks, (1, 512)),
 }
 

@@ -11,6 +11,10 @@ PEERS = [key for key, engine in engines.ENGINES.items() if engine.peer]
 
 def judge(cell):
     """Adds to a cell its best peer, the ratio of times (above 1: tfengine is faster), and the share of the peak."""
+    for result in cell["engines"].values():
+        if "failed" in result:  # half-way
+            result.pop("min_ms", None)
+            result.pop("median_ms", None)
     timed = {key: result for key, result in cell["engines"].items() if "min_ms" in result}
     peers = [key for key in PEERS if key in timed]
     cell["best_peer"] = min(peers, key=lambda key: timed[key]["min_ms"], default=None)

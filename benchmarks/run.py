@@ -24,7 +24,7 @@ import workers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PRECISIONS = ("fp32", "bf16", "int8")
-HOPELESS = 4  # a peer this much slower than the fastest after the first round takes no more turns
+HOPELESS = 4  # a peer this much slower than the fastest after two rounds takes no more turns
 WRONG = 1e-2  # relative error of an fp32 engine that computes something else
 
 
@@ -46,6 +46,7 @@ def parse_arguments():
         "--precisions", type=names(PRECISIONS), default=list(PRECISIONS), help=f"of {','.join(PRECISIONS)}"
     )
     parser.add_argument("--peers", type=names(report.PEERS), default=report.PEERS, help=f"of {','.join(report.PEERS)}")
+    parser.add_argument("--batches", help="only these batch sizes of the models, e.g. 1")
     parser.add_argument("--rounds", type=int, help="turns of every engine per cell (default 5)")
     parser.add_argument("--turn", type=float, help="seconds of one turn (default 0.7)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all CPUs")
@@ -59,6 +60,8 @@ def parse_arguments():
     parser.add_argument("--json", type=pathlib.Path, help="also write the results here")
     arguments = parser.parse_args()
     arguments.models = arguments.models or (["mnist", "mobilenetv2"] if arguments.quick else list(models.MODELS))
+    if arguments.batches is not None:
+        arguments.batches = [int(batch) for batch in arguments.batches.split(",")]
     arguments.rounds = arguments.rounds or (2 if arguments.quick else 5)
     arguments.turn = (0.05 if arguments.quick else 0.7) if arguments.turn is None else arguments.turn
     if arguments.out is None and not arguments.quick:
@@ -106,6 +109,7 @@ class Comparison:
             for model in self._arguments.models
             for precision in self._arguments.precisions
             for batch in models.MODELS[model].batches
+            if self._arguments.batches is None or batch in self._arguments.batches
         ]
 
     def prepare(self):
@@ -160,28 +164,25 @@ class Comparison:
                 cell["engines"][key] = self._load(key, model, precision, batch, reference)
             except workers.Failed as error:
                 cell["engines"][key] = {"failed": str(error)}
-        running = [key for key in keys if "failed" not in cell["engines"][key]]
-        for index in range(self._arguments.rounds):
-            for key in running if index % 2 == 0 else running[::-1]:
-                self._turn(key, cell["engines"][key])
-            fastest = min(
-                (cell["engines"][key]["turns"][0]["min_ms"] for key in running if cell["engines"][key]["turns"]),
-                default=0,
-            )
-            running = [
-                key
-                for key in running
-                if "failed" not in cell["engines"][key]
-                and (key not in report.PEERS or cell["engines"][key]["turns"][0]["min_ms"] < HOPELESS * fastest)
-            ]
-        for result in cell["engines"].values():
-            if result.get("turns") and "failed" not in result:
-                result["min_ms"] = min(turn["min_ms"] for turn in result["turns"])
-                result["median_ms"] = statistics.median(turn["median_ms"] for turn in result["turns"])
+        self._take_turns({key: result for key, result in cell["engines"].items() if "failed" not in result})
         for worker in self._pool.values():
             if worker.alive:
                 worker.call("unload", timeout=60)
         return cell
+
+    def _take_turns(self, running):
+        """Fills in the results of the engines that are `running`."""
+        for index in range(self._arguments.rounds):
+            for key in list(running) if index % 2 == 0 else list(running)[::-1]:
+                self._turn(key, running[key])
+            running = {key: result for key, result in running.items() if "failed" not in result}
+            fastest = min((result["min_ms"] for result in running.values()), default=0)
+            if index > 0:
+                running = {
+                    key: result
+                    for key, result in running.items()
+                    if key not in report.PEERS or result["min_ms"] < HOPELESS * fastest
+                }
 
     def _worker(self, key, model):
         worker = self._pool.get(key)
@@ -203,12 +204,15 @@ class Comparison:
         return result
 
     def _turn(self, key, result):
+        turns = result["turns"]
         try:
-            result["turns"].append(
-                self._pool[key].call("turn", self._arguments.turn, timeout=300 + self._arguments.turn)
-            )
+            turns.append(self._pool[key].call("turn", self._arguments.turn, timeout=300 + self._arguments.turn))
         except workers.Failed as error:
             result["failed"] = str(error)
+            return
+        result["min_ms"] = min(turn["min_ms"] for turn in turns)
+        result["median_ms"] = statistics.median(turn["median_ms"] for turn in turns)
+        time.sleep(engines.ENGINES[key].linger)
 
     def close(self):
         for worker in self._pool.values():

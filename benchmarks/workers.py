@@ -119,7 +119,8 @@ class Worker:
         try:
             self._pipe.send((name, *arguments))
             if not self._pipe.poll(timeout):
-                self.close(wait=0)
+                self._process.kill()
+                self._process.join()
                 raise Failed(f"{name} took more than {timeout:.0f} s")
             good, answer = self._pipe.recv()
         except (EOFError, OSError):
