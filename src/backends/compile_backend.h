@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -88,6 +89,12 @@ class CompileBackend {
   // `tactic`: one of Tactics(); an unknown or unusable name means the first. `threads`: of the Gang that will run it.
   virtual Result<Lowered> Lower(const ConcreteNode& node, const std::string& tactic, WeightStore& weights,
                                 int threads) const = 0;
+  // One kernel for nodes of which each but the first reads the one before as input 0, and nobody else does. `tactics`: one
+  // per node. Lowered::in numbers the nodes' inputs one node after the other. nullopt: there is no such kernel.
+  virtual Result<std::optional<Lowered>> LowerChain(const std::vector<ConcreteNode>& nodes, const std::vector<std::string>& tactics,
+                                                    WeightStore& weights, int threads) const {
+    return std::optional<Lowered>();
+  }
 };
 
 // The backend for "cpu"; nullptr for a name that this build does not have.

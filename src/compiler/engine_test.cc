@@ -251,6 +251,61 @@ TEST(Engine, FileBuildsLoadsAndRebuildsWithoutChoices) {
   std::filesystem::remove(path);
 }
 
+// Blocks of MobileNet: pointwise, depthwise, pointwise with residual.
+TEST(Engine, ChainsInStripesEqualSingleLayers) {
+  struct Case {
+    int stride, kernel, length;
+    bool residual;
+    const char* precision;
+  };
+  for (const Case& c : std::initializer_list<Case>{{1, 3, 3, true, "FP32"}, {2, 3, 3, false, "FP32"}, {1, 5, 3, true, "FP32"},
+                                                   {2, 3, 2, false, "FP32"}, {1, 3, 3, true, "BF16"}, {1, 3, 3, true, "INT8"},
+                                                   {2, 5, 3, false, "INT8"}}) {
+    const int pad = c.kernel / 2;
+    const std::string text = fmt::format(R"(network {{
+      input %x: f32[batch,h,w,8]
+      const %w1: f32[1,1,8,48] @0
+      const %b1: f32[48] @1
+      const %w2: f32[{0},{0},1,48] @2
+      const %w3: f32[1,1,48,8] @3
+      %in = unary(%x) {{kind="abs"}} "in"
+      %e = conv2d(%in, %w1, %b1) {{act="relu6"}} "e"
+      %d = conv2d(%e, %w2) {{groups=48, strides=[{1},{1}], pads=[{2},{2},{2},{2}], act="relu6"}} "d"
+      %p = conv2d(%d, %w3{3}) "p"
+      %y = unary(%p) {{kind="tanh"}} "y"
+      return %y
+    }})", c.kernel, c.stride, pad, c.residual ? ", _, %in" : "");
+    auto parsed = ParseNetwork(text, {RandomF32({1, 1, 8, 48}, 1), RandomF32({48}, 2), RandomF32({c.kernel, c.kernel, 1, 48}, 3), RandomF32({1, 1, 48, 8}, 4)});
+    ASSERT_TRUE(parsed.ok()) << parsed.status().ToString();
+    Numerics numerics;
+    numerics.precision = c.precision;
+    numerics.ranges = {{"in", {0, 3}}, {"e", {0, 6}}, {"d", {0, 6}}, {"p", {-20, 20}}};
+    DeviceChoices chained;
+    chained.at.push_back({{}, {{c.length == 3 ? "e#chain" : "d#chain", std::to_string(c.length)}}, 0, false});
+    for (int threads : {1, 3}) {
+      EngineOptions options;
+      options.threads = threads;
+      auto apart = EngineImpl::Create(*parsed, numerics, DeviceChoices(), options);
+      auto together = EngineImpl::Create(*parsed, numerics, chained, options);
+      ASSERT_TRUE(apart.ok() && together.ok());
+      for (const std::vector<int64_t>& shape : {std::vector<int64_t>{1, 9, 7, 8}, {2, 57, 40, 8}, {7, 112, 33, 8}, {1, 1, 1, 8}, {1, 3, 200, 8}}) {
+        const Tensor x = *RandomF32(shape, 9);
+        auto want = static_cast<Engine&>(**apart).Run({x}), got = static_cast<Engine&>(**together).Run({x});
+        ASSERT_TRUE(want.ok() && got.ok()) << got.status().ToString();
+        for (int64_t i = 0; i < (*want)[0].num_elements(); ++i)
+          ASSERT_EQ((*got)[0].as<float>()[i], (*want)[0].as<float>()[i])
+              << c.precision << " stride " << c.stride << " kernel " << c.kernel << " length " << c.length << " threads " << threads
+              << " shape " << ShapeToString(shape) << " at " << i;
+      }
+      // The chain is really one step.
+      const Tensor x = *RandomF32({1, 9, 7, 8}, 9);
+      auto profile = (*together)->ProfileJson({{x.dtype(), x.shape(), x.data()}});
+      ASSERT_TRUE(profile.ok());
+      EXPECT_NE(profile->find("stripes"), std::string::npos) << c.precision;
+    }
+  }
+}
+
 TEST(AnalyzeBatch, SaysNoWhenSamplesMix) {
   EXPECT_FALSE(AnalyzeBatch(Parse(R"(network {
     input %x: f32[batch,6]

@@ -59,6 +59,11 @@ class Specializer {
     }
     FindAliasesAndUses();
     for (size_t i = 0; i < network_.nodes().size(); ++i) {
+      TFE_ASSIGN_OR_RETURN(const int chained, LowerChainAt(static_cast<int>(i)));
+      if (chained > 0) {
+        i += static_cast<size_t>(chained) - 1;
+        continue;
+      }
       Status status = LowerNode(static_cast<int>(i));
       if (!status.ok()) return status.WithContext(network_.nodes()[i].name);
     }
@@ -137,8 +142,42 @@ class Specializer {
     if (std::all_of(node.inputs.begin(), node.inputs.end(), [&](ValueId v) { return v == kNoValue || constants_[v]; }))
       return Fold(node, concrete);
 
-    auto tactic = tactics_.find(network_.value(out0).name);
-    TFE_ASSIGN_OR_RETURN(Lowered lowered, backend_.Lower(concrete, tactic == tactics_.end() ? "" : tactic->second, weights_, threads_));
+    TFE_ASSIGN_OR_RETURN(Lowered lowered, backend_.Lower(concrete, TacticOf(node), weights_, threads_));
+    return AddStep(node, index, node.inputs, concrete, lowered);
+  }
+
+  std::string TacticOf(const Node& node) const {
+    auto tactic = tactics_.find(network_.value(node.outputs[0]).name);
+    return tactic == tactics_.end() ? "" : tactic->second;
+  }
+
+  // Lowers a chain that starts at `index` if one was chosen; returns its length, or 0.
+  Result<int> LowerChainAt(int index) {
+    auto chosen = tactics_.find(network_.value(network_.nodes()[index].outputs[0]).name + kChainSuffix);
+    if (chosen == tactics_.end()) return 0;
+    // The choice comes from a file: it must be possible in this network.
+    const int length = chosen->second == "3" ? 3 : chosen->second == "2" ? 2 : 0;
+    if (uses_.empty()) uses_ = network_.UseCounts();
+    if (length == 0 || ChainLength(network_, uses_, index) < length) return 0;
+    std::vector<ConcreteNode> nodes;
+    std::vector<std::string> tactics;
+    std::vector<ValueId> inputs;
+    for (int k = 0; k < length; ++k) {
+      const Node& node = network_.nodes()[index + k];
+      TFE_ASSIGN_OR_RETURN(ConcreteNode concrete, MakeConcrete(network_, node, symbols_, constants_));
+      nodes.push_back(std::move(concrete));
+      tactics.push_back(TacticOf(node));
+      inputs.insert(inputs.end(), node.inputs.begin(), node.inputs.end());
+    }
+    TFE_ASSIGN_OR_RETURN(std::optional<Lowered> lowered, backend_.LowerChain(nodes, tactics, weights_, threads_));
+    if (!lowered) return 0;
+    const int last = index + length - 1;
+    TFE_RETURN_IF_ERROR(AddStep(network_.nodes()[last], last, inputs, nodes.back(), *lowered));
+    return length;
+  }
+
+  // A step that reads `lowered.in` of `inputs` and writes the outputs of `node`.
+  Status AddStep(const Node& node, int index, const std::vector<ValueId>& inputs, const ConcreteNode& concrete, const Lowered& lowered) {
     Step step;
     step.name = node.name;
     step.op = OpName(node.op);
@@ -147,7 +186,7 @@ class Specializer {
     step.values = node.outputs;
     const int step_index = static_cast<int>(exe_->steps.size());
     for (int i : lowered.in) {
-      const int s = StorageOf(node.inputs[i]);
+      const int s = StorageOf(inputs[i]);
       storages_[s].last = step_index;
       step_in_.push_back({step_index, s});
       step.in.push_back({});
@@ -274,11 +313,23 @@ class Specializer {
   std::vector<std::shared_ptr<const Tensor>> constants_;
   std::vector<int> storage_of_, alias_root_, last_use_;
   std::vector<bool> is_output_;
+  std::vector<int> uses_;
   std::vector<Storage> storages_;
   std::vector<StepOperand> step_in_, step_out_;
 };
 
 }  // namespace
+
+int ChainLength(const Network& network, const std::vector<int>& uses, int index, int most) {
+  const auto& nodes = network.nodes();
+  int length = 1;
+  for (; length < most && index + length < static_cast<int>(nodes.size()); ++length) {
+    const Node& before = nodes[index + length - 1];
+    const Node& next = nodes[index + length];
+    if (before.outputs.size() != 1 || uses[before.outputs[0]] != 1 || next.inputs.empty() || next.inputs[0] != before.outputs[0]) break;
+  }
+  return length;
+}
 
 Result<ConcreteNode> MakeConcrete(const Network& network, const Node& node, const std::vector<int64_t>& symbols,
                                   const std::vector<std::shared_ptr<const Tensor>>& constants) {

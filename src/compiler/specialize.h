@@ -15,6 +15,12 @@ namespace tfengine {
 // Node → tactic, keyed by the name of the node's first output value.
 using TacticMap = std::map<std::string, std::string>;
 
+// A chain is recorded under the name of its first node's output plus kChainSuffix; the tactic is its number of nodes.
+inline constexpr char kChainSuffix[] = "#chain";
+// Most nodes from `index` on, at most `most`, that may run as one kernel: each reads the one before as its first input, and
+// nobody else does. 1: no chain. `uses`: network.UseCounts().
+int ChainLength(const Network& network, const std::vector<int>& uses, int index, int most = 3);
+
 // The node with every dim a number. `constants[v]` overrides a value's constant (values known at these shapes).
 Result<ConcreteNode> MakeConcrete(const Network& network, const Node& node, const std::vector<int64_t>& symbols,
                                   const std::vector<std::shared_ptr<const Tensor>>& constants);

@@ -7,6 +7,8 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <list>
+#include <span>
 
 #include "base/errors.h"
 #include "base/status_macros.h"
@@ -51,49 +53,137 @@ void Evict(const WeightStore& weights) {
   _mm_mfence();
 }
 
-// Least time of a few runs; infinity if the kernel fails. Gives up early on what is many times slower than `best_so_far`. `cold`:
-// weights to evict before each run, or null.
-double TimeCandidate(const Lowered& lowered, const ConcreteNode& node, const WeightStore* cold, const TacticOptions& options,
-                     double best_so_far) {
-  const int threads = options.threads, patience = options.patience;
-  Gang& gang = *options.gang;
-  std::vector<Tensor> buffers;
-  std::vector<const void*> in;
-  std::vector<void*> out;
-  for (int i : lowered.in) {
-    const Operand& o = node.inputs[i];
-    if (o.constant) {
-      in.push_back(o.constant->data());
-      continue;
+// Kernels that run one after the other, on memory of their own.
+class Sequence {
+ public:
+  struct Part {
+    Lowered lowered;
+    std::vector<const Operand*> inputs;  // of the lowered node or chain, in Lowered::in's numbers
+    const ConcreteNode* node;            // whose outputs it writes
+  };
+
+  explicit Sequence(std::vector<Part> parts, int threads) : parts_(std::move(parts)) {
+    size_t scratch = 0;
+    for (const Part& part : parts_) scratch = std::max(scratch, part.lowered.kernel->scratch_bytes(threads));
+    scratch_ = AlignedBuffer(scratch);
+    const void* previous = nullptr;
+    for (const Part& part : parts_) {
+      auto& in = in_.emplace_back();
+      auto& out = out_.emplace_back();
+      for (int i : part.lowered.in) {
+        const Operand& o = *part.inputs[i];
+        // Input 0 of every part but the first is what the part before wrote.
+        in.push_back(o.constant ? o.constant->data() : i == 0 && previous != nullptr ? previous : Filled(o));
+      }
+      for (const Operand& o : part.node->outputs) {
+        buffers_.emplace_back(o.dtype, o.shape);
+        std::fill_n(buffers_.back().mutable_as<char>(), buffers_.back().num_bytes(), 0);
+        out.push_back(buffers_.back().mutable_data());
+      }
+      previous = out[0];
     }
-    buffers.emplace_back(o.dtype, o.shape);
-    Tensor& t = buffers.back();
+  }
+
+  bool Run(Gang& gang) {
+    for (size_t p = 0; p < parts_.size(); ++p)
+      if (!parts_[p].lowered.kernel->Run(in_[p].data(), out_[p].data(), scratch_.data(), gang).ok()) return false;
+    return true;
+  }
+
+ private:
+  const void* Filled(const Operand& o) {
+    buffers_.emplace_back(o.dtype, o.shape);
+    Tensor& t = buffers_.back();
     // Small positive numbers: valid indices, no denormals, no NaN.
     if (o.dtype == DType::kFloat32) {
       for (int64_t k = 0; k < t.num_elements(); ++k) t.mutable_as<float>()[k] = 0.01f * static_cast<float>(k % 17);
     } else {
       std::fill_n(t.mutable_as<char>(), t.num_bytes(), 0);
     }
-    in.push_back(t.data());
+    return t.data();
   }
-  for (const Operand& o : node.outputs) {
-    buffers.emplace_back(o.dtype, o.shape);
-    std::fill_n(buffers.back().mutable_as<char>(), buffers.back().num_bytes(), 0);
-    out.push_back(buffers.back().mutable_data());
-  }
-  AlignedBuffer scratch(lowered.kernel->scratch_bytes(threads));
+
+  std::vector<Part> parts_;
+  std::list<Tensor> buffers_;
+  std::vector<std::vector<const void*>> in_;
+  std::vector<std::vector<void*>> out_;
+  AlignedBuffer scratch_;
+};
+
+std::vector<const Operand*> InputsOf(std::span<const ConcreteNode> nodes) {
+  std::vector<const Operand*> inputs;
+  for (const ConcreteNode& node : nodes)
+    for (const Operand& o : node.inputs) inputs.push_back(&o);
+  return inputs;
+}
+
+// Least time of a few runs; infinity if a kernel fails. Gives up early on what is many times slower than `best_so_far`.
+// `cold`: weights to evict before each run, or null.
+double TimeSequence(Sequence sequence, const WeightStore* cold, const TacticOptions& options, double best_so_far) {
+  const int patience = options.patience;
   double best = std::numeric_limits<double>::infinity();
   double spent = 0;
   for (int round = 0; round < 12 * patience && (round < 4 * patience || spent < 4.0 * patience) && spent < 250.0 * patience; ++round) {
     if (cold != nullptr) Evict(*cold);
     const auto start = Clock::now();
-    if (!lowered.kernel->Run(in.data(), out.data(), scratch.data(), gang).ok()) return std::numeric_limits<double>::infinity();
+    if (!sequence.Run(*options.gang)) return std::numeric_limits<double>::infinity();
     const double t = Milliseconds(Clock::now() - start);
     spent += t;
     if (round > 0) best = std::min(best, t);
     if (t > 4 * best_so_far + 0.1) return std::min(best, t);
   }
   return best;
+}
+
+// Decides which nodes run as one kernel, given the tactic of each; adds that to `chosen`.
+Status ChooseChains(const Network& network, const CompileBackend& backend, const TacticOptions& options, bool cold, TacticMap* chosen) {
+  const std::vector<int> uses = network.UseCounts();
+  const std::string fingerprint = backend.Fingerprint();
+  std::map<std::string, std::string> by_key;
+  for (int i = 0; i < static_cast<int>(network.nodes().size()); ++i) {
+    int taken = 1;
+    for (int length = ChainLength(network, uses, i); length > 1 && taken == 1; --length) {
+      std::vector<ConcreteNode> nodes;
+      std::vector<std::string> tactics;
+      std::string key = "chain";
+      for (int k = 0; k < length; ++k) {
+        TFE_ASSIGN_OR_RETURN(ConcreteNode node, MakeConcrete(network, network.nodes()[i + k], options.symbols, {}));
+        auto tactic = chosen->find(network.value(network.nodes()[i + k].outputs[0]).name);
+        tactics.push_back(tactic == chosen->end() ? "" : tactic->second);
+        key += " | " + LayerKey(node, options.threads) + " " + tactics.back();
+        nodes.push_back(std::move(node));
+      }
+      const std::string name = network.value(network.nodes()[i].outputs[0]).name + kChainSuffix;
+      auto known = by_key.find(key);
+      if (known == by_key.end()) {
+        WeightStore weights;
+        TFE_ASSIGN_OR_RETURN(std::optional<Lowered> chain, backend.LowerChain(nodes, tactics, weights, options.threads));
+        if (!chain) continue;
+        auto timed = [&](const char* way, std::vector<Sequence::Part> parts, double least) {
+          const auto found = options.cache ? options.cache->Find(fingerprint, key, way) : std::nullopt;
+          if (found) return *found;
+          const double time = TimeSequence(Sequence(std::move(parts), options.threads), cold ? &weights : nullptr, options, least);
+          if (options.cache && std::isfinite(time)) options.cache->Put(fingerprint, key, way, time);
+          return time;
+        };
+        std::vector<Sequence::Part> separate;
+        for (int k = 0; k < length; ++k) {
+          TFE_ASSIGN_OR_RETURN(Lowered lowered, backend.Lower(nodes[k], tactics[k], weights, options.threads));
+          separate.push_back({std::move(lowered), InputsOf({&nodes[k], 1}), &nodes[k]});
+        }
+        const double apart = timed("separate", std::move(separate), std::numeric_limits<double>::infinity());
+        std::vector<Sequence::Part> together;
+        together.push_back({*std::move(chain), InputsOf(nodes), &nodes.back()});
+        const double joined = timed("together", std::move(together), apart);
+        known = by_key.emplace(key, joined < 0.98 * apart ? std::to_string(length) : "").first;
+      }
+      if (known->second.empty()) continue;
+      (*chosen)[name] = known->second;
+      taken = length;
+    }
+    i += taken - 1;
+  }
+  return OkStatus();
 }
 
 }  // namespace
@@ -127,7 +217,9 @@ Result<TacticMap> ChooseTactics(const Network& network, const CompileBackend& ba
         WeightStore weights;  // dropped with the candidate: only the winner's packed form is kept, elsewhere
         auto lowered = backend.Lower(concrete, tactic, weights, options.threads);
         if (!lowered.ok() || lowered->tactic != tactic) continue;
-        time = TimeCandidate(*lowered, concrete, cold ? &weights : nullptr, options, least);
+        std::vector<Sequence::Part> parts;
+        parts.push_back({*std::move(lowered), InputsOf({&concrete, 1}), &concrete});
+        time = TimeSequence(Sequence(std::move(parts), options.threads), cold ? &weights : nullptr, options, least);
         if (!std::isfinite(*time)) continue;
         if (options.cache) options.cache->Put(fingerprint, key, tactic, *time);
       }
@@ -139,6 +231,7 @@ Result<TacticMap> ChooseTactics(const Network& network, const CompileBackend& ba
     chosen[value] = winner;
     by_key[key] = winner;
   }
+  TFE_RETURN_IF_ERROR(ChooseChains(network, backend, options, cold, &chosen));
   return chosen;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "backends/cpu/kernels/conv_dot.h"
+#include "backends/cpu/lower/conv_call.h"
 #include "backends/cpu/lower/lower.h"
 #include "backends/cpu/lower/product.h"
 #include "base/errors.h"
@@ -51,11 +52,13 @@ std::vector<std::string> NamesOf(const std::vector<const Tactic*>& tactics) {
   return names;
 }
 
-LowerResult LowerTypedConv2d(const LowerContext& c, const ConvShape& shape, const TypedProduct& product, const Activation& activation) {
+using Prepared = Result<std::optional<ConvCall>>;
+
+Prepared PrepareTyped(const LowerContext& c, const ConvShape& shape, const TypedProduct& product, const Activation& activation) {
   const DotConvTactic* tactic = c.tactic.empty() ? nullptr : FindDotConvTactic(c.tactic);
   if (tactic == nullptr || tactic->type() != product.type || !tactic->Supports(shape)) {
     const auto tactics = DotConvTactics(shape, product.type);
-    if (tactics.empty()) return std::optional<Lowered>();
+    if (tactics.empty()) return std::optional<ConvCall>();
     tactic = tactics.front();
   }
   const auto filter = c.node.inputs[1].constant;
@@ -63,27 +66,59 @@ LowerResult LowerTypedConv2d(const LowerContext& c, const ConvShape& shape, cons
   auto packed = c.weights.Get(key, static_cast<size_t>(tactic->PackedBytes(shape)),
                               [&](void* p) { tactic->Pack(shape, filter->as<float>(), product.steps, p); });
   if (!packed) return Error(ErrorId::kOutOfMemory, "cannot allocate {} bytes of packed weights", tactic->PackedBytes(shape));
-  std::vector<int> in = {0};
-  const bool bias = c.node.has_input(2), residual = c.node.has_input(3);
-  if (bias) in.push_back(2);
-  if (residual) in.push_back(3);
-  auto run = [=](const void* const* in, void* const* out, void* scratch, Gang& gang) {
+  ConvCall call;
+  call.shape = shape;
+  call.tactic = tactic->name();
+  call.x_bytes = StorageBytes(product.x.storage);
+  call.y_bytes = StorageBytes(product.out.storage);
+  call.residual_bytes = StorageBytes(product.residual.storage);
+  call.run = [=](const ConvShape& s, const ConvCall::Operands& o, void* scratch, Gang& gang) {
     DotConvArgs args;
-    args.x = in[0];
+    args.x = o.x;
     args.zero = product.x.zero;
     args.packed = packed->data();
     args.stage = product.Stage();
-    if (bias) args.stage.bias = F32(in[1]);
+    args.stage.bias = o.bias;
     args.stage.activation = activation;
-    if (residual) args.residual = in[bias ? 2 : 1];
-    args.y = out[0];
+    args.residual = o.residual;
+    args.y = o.y;
     args.scratch = scratch;
-    tactic->Run(shape, args, gang);
-    return OkStatus();
+    tactic->Run(s, args, gang);
   };
-  const bool in_place = residual && StorageBytes(product.residual.storage) == StorageBytes(product.out.storage);
-  return MakeLowered(tactic->name(), std::move(in), std::move(run), in_place ? 3 : -1,
-                     [tactic, shape](int threads) { return static_cast<size_t>(tactic->ScratchBytes(shape, threads)); });
+  call.scratch_bytes = [tactic](const ConvShape& s, int threads) { return tactic->ScratchBytes(s, threads); };
+  return std::optional<ConvCall>(std::move(call));
+}
+
+Prepared PreparePlain(const LowerContext& c, const ConvShape& shape, const Activation& activation) {
+  const ConvTactic* tactic = c.tactic.empty() ? nullptr : FindConvTactic(c.tactic);
+  if (tactic == nullptr || !tactic->Supports(shape)) {
+    const auto tactics = ConvTactics(shape);
+    if (tactics.empty()) return std::optional<ConvCall>();
+    tactic = tactics.front();
+  }
+  const auto filter = c.node.inputs[1].constant;
+  // The packed form depends on the filter, the tactic and what Pack may look at: groups, stride and dilation.
+  const std::string key = fmt::format("conv {} {} g{} s{},{} d{},{}", static_cast<const void*>(filter->data()), tactic->name(),
+                                      shape.groups, shape.stride_h, shape.stride_w, shape.dil_h, shape.dil_w);
+  auto packed = c.weights.Get(key, static_cast<size_t>(tactic->PackedBytes(shape)),
+                              [&](void* p) { tactic->Pack(shape, filter->as<float>(), p); });
+  if (!packed) return Error(ErrorId::kOutOfMemory, "cannot allocate {} bytes of packed weights", tactic->PackedBytes(shape));
+  ConvCall call;
+  call.shape = shape;
+  call.tactic = tactic->name();
+  call.run = [=](const ConvShape& s, const ConvCall::Operands& o, void* scratch, Gang& gang) {
+    ConvArgs args;
+    args.x = F32(o.x);
+    args.packed = packed->data();
+    args.bias = o.bias;
+    args.residual = F32(o.residual);
+    args.activation = activation;
+    args.y = F32(o.y);
+    args.scratch = scratch;
+    tactic->Run(s, args, gang);
+  };
+  call.scratch_bytes = [tactic](const ConvShape& s, int threads) { return tactic->ScratchBytes(s, threads); };
+  return std::optional<ConvCall>(std::move(call));
 }
 
 }  // namespace
@@ -95,44 +130,41 @@ std::vector<std::string> Conv2dTactics(const ConcreteNode& node) {
   return IsPlain(*product) ? NamesOf(ConvTactics(*shape)) : NamesOf(DotConvTactics(*shape, product->type));
 }
 
-LowerResult LowerConv2d(const LowerContext& c) {
+Result<std::optional<ConvCall>> PrepareConv(const LowerContext& c) {
   TFE_RETURN_IF_ERROR(CheckPads(c.node));
   const auto shape = ShapeOf(c.node);
   const auto activation = ActivationOf(c.node.attrs);
   const auto product = shape ? ProductOf(c.node, *shape) : std::nullopt;
-  if (!product || !activation) return std::optional<Lowered>();
-  if (!IsPlain(*product)) return LowerTypedConv2d(c, *shape, *product, *activation);
-  const ConvTactic* tactic = c.tactic.empty() ? nullptr : FindConvTactic(c.tactic);
-  if (tactic == nullptr || !tactic->Supports(*shape)) {
-    const auto tactics = ConvTactics(*shape);
-    if (tactics.empty()) return std::optional<Lowered>();
-    tactic = tactics.front();
+  if (!product || !activation) return std::optional<ConvCall>();
+  auto prepared = IsPlain(*product) ? PreparePlain(c, *shape, *activation) : PrepareTyped(c, *shape, *product, *activation);
+  if (prepared.ok() && *prepared) {
+    (*prepared)->bias = c.node.has_input(2);
+    (*prepared)->residual = c.node.has_input(3);
   }
-  const auto filter = c.node.inputs[1].constant;
-  // The packed form depends on the filter, the tactic and what Pack may look at: groups, stride and dilation.
-  const std::string key = fmt::format("conv {} {} g{} s{},{} d{},{}", static_cast<const void*>(filter->data()), tactic->name(),
-                                      shape->groups, shape->stride_h, shape->stride_w, shape->dil_h, shape->dil_w);
-  auto packed = c.weights.Get(key, static_cast<size_t>(tactic->PackedBytes(*shape)),
-                              [&](void* p) { tactic->Pack(*shape, filter->as<float>(), p); });
-  if (!packed) return Error(ErrorId::kOutOfMemory, "cannot allocate {} bytes of packed weights", tactic->PackedBytes(*shape));
+  return prepared;
+}
+
+LowerResult LowerConv2d(const LowerContext& c) {
+  TFE_ASSIGN_OR_RETURN(std::optional<ConvCall> prepared, PrepareConv(c));
+  if (!prepared) return std::optional<Lowered>();
+  const ConvCall& call = *prepared;
   std::vector<int> in = {0};
-  const bool bias = c.node.has_input(2), residual = c.node.has_input(3);
-  if (bias) in.push_back(2);
-  if (residual) in.push_back(3);
-  auto run = [=, s = *shape, act = *activation](const void* const* in, void* const* out, void* scratch, Gang& gang) {
-    ConvArgs args;
-    args.x = F32(in[0]);
-    args.packed = packed->data();
-    args.bias = bias ? F32(in[1]) : nullptr;
-    args.residual = residual ? F32(in[bias ? 2 : 1]) : nullptr;
-    args.activation = act;
-    args.y = F32(out[0]);
-    args.scratch = scratch;
-    tactic->Run(s, args, gang);
-    return OkStatus();
-  };
-  return MakeLowered(tactic->name(), std::move(in), std::move(run), residual ? 3 : -1,
-                     [tactic, s = *shape](int threads) { return static_cast<size_t>(tactic->ScratchBytes(s, threads)); });
+  if (call.bias) in.push_back(2);
+  if (call.residual) in.push_back(3);
+  const bool in_place = call.residual && call.residual_bytes == call.y_bytes;
+  return MakeLowered(
+      call.tactic, std::move(in),
+      [call](const void* const* in, void* const* out, void* scratch, Gang& gang) {
+        ConvCall::Operands o;
+        o.x = in[0];
+        o.bias = call.bias ? F32(in[1]) : nullptr;
+        o.residual = call.residual ? in[call.bias ? 2 : 1] : nullptr;
+        o.y = out[0];
+        call.run(call.shape, o, scratch, gang);
+        return OkStatus();
+      },
+      in_place ? 3 : -1,
+      [call](int threads) { return static_cast<size_t>(call.scratch_bytes(call.shape, threads)); });
 }
 
 }  // namespace tfengine::cpu

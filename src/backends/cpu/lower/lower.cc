@@ -2,6 +2,7 @@
 #include "backends/cpu/lower/lower.h"
 
 #include "backends/cpu/cpu_features.h"
+#include "backends/cpu/lower/conv_call.h"
 #include "backends/ref/ref.h"
 #include "base/errors.h"
 #include "base/status_macros.h"
@@ -122,6 +123,11 @@ class CpuBackend : public CompileBackend {
       }
     }
     return LowerToRef(node);
+  }
+
+  Result<std::optional<Lowered>> LowerChain(const std::vector<ConcreteNode>& nodes, const std::vector<std::string>& tactics,
+                                            WeightStore& weights, int threads) const override {
+    return LowerConvChain(nodes, tactics, weights, threads);
   }
 };
 

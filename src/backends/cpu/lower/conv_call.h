@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "backends/cpu/kernels/conv.h"
+#include "backends/cpu/lower/lower.h"
+
+namespace tfengine::cpu {
+
+// A convolution with its tactic chosen and its weights packed.
+struct ConvCall {
+  struct Operands {
+    const void* x = nullptr;
+    const float* bias = nullptr;
+    const void* residual = nullptr;
+    void* y = nullptr;
+  };
+
+  ConvShape shape;
+  std::string tactic;
+  int64_t x_bytes = 4, y_bytes = 4, residual_bytes = 4;  // per element
+  bool bias = false, residual = false;
+  // `s`: `shape`, or other images with the same channels, filter and strides.
+  std::function<void(const ConvShape& s, const Operands& o, void* scratch, Gang& gang)> run;
+  std::function<int64_t(const ConvShape& s, int threads)> scratch_bytes;
+};
+
+// nullopt if no kernel takes the node.
+Result<std::optional<ConvCall>> PrepareConv(const LowerContext& c);
+
+// Two or three convolutions of which one is depthwise and the others are pointwise, run in stripes of rows, so that what
+// lies between them never leaves the cache (the blocks of MobileNet and EfficientNet). `tactics`: one per node.
+// Operands are numbered through the nodes. nullopt: not such a chain.
+Result<std::optional<Lowered>> LowerConvChain(const std::vector<ConcreteNode>& nodes, const std::vector<std::string>& tactics,
+                                              WeightStore& weights, int threads);
+
+}  // namespace tfengine::cpu
