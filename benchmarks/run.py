@@ -51,7 +51,7 @@ def parse_arguments():
     parser.add_argument("--turn", type=float, help="seconds of one turn (default 0.7)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all CPUs")
     parser.add_argument(
-        "--quick", action="store_true", help="two small models, short turns, no files unless --out is given"
+        "--quick", action="store_true", help="two small models, batch 1, short turns; no files unless --out is given"
     )
     parser.add_argument("--prepare", action="store_true", help="only build and convert what is missing")
     parser.add_argument("--retry-failed", action="store_true", help="convert again what failed in an earlier run")
@@ -62,6 +62,8 @@ def parse_arguments():
     arguments.models = arguments.models or (["mnist", "mobilenetv2"] if arguments.quick else list(models.MODELS))
     if arguments.batches is not None:
         arguments.batches = [int(batch) for batch in arguments.batches.split(",")]
+    elif arguments.quick:
+        arguments.batches = [1]
     arguments.rounds = arguments.rounds or (2 if arguments.quick else 5)
     arguments.turn = (0.05 if arguments.quick else 0.7) if arguments.turn is None else arguments.turn
     if arguments.out is None and not arguments.quick:

@@ -133,7 +133,19 @@ def test_a_failed_conversion_is_remembered_until_asked_again(tmp_path):
 
 @pytest.mark.slow
 def test_two_engines_take_turns(tmp_path):
-    arguments = ["--quick", "--models", "mnist", "--precisions", "fp32", "--peers", "tensorflow", "--turn", "0.01"]
+    arguments = [
+        "--quick",
+        "--models",
+        "mnist",
+        "--precisions",
+        "fp32",
+        "--peers",
+        "tensorflow",
+        "--turn",
+        "0.01",
+        "--batches",
+        "1,512",
+    ]
     command = [sys.executable, FOLDER / "run.py", *arguments, "--work", tmp_path / "work", "--out", tmp_path / "out"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert result.returncode == 0, result.stderr
