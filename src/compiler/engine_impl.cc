@@ -54,7 +54,7 @@ EngineImpl::EngineImpl(quant::Assignment assignment, const Numerics& numerics, c
 Result<std::shared_ptr<EngineImpl>> EngineImpl::Create(Plan plan, const EngineOptions& options) {
   TFE_ASSIGN_OR_RETURN(Network network, ParseNetwork(plan.network_text, plan.constants));
   TFE_RETURN_IF_ERROR(Verify(network));
-  TFE_ASSIGN_OR_RETURN(quant::Assignment assignment, AssignFor(network, plan.numerics, *FindBackend("cpu")));
+  TFE_ASSIGN_OR_RETURN(quant::Assignment assignment, AssignFor(network, plan.numerics, *FindBackend("cpu"), plan.file.get()));
   std::shared_ptr<EngineImpl> engine(new EngineImpl(std::move(assignment), plan.numerics, options));
   engine->weights_.SetSource(plan.file);
   auto choices = plan.devices.find(engine->backend_->Fingerprint());

@@ -5,7 +5,8 @@
 
 namespace tfengine {
 
-Result<quant::Assignment> AssignFor(const Network& network, const Numerics& numerics, const CompileBackend& backend) {
+Result<quant::Assignment> AssignFor(const Network& network, const Numerics& numerics, const CompileBackend& backend,
+                                    const MappedFile* file) {
   quant::AssignOptions options;
   if (numerics.precision == "INT8") {
     options.precision = quant::Precision::kInt8;
@@ -19,6 +20,16 @@ Result<quant::Assignment> AssignFor(const Network& network, const Numerics& nume
   options.ranges = numerics.ranges;
   options.limits = numerics.limits;
   options.runs_typed = [&](const Node& node) { return backend.RunsTyped(network, node); };
+  constexpr size_t kReadBetweenReleases = size_t{16} << 20;
+  size_t read = 0;
+  if (file != nullptr) {
+    options.weights_read = [&](size_t bytes) {
+      read += bytes;
+      if (read < kReadBetweenReleases) return;
+      read = 0;
+      file->Release();
+    };
+  }
   return quant::Assign(network, options);
 }
 

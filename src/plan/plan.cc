@@ -25,6 +25,7 @@ constexpr size_t kHeaderBytes = 64;
 constexpr size_t kEntryBytes = 24;
 constexpr uint64_t kDataAlignment = 4096;
 constexpr uint64_t kConstantAlignment = 64;
+constexpr uint64_t kCheckedBetweenReleases = uint64_t{16} << 20;
 
 enum SectionKind : uint32_t { kMeta = 1, kNetwork = 2, kConstants = 3, kData = 4 };
 
@@ -236,6 +237,7 @@ Result<Plan> Plan::Load(const std::string& path) {
     plan.devices = DevicesFromJson(meta.at("devices"));
     plan.prepared_shapes = meta.at("prepared_shapes").get<decltype(plan.prepared_shapes)>();
     const std::string_view data = by_kind[kData];
+    uint64_t checked = 0;
     for (const json& c : json::parse(by_kind[kConstants])) {
       const DType dtype = DTypeFromName(c.at("dtype").get<std::string>());
       const auto shape = c.at("shape").get<std::vector<int64_t>>();
@@ -249,12 +251,17 @@ Result<Plan> Plan::Load(const std::string& path) {
           offset % kConstantAlignment != 0)
         return corrupt("a constant is out of bounds");
       if (Crc32c(data.substr(offset, size)) != c.at("crc").get<uint32_t>()) return corrupt("wrong checksum of a constant");
+      // The checksums touch every page; a process should not hold them all at once.
+      if ((checked += size) >= kCheckedBetweenReleases) {
+        checked = 0;
+        file->Release();
+      }
       plan.constants.push_back(std::make_shared<Tensor>(dtype, shape, data.data() + offset, file));
     }
   } catch (const json::exception& e) {
     return corrupt(fmt::format("malformed metadata ({})", e.what()));
   }
-  file->Release();  // the checksums touched every page
+  file->Release();
   return plan;
 }
 

@@ -120,6 +120,7 @@ class Assigner {
         for (int64_t i = 0; i < columns; ++i) m[i] = std::max(m[i], std::fabs(at[i])), sum += 0 * at[i];
       }
     }
+    if (options_.weights_read) options_.weights_read(w.num_bytes());
     if (sum != 0) return false;
     Tensor steps(DType::kFloat32, {static_cast<int64_t>(most.size())});
     for (size_t k = 0; k < most.size(); ++k) {

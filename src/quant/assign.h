@@ -29,6 +29,8 @@ struct AssignOptions {
   std::map<std::string, Precision> limits;
   // Whether the device has a kernel for this node with 16-bit and quantized operands.
   std::function<bool(const Node&)> runs_typed;
+  // Called after that many bytes of weights were looked at; may be empty.
+  std::function<void(size_t bytes)> weights_read;
 };
 
 struct LayerPrecision {
