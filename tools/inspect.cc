@@ -10,6 +10,7 @@
 #include "base/errors.h"
 #include "base/status_macros.h"
 #include "command.h"
+#include "quant/assign.h"
 #include "tfengine/engine.h"
 
 namespace tfengine::cli {
@@ -30,8 +31,6 @@ std::map<std::string, int> CountTactics(const Json& description) {
   return counts;
 }
 
-constexpr char kMoves[] = "moves elements";  // a reason
-
 // How many layers have each precision, and each layer's with the reason; nothing for FP32 engines.
 void PrintPrecisions(const Json& description) {
   if (description.value("precision", "FP32") == "FP32" || !description.contains("layers")) return;
@@ -40,7 +39,7 @@ void PrintPrecisions(const Json& description) {
   auto kind = [](const Json& layer) -> std::string {
     const std::string precision = layer.value("precision", "");
     if (precision.empty()) return "converting types";
-    return layer.value("why", "") == kMoves ? kMoves : precision;
+    return layer.value("why", "") == quant::kMovesElements ? quant::kMovesElements : precision;
   };
   for (const Json& layer : description.at("layers")) {
     ++counts[kind(layer)];
@@ -55,7 +54,7 @@ void PrintPrecisions(const Json& description) {
     if (precision.empty()) continue;
     const std::string line = fmt::format(
         "      {:{}}  {:14} {:4}  result {:4}  {}", Printable(layer.value("name", "")), width,
-        layer.value("op", ""), kind(layer) == kMoves ? "-" : precision, layer.value("stored", ""),
+        layer.value("op", ""), kind(layer) == quant::kMovesElements ? "-" : precision, layer.value("stored", ""),
         layer.value("why", ""));
     fmt::print("{}\n", line.substr(0, line.find_last_not_of(' ') + 1));
   }

@@ -47,7 +47,8 @@ struct ConvertOptions {
   std::string calibration_table;
   // What a reduced engine may lose against FP32 on those inputs, before layers are raised to a higher precision.
   double max_error = 0.1;       // |error| / |output| of any output, root mean square
-  // Share of rows of an output whose greatest element moves; below 0: 0.01 for results of a softmax, else no limit.
+  // Share of rows of an output whose greatest element moves; below 0: 0.01 for results of a softmax and scores of an
+  // argmax, else no limit.
   double max_top1_drop = -1;
   Progress progress;
 };

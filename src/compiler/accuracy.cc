@@ -47,12 +47,11 @@ class Guard {
     AccuracyReport report;
     report.runs = static_cast<int64_t>(samples_.size());
     for (ValueId v : network_.outputs()) {
-      const quant::Comparison* c = comparison_.Find(network_.value(v).name);
+      const auto [judged, scores] = Judged(v);
+      const quant::Comparison* c = comparison_.Find(network_.value(judged).name);
       if (c == nullptr) continue;
-      report.outputs.push_back(Summary(network_.value(v).name, *c));
+      report.outputs.push_back(Summary(network_.value(judged).name, *c));
       const ValueAccuracy& a = report.outputs.back();
-      const int producer = network_.value(v).producer;
-      const bool scores = producer >= 0 && (network_.nodes()[producer].op == Op::kSoftmax || network_.nodes()[producer].op == Op::kLogSoftmax);
       const double most = budget.max_top1_drop >= 0 ? budget.max_top1_drop : scores ? 0.01 : 1;
       // A share of few rows says little: where one row would be too many, the error decides alone.
       const bool counts = static_cast<double>(a.rows) * most >= 1;
@@ -94,6 +93,28 @@ class Guard {
   }
 
  private:
+  struct Judge {
+    ValueId value;
+    bool scores;  // the greatest element of a row is what counts
+  };
+
+  // What tells how good an output is: its value or, where that is no real number, the value that it comes from (of the
+  // index of a greatest element the scores).
+  Judge Judged(ValueId v) const {
+    bool scores = false;
+    for (;;) {
+      const int producer = network_.value(v).producer;
+      if (producer < 0) return {v, scores};
+      const Node& node = network_.nodes()[producer];
+      if (comparison_.Find(network_.value(v).name) != nullptr)
+        return {v, scores || node.op == Op::kSoftmax || node.op == Op::kLogSoftmax};
+      if (node.inputs.empty() || node.inputs[0] == kNoValue) return {v, scores};
+      v = node.inputs[0];
+      const auto last = static_cast<int64_t>(network_.value(v).shape.size()) - 1;
+      scores = scores || (node.op == Op::kArgReduce && node.attrs.Str("kind") == "max" && node.attrs.Int("axis") == last);
+    }
+  }
+
   const Network& network_;
   const std::vector<std::vector<Tensor>>& samples_;
   const EngineOptions options_;

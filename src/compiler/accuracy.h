@@ -16,8 +16,9 @@ namespace tfengine {
 // What a reduced engine may lose against its FP32 form, over the samples.
 struct AccuracyBudget {
   double max_error = 0.1;       // of every output: |error| / |output|, root mean square
-  // Share of rows (of the last axis) whose greatest element moves. Below 0: 0.01 for results of a softmax, else no limit
-  // (of hidden states and embeddings the greatest element means nothing); else for every output of rank 2 or more.
+  // Share of rows (of the last axis) whose greatest element moves, of any output of rank 2 or more. Below 0: 0.01 for
+  // results of a softmax and scores of an argmax, else no limit (of hidden states and embeddings the greatest element
+  // means nothing).
   double max_top1_drop = -1;
 };
 

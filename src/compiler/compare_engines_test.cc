@@ -108,6 +108,27 @@ TEST(GuardAccuracy, SeesOutputsThatOnlyViewALayer) {
   EXPECT_EQ(numerics.limits.size(), 2u);  // both layers are FP32 now
 }
 
+TEST(GuardAccuracy, JudgesIndicesByTheirScores) {
+  auto network = ParseNetwork(R"(network {
+    input %x: f32[batch,32]
+    const %w: f32[32,8] @0
+    %a: f32[batch,8] = matmul(%x, %w) {} "a"
+    %i: i32[batch] = arg_reduce(%a) {axis=1, dtype=3, kind="max"} "i"
+    return %i
+  })", {std::make_shared<Tensor>(Random({32, 8}, 1))});
+  ASSERT_TRUE(network.ok()) << network.status().ToString();
+  Numerics numerics;
+  numerics.precision = "INT8";
+  numerics.ranges["x"] = {-0.1f, 0.1f};  // cuts nearly everything off
+  auto report = GuardAccuracy(*network, {{Random({200, 32}, 7)}}, AccuracyBudget(), 1, &numerics, nullptr);
+  ASSERT_TRUE(report.ok()) << report.status().ToString();
+  ASSERT_EQ(report->outputs.size(), 1u);
+  EXPECT_EQ(report->outputs[0].name, "a");
+  EXPECT_EQ(report->outputs[0].rows, 200);
+  EXPECT_EQ(report->raised, 1);
+  EXPECT_TRUE(report->within_budget);
+}
+
 TEST(ToReals, ReadsEveryFloatingPointTypeAndCodes) {
   std::vector<float> out;
   const double f64[] = {1.5, -2};

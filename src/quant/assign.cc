@@ -145,7 +145,7 @@ class Assigner {
     const Precision most = limit == options_.limits.end() ? options_.precision : std::min(limit->second, options_.precision);
     const bool half = options_.half != DType::kFloat32;
     if (!CanBeTyped(node.op, node.attrs) || !IsReal(node.inputs[0]) || !IsReal(node.outputs[0])) {
-      why = MovesElements(node.op, node.attrs) ? "moves elements" : "no reduced form";
+      why = MovesElements(node.op, node.attrs) ? kMovesElements : "no reduced form";
     } else if (options_.precision == Precision::kF32) {
       why = "fp32 was asked for";
     } else if (!options_.runs_typed(node)) {

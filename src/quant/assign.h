@@ -33,6 +33,9 @@ struct AssignOptions {
   std::function<void(size_t bytes)> weights_read;
 };
 
+// The reason of layers that have no precision of their own.
+inline constexpr char kMovesElements[] = "moves elements";
+
 struct LayerPrecision {
   std::string name;  // of the first output
   Precision precision;

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """tfengine calibrate: tables from data files of every form."""
 
+import ctypes
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -147,3 +149,47 @@ def test_convert_calibrates_in_one_go(cli, saved_models, tmp_path):
     # The guard has measured the same.
     assert output["relative_rms"] == pytest.approx(build["accuracy"]["outputs"][0]["relative_rms"], rel=0.05)
     assert [layer["precision_b"] for layer in shown["layers"]].count("INT8") == 4
+
+
+class COptions(ctypes.Structure):
+    """tfengine_convert_options, as far as a program knows it that was compiled when calibration was added."""
+
+    _fields_ = (
+        [("struct_size", ctypes.c_size_t)]
+        + [(name, ctypes.c_void_p) for name in ("tags", "signatures")]
+        + [("precision", ctypes.c_char_p), ("device", ctypes.c_char_p)]
+        + [("minimum_segment_size", ctypes.c_int), ("max_engines", ctypes.c_int)]
+        + [("excluded_ops", ctypes.c_void_p), ("excluded_nodes", ctypes.c_void_p), ("build_shapes", ctypes.c_char_p)]
+        + [("build_engines", ctypes.c_int), ("threads", ctypes.c_int), ("timing_cache", ctypes.c_char_p)]
+        + [("progress", ctypes.c_void_p), ("progress_context", ctypes.c_void_p)]
+        + [(name, ctypes.c_char_p) for name in ("calibration_data", "calibration_method", "calibration_table")]
+        + [("max_error", ctypes.c_double), ("max_top1_drop", ctypes.c_double)]
+    )
+
+
+def test_c_interface_calibrates(saved_models, tmp_path):
+    import tfengine
+
+    library = ctypes.CDLL(str(pathlib.Path(tfengine.__file__).with_name("libtfengine.so")))
+    library.tfengine_convert.restype = ctypes.c_void_p
+    library.tfengine_report_json.restype = library.tfengine_error_message.restype = ctypes.c_char_p
+    np.save(tmp_path / "x.npy", np.random.default_rng(1).uniform(0, 1, (64, 8, 8, 1)).astype(np.float32))
+
+    def convert(out, **values):
+        options = COptions()
+        library.tfengine_convert_options_init_sized(ctypes.byref(options), ctypes.c_size_t(ctypes.sizeof(options)))
+        options.precision, options.build_engines = b"INT8", 0
+        for name, value in values.items():
+            setattr(options, name, value)
+        report = ctypes.c_void_p()
+        error = library.tfengine_convert(
+            str(saved_models("digits")).encode(), str(tmp_path / out).encode(), ctypes.byref(options), ctypes.byref(report)
+        )
+        assert not error, library.tfengine_error_message(ctypes.c_void_p(error))
+        return json.loads(library.tfengine_report_json(report))["signatures"][0]["engines"][0]["build"]
+
+    data = str(tmp_path / "x.npy").encode()
+    build = convert("one", calibration_data=data, calibration_method=b"mse")
+    assert build["accuracy"]["raised"] == 0 and build["accuracy"]["within_budget"]
+    assert sum(layer["precision"] == "int8" for layer in build["layers"]) == 4
+    assert convert("two", calibration_data=data, max_error=1e-6)["accuracy"]["raised"] > 0
