@@ -96,9 +96,10 @@ DirectPlan DirectConv::MakePlan(const ConvShape& s, int threads) const {
   }
 
   const int64_t patch_bytes = p.whole_rows ? s.k_h * kernels_.max_tile * p.seg_len * 4 : 0;
-  p.table_bytes = p.block_tiles * p.seg_count * kSegmentRowBytes;
+  p.source_bytes = RoundUp(p.block_tiles * kTileSourceBytes, kCacheLine);
+  p.table_bytes = (1 + (p.dense ? 0 : p.block_tiles)) * p.seg_count * kSegmentRowBytes;
   p.zero_bytes = RoundUp(p.seg_len * 4, kCacheLine);
-  p.worker_bytes = p.table_bytes + p.zero_bytes + RoundUp(p.block_tiles * patch_bytes, kCacheLine);
+  p.worker_bytes = p.source_bytes + p.table_bytes + p.zero_bytes + RoundUp(p.block_tiles * patch_bytes, kCacheLine);
   return p;
 }
 

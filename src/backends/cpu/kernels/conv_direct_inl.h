@@ -22,7 +22,10 @@ void DirectTask(const DirectPlan& p, const ConvArgs& args, int64_t task, int wor
   const int64_t panel_end = p.panels * (panel_part + 1) / p.panel_parts;
 
   char* scratch = static_cast<char*>(args.scratch) + worker_index * p.worker_bytes;
-  SegmentRow* table = reinterpret_cast<SegmentRow*>(scratch);
+  TileSource* sources = reinterpret_cast<TileSource*>(scratch);
+  scratch += p.source_bytes;
+  SegmentRow* inside = reinterpret_cast<SegmentRow*>(scratch);
+  SegmentRow* tables = inside + p.seg_count;
   float* zeros = reinterpret_cast<float*>(scratch + p.table_bytes);
   float* patches = reinterpret_cast<float*>(scratch + p.table_bytes + p.zero_bytes);
   __builtin_memset(zeros, 0, p.zero_bytes);
@@ -30,6 +33,7 @@ void DirectTask(const DirectPlan& p, const ConvArgs& args, int64_t task, int wor
   const int64_t k_total = p.seg_count * p.seg_len;
   const float* weights = static_cast<const float*>(args.packed) + group * k_total * p.vectors * kLanes;
   const float* x = args.x + group * p.group_in;
+  BuildInside(p, x, inside);
   const int64_t out_first = group * p.group_out;
   const int64_t patch_floats = p.whole_rows ? g.k_h * kMaxTile * p.seg_len : 0;
   const int64_t k_blocks = p.seg_parts > 1 ? p.seg_count * p.seg_parts : (p.seg_count + p.block_segs - 1) / p.block_segs;
@@ -44,7 +48,7 @@ void DirectTask(const DirectPlan& p, const ConvArgs& args, int64_t task, int wor
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t pixel = (block + t) * p.tile;
       const int64_t count = p.pixels - pixel < p.tile ? p.pixels - pixel : p.tile;
-      BuildTile(p, x, pixel, count, zeros, patches + t * patch_floats, table + t * p.seg_count);
+      sources[t] = FindTile(p, x, pixel, count, zeros, patches + t * patch_floats, inside, tables + t * p.seg_count);
     }
     for (int64_t kb = 0; kb < k_blocks; ++kb) {
       int64_t seg = kb * p.block_segs, segs = p.block_segs;
@@ -59,7 +63,6 @@ void DirectTask(const DirectPlan& p, const ConvArgs& args, int64_t task, int wor
       }
       call.segs = segs;
       call.len = len;
-      call.offset = offset;
       call.seg_stride = p.seg_len;
       call.first = kb == 0;
       call.last = kb + 1 == k_blocks;
@@ -86,7 +89,8 @@ void DirectTask(const DirectPlan& p, const ConvArgs& args, int64_t task, int wor
         for (int64_t t = 0; t < tiles; ++t) {
           const int64_t pixel = (block + t) * p.tile;
           const int64_t count = p.pixels - pixel < p.tile ? p.pixels - pixel : p.tile;
-          call.rows = table + t * p.seg_count + seg;
+          call.rows = sources[t].rows + seg;
+          call.shift = sources[t].shift + offset * static_cast<int64_t>(sizeof(float));
           const int64_t at = pixel * g.out_c + channel;
           call.c = args.y + at;
           call.residual = args.residual ? args.residual + at : nullptr;

@@ -24,9 +24,9 @@ class DirectDotConv : public DotConvTactic {
     const double words = static_cast<double>(CeilDiv(Terms(s), kernels_.per_word)) + 4;  // 4: the output
     return static_cast<double>(s.Pixels()) * words * vectors + kWorkPerWeightByte * static_cast<double>(PackedBytes(s));
   }
-  int64_t PackedBytes(const ConvShape& s) const override { return DotPackedBytes(kernels_, s.groups, Terms(s), s.out_c / s.groups); }
+  int64_t PackedBytes(const ConvShape& s) const override { return DotPackedBytes(kernels_, s.groups, DotSegmentsOf(s, kernels_), s.out_c / s.groups); }
   void Pack(const ConvShape& s, const float* hwio, const float* steps, void* packed) const override {
-    DotPack(kernels_, hwio, s.out_c, 1, s.groups, Terms(s), s.out_c / s.groups, steps, packed);
+    DotPack(kernels_, hwio, s.out_c, 1, s.groups, DotSegmentsOf(s, kernels_), s.out_c / s.groups, steps, packed);
   }
   int64_t ScratchBytes(const ConvShape& s, int threads) const override {
     return MakeDotPlan(s, kernels_, threads).d.worker_bytes * threads;

@@ -13,6 +13,7 @@ inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t RoundUp(int64_t a, int64_t b) { return CeilDiv(a, b) * b; }
 
 inline constexpr int64_t kSegmentRowBytes = 128;  // of a table of input segments
+inline constexpr int64_t kTileSourceBytes = 16;
 
 // Pixels per tile: the time of a tile grows with its pixels but has a floor (too few independent sums).
 int64_t ChooseTile(const ConvShape& s, int64_t pixels, int64_t max_tile);

@@ -18,6 +18,40 @@ struct SegmentRow {
   int64_t empty;  // not 0: all pixels are padding, the segment adds nothing
 };
 
+// The table of one tile: every pointer of `rows` moved by `shift` bytes.
+struct TileSource {
+  const SegmentRow* rows;
+  int64_t shift;
+};
+
+// Whether the tile of `count` pixels reads no padding and lies in one output row. All such tiles read the same pattern, which
+// starts *values values behind x.
+TFE_INLINE bool IsInside(const DirectPlan& p, int64_t first_pixel, int64_t count, int64_t* values) {
+  const ConvGeometry& g = p.g;
+  *values = first_pixel * g.in_c;
+  if (p.dense) return true;
+  const int64_t line = first_pixel / g.out_w, n = line / g.out_h;
+  const int64_t ox = first_pixel - line * g.out_w;
+  const int64_t iy = (line - n * g.out_h) * g.stride_h - g.pad_top, ix = ox * g.stride_w - g.pad_left;
+  *values = ((n * g.in_h + iy) * g.in_w + ix) * g.in_c;
+  return ox + count <= g.out_w && iy >= 0 && iy + (g.k_h - 1) * g.dil_h < g.in_h && ix >= 0 &&
+         ix + (count - 1) * g.stride_w + (g.k_w - 1) * g.dil_w < g.in_w;
+}
+
+// The pattern of IsInside.
+template <typename T>
+TFE_INLINE void BuildInside(const DirectPlan& p, const T* x, SegmentRow* row) {
+  const ConvGeometry& g = p.g;
+  const int64_t taps = p.whole_rows ? 1 : g.k_w;
+  for (int64_t ky = 0; ky < g.k_h; ++ky) {
+    for (int64_t kx = 0; kx < taps; ++kx, ++row) {
+      const int64_t tap = (ky * g.dil_h * g.in_w + kx * g.dil_w) * g.in_c;
+      row->empty = 0;
+      for (int64_t m = 0; m < kMaxTile; ++m) row->at[m] = x + tap + m * g.stride_w * g.in_c;
+    }
+  }
+}
+
 // The padded copy of a filter row's input that crosses the image's left or right border.
 template <typename T>
 TFE_INLINE void CopyPatch(const DirectPlan& p, const T* image, int64_t iy, int64_t ix, T padding, T* patch) {
@@ -33,11 +67,6 @@ template <typename T>
 TFE_INLINE void BuildTile(const DirectPlan& p, const T* x, int64_t first_pixel, int64_t count, const T* zeros, T* patches,
                           SegmentRow* row) {
   const ConvGeometry& g = p.g;
-  if (p.dense) {  // 1x1, stride 1: input pixels are output pixels
-    row->empty = 0;
-    for (int64_t m = 0; m < count; ++m) row->at[m] = x + (first_pixel + m) * g.in_c;
-    return;
-  }
   const T* image[kMaxTile];
   const T* origin[kMaxTile];  // where tap (0, 0) reads, may lie outside
   int64_t y0[kMaxTile], x0[kMaxTile];
@@ -91,6 +120,16 @@ TFE_INLINE void BuildTile(const DirectPlan& p, const T* x, int64_t first_pixel, 
       row->empty = real == 0;
     }
   }
+}
+
+// The source of one tile: `inside`, built by BuildInside, or a table of its own in `own`.
+template <typename T>
+TFE_INLINE TileSource FindTile(const DirectPlan& p, const T* x, int64_t first_pixel, int64_t count, const T* zeros, T* patches,
+                               const SegmentRow* inside, SegmentRow* own) {
+  int64_t values;
+  if (IsInside(p, first_pixel, count, &values)) return {inside, values * static_cast<int64_t>(sizeof(T))};
+  BuildTile(p, x, first_pixel, count, zeros, patches, own);
+  return {own, 0};
 }
 
 }  // namespace tfengine::cpu::TFE_SIMD

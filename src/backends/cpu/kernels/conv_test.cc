@@ -155,7 +155,7 @@ class Conv : public testing::Test {
       ConvShape s;
       s.batch = Uniform(1, 3);
       s.in_h = Uniform(1, 16);
-      s.in_w = Uniform(1, 20);
+      s.in_w = Uniform(0, 3) == 0 ? Uniform(30, 60) : Uniform(1, 20);
       s.k_h = Uniform(1, max_kernel);
       s.k_w = Uniform(1, max_kernel);
       s.stride_h = Uniform(1, 3);

@@ -12,7 +12,8 @@ inline constexpr int kUnroll = 4;
 struct TileCall {
   const SegmentRow* rows;
   int64_t row_shift;          // the tile's first pixel in each row
-  int64_t segs, len, offset;  // segments; values used of each; where they start in it
+  int64_t shift;              // bytes from where the rows point to the first values
+  int64_t segs, len;          // segments; values used of each
   int64_t seg_stride;         // values of a whole segment in w
   const float* w;             // [segment][value][nv vectors]
   float* c;
@@ -58,7 +59,9 @@ __attribute__((noinline)) void Tile(const TileCall& call) {
     const float* w = segment_weights;
     const float* p[kPixels];
 #pragma GCC unroll 16
-    for (int m = 0; m < kPixels; ++m) p[m] = static_cast<const float*>(row->at[call.row_shift + m]) + call.offset;
+    for (int m = 0; m < kPixels; ++m) {
+      p[m] = reinterpret_cast<const float*>(static_cast<const char*>(row->at[call.row_shift + m]) + call.shift);
+    }
     int64_t k = 0;
     for (; k + kUnroll <= len; k += kUnroll) {
       __builtin_prefetch(prefetch, 0, 2);

@@ -52,7 +52,7 @@ void WinogradDotConv::Pack(const ConvShape& s, const float* hwio, const float*, 
 
 WinogradPlan WinogradDotConv::MakePlan(const ConvShape& s, int threads) const {
   WinogradPlan p = MakeWinogradPlan(s, 2, 2, kernels_.lanes, kernels_.max_tile, CeilDiv(CeilDiv(s.out_c, kernels_.lanes), 2), PackedBytes(s), threads);
-  p.worker_bytes = RoundUp(p.table_offset + kPositions * CeilDiv(p.block_tiles, p.row_tiles) * kSegmentRowBytes, kCacheLine);
+  p.worker_bytes = RoundUp(p.table_offset + CeilDiv(p.block_tiles, p.row_tiles) * kSegmentRowBytes, kCacheLine);
   return p;
 }
 

@@ -57,13 +57,7 @@ void WinogradDotTask(const WinogradPlan& p, const DotArgs& args, int64_t task, i
   if (*held != block) {
     __builtin_memset(zeros, 0, p.padded_in * sizeof(uint16_t));
     TransformBlock<2, Storage::kBf16>(p, static_cast<const uint16_t*>(args.x), first, count, zeros, input);
-    // A table per position, as tiles read from where rows point.
-    for (int64_t position = 0; position < kPositions; ++position) {
-      for (int64_t t = 0; t < count; ++t) {
-        table[position * row_calls + t / p.row_tiles].at[t % p.row_tiles] =
-            reinterpret_cast<const char*>(input + t * p.padded_in) + position * plane_bytes;
-      }
-    }
+    for (int64_t t = 0; t < count; ++t) table[t / p.row_tiles].at[t % p.row_tiles] = input + t * p.padded_in;
     *held = block;
   }
 
@@ -75,6 +69,7 @@ void WinogradDotTask(const WinogradPlan& p, const DotArgs& args, int64_t task, i
   call.writer = DotWriter::kSums;
   call.segs = 1;
   call.words = (g.in_c + 1) / 2;
+  call.last_word = (call.words - 1) * 4;
   DotCall finish = {};
   finish.stage = &stage;
   finish.out = &constants;
@@ -91,10 +86,11 @@ void WinogradDotTask(const WinogradPlan& p, const DotArgs& args, int64_t task, i
     call.prefetch_step = row_calls >= 2 ? (row_calls >= 4 * nv ? 64 : 128) : 0;
     for (int64_t position = 0; position < kPositions; ++position) {
       call.w = w + position * nv * word_bytes;
+      call.shift = position * plane_bytes;
       const char* next = call.w + nv * word_bytes;
       for (int64_t r = 0; r < row_calls; ++r) {
         const int64_t row = r * p.row_tiles;
-        call.rows = table + position * row_calls + r;
+        call.rows = table + r;
         call.y = product + (position * p.block_tiles + row) * width;
         call.prefetch = next + r * (call.words / kWordUnroll) * call.prefetch_step;
         const int64_t tiles = count - row < p.row_tiles ? count - row : p.row_tiles;

@@ -97,7 +97,7 @@ void WinogradTaskOf(const WinogradPlan& p, const ConvArgs& args, int64_t task, i
     call.prefetch_step = row_calls >= 2 ? 128 : 0;
     for (int64_t position = 0; position < kPositions; ++position) {
       call.w = w + position * g.in_c * width;
-      call.offset = position * p.block_tiles * p.padded_in;
+      call.shift = position * p.block_tiles * p.padded_in * static_cast<int64_t>(sizeof(float));
       const char* next = reinterpret_cast<const char*>(call.w + g.in_c * width);
       for (int64_t r = 0; r < row_calls; ++r) {
         const int64_t row = r * p.row_tiles;

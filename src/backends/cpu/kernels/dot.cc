@@ -37,6 +37,11 @@ inline uint16_t Bf16Of(float v) {
   return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+// A segment is a whole filter row.
+bool WholeRows(const ConvShape& s, const DotKernels& kernels) {
+  return s.groups == 1 && s.dil_w == 1 && s.k_w > 1 && s.in_c < 8 * 4 / kernels.ValueBytes();
+}
+
 // One row of a panel: `columns` weights at a distance of col_stride to every per_word-th operand.
 template <typename T, typename Convert>
 void PackRow(const float* from, int64_t col_stride, int64_t columns, int64_t per_word, void* to, const Convert& convert) {
@@ -57,16 +62,31 @@ const std::vector<const DotKernels*>& AllDotKernels(DotType type) {
   return type == DotType::kInt8 ? int8 : type == DotType::kBf16 ? bf16 : f32;
 }
 
-int64_t DotPackedBytes(const DotKernels& kernels, int64_t groups, int64_t k, int64_t group_out) {
-  const int64_t vectors = CeilDiv(group_out, kernels.lanes);
-  return SumBytes(kernels, groups, vectors) + RoundUp(groups * vectors * kernels.lanes * CeilDiv(k, kernels.per_word) * 4, kCacheLine);
+DotSegments DotSegmentsOf(const ConvShape& s, const DotKernels& kernels) {
+  // Few channels: one segment per filter row keeps the inner loop long, and copies whole.
+  const bool whole_rows = WholeRows(s, kernels);
+  const int64_t group_in = s.in_c / s.groups;
+  DotSegments in_place = {whole_rows ? s.k_h : s.k_h * s.k_w, whole_rows ? s.k_w * s.in_c : group_in, false};
+  DotSegments gather = in_place;
+  gather.gather = true;
+  if (kernels.widens) return gather;
+  if (in_place.length % kernels.per_word == 0) return in_place;
+  // A few more products cost less than copies, but not for the plain matrix product, whose copies serve all panels.
+  const bool few_more = 3 * in_place.Words(kernels.per_word) <= 4 * gather.Words(kernels.per_word);
+  return in_place.count > 1 && in_place.length >= kernels.per_word && few_more ? in_place : gather;
 }
 
-void DotPack(const DotKernels& kernels, const float* from, int64_t row_stride, int64_t col_stride, int64_t groups, int64_t k,
-             int64_t group_out, const float* steps, void* packed) {
+int64_t DotPackedBytes(const DotKernels& kernels, int64_t groups, const DotSegments& segments, int64_t group_out) {
+  const int64_t vectors = CeilDiv(group_out, kernels.lanes);
+  return SumBytes(kernels, groups, vectors) + RoundUp(groups * vectors * kernels.lanes * segments.Words(kernels.per_word) * 4, kCacheLine);
+}
+
+void DotPack(const DotKernels& kernels, const float* from, int64_t row_stride, int64_t col_stride, int64_t groups,
+             const DotSegments& segments, int64_t group_out, const float* steps, void* packed) {
   const int64_t lanes = kernels.lanes, per_word = kernels.per_word, bytes = OperandBytes(kernels);
-  const int64_t vectors = CeilDiv(group_out, lanes), words = CeilDiv(k, per_word);
-  std::memset(packed, 0, DotPackedBytes(kernels, groups, k, group_out));
+  const int64_t vectors = CeilDiv(group_out, lanes), words = segments.Words(per_word), k = segments.count * segments.length;
+  const int64_t run = segments.gather ? k : segments.length, run_words = CeilDiv(run, per_word);
+  std::memset(packed, 0, DotPackedBytes(kernels, groups, segments, group_out));
   int32_t* sums = static_cast<int32_t*>(packed);
   char* weights = static_cast<char*>(packed) + SumBytes(kernels, groups, vectors);
   for (int64_t g = 0; g < groups; ++g) {
@@ -78,7 +98,10 @@ void DotPack(const DotKernels& kernels, const float* from, int64_t row_stride, i
       int32_t* panel_sums = sums + (g * vectors + first) * lanes;
       for (int64_t i = 0; i < k; ++i) {
         const float* row = from + i * row_stride + channel * col_stride;
-        char* to = panel + i / per_word * nv * lanes * 4 + i % per_word * bytes;
+        const int64_t segment = i / run, j = i % run;
+        const bool ends = !segments.gather && j / per_word == run / per_word;  // in the word that ends with the segment
+        const int64_t place = ends ? j - (run - per_word) : j % per_word;
+        char* to = panel + (segment * run_words + j / per_word) * nv * lanes * 4 + place * bytes;
         if (kernels.type == DotType::kInt8) {
           auto code = [&](float w, int64_t c) {
             const int32_t v = CodeOf(w, steps[channel + c]);
@@ -108,14 +131,15 @@ DotPlan MakeDotPlan(const ConvShape& s, const DotKernels& kernels, int threads) 
   p.group_out = s.out_c / s.groups;
   p.dense = s.k_h == 1 && s.k_w == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0 &&
             s.out_h == s.in_h && s.out_w == s.in_w;
-  // Few channels: one segment per filter row keeps the inner loop long, and copies whole.
-  p.whole_rows = s.groups == 1 && s.dil_w == 1 && s.k_w > 1 && s.in_c < 8 * 4 / value;
-  p.seg_count = p.whole_rows ? s.k_h : s.k_h * s.k_w;
-  p.seg_len = p.whole_rows ? s.k_w * s.in_c : p.group_in;
+  p.whole_rows = WholeRows(s, kernels);
+  const DotSegments segments = DotSegmentsOf(s, kernels);
+  p.seg_count = segments.count;
+  p.seg_len = segments.length;
   const int64_t k_total = p.seg_count * p.seg_len;
-  plan.gather = kernels.widens || p.seg_len % per_word != 0;
-  plan.word_total = CeilDiv(k_total, per_word);
-  plan.words = plan.gather ? plan.word_total : p.seg_len / per_word;
+  plan.gather = segments.gather;
+  plan.word_total = segments.Words(per_word);
+  plan.words = plan.gather ? plan.word_total : plan.word_total / p.seg_count;
+  plan.last_word = plan.gather ? plan.words * 4 - 4 : p.seg_len * value - 4;
   plan.gather_stride = RoundUp(plan.word_total * 4 + kGatherSlack, kCacheLine);
   plan.residual_stride = s.out_c;
   p.pixels = s.Pixels();
@@ -138,11 +162,12 @@ DotPlan MakeDotPlan(const ConvShape& s, const DotKernels& kernels, int threads) 
   const int64_t tile_bytes = read + p.tile * p.group_out * value + p.seg_count * kSegmentRowBytes;
   p.block_tiles = std::clamp<int64_t>(kBlockBytes / tile_bytes, 1, CeilDiv(p.tiles, p.pixel_parts));
 
-  const int64_t tables = plan.gather ? 1 : p.block_tiles;  // a gathered tile's table is used once
-  p.table_bytes = tables * p.seg_count * kSegmentRowBytes;
+  const int64_t tables = p.dense ? 0 : plan.gather ? 1 : p.block_tiles;  // a gathered tile's table is used once
+  p.source_bytes = RoundUp(p.block_tiles * kTileSourceBytes, kCacheLine);
+  p.table_bytes = (1 + tables) * p.seg_count * kSegmentRowBytes;
   p.zero_bytes = RoundUp(p.seg_len * value, kCacheLine);
   const int64_t patch_bytes = p.whole_rows ? s.k_h * kernels.max_tile * p.seg_len * value : 0;
-  plan.zeros_at = p.table_bytes;
+  plan.zeros_at = p.source_bytes + p.table_bytes;
   plan.patches_at = plan.zeros_at + p.zero_bytes;
   plan.rows_at = plan.patches_at + RoundUp(tables * patch_bytes, kCacheLine);
   plan.gathered_at = plan.rows_at + (plan.gather ? p.block_tiles * kSegmentRowBytes : 0);

@@ -13,16 +13,26 @@ namespace tfengine::cpu {
 
 struct ConvShape;
 
+// How a reduction of count * length terms is cut into words. In place, each segment is words of its own, of which the last
+// ends with the segment: where its values overlap the word before, weights are 0 (so an infinity there gives NaN). Else every tile is copied, all segments in
+// a row, into one segment per pixel whose last word is padded.
+struct DotSegments {
+  int64_t count, length;
+  bool gather;
+  int64_t Words(int64_t per_word) const {
+    return gather ? (count * length + per_word - 1) / per_word : count * ((length + per_word - 1) / per_word);
+  }
+};
+
 // A matrix product or direct convolution whose reduction runs over 32-bit words of x, each of `per_word` operands.
 // Packed weights: [group][kInt8: int32 sums of each channel's codes, padded to vectors], then
 // [group][panel of two vectors, the last of one if their number is odd][word][vector][lane][per_word].
 struct DotPlan {
   DirectPlan d;             // segments, tiles, panels, tasks; g.in_c and g.out_c are distances of pixels in x and y
   int64_t residual_stride;  // distance of pixels in the residual
-  // x cannot be read in place (segments are no whole words, or operands are wider than stored values): every tile is
-  // copied, all segments in a row, into one segment per pixel.
-  bool gather;
+  bool gather;              // see DotSegments
   int64_t words;            // per segment; with `gather` per pixel
+  int64_t last_word;        // bytes from a segment's start to its last word
   int64_t word_total;       // per pixel
   int64_t gather_stride;    // bytes of a copied pixel
   int64_t weights_offset;   // bytes from packed to the weights
@@ -68,10 +78,13 @@ const std::vector<const DotKernels*>& AllDotKernels(DotType type);
 // caller sets the strides (g.in_c, g.out_c, residual_stride) afterwards.
 DotPlan MakeDotPlan(const ConvShape& shape, const DotKernels& kernels, int threads);
 
-int64_t DotPackedBytes(const DotKernels& kernels, int64_t groups, int64_t k, int64_t group_out);
+// The same for all images and paddings.
+DotSegments DotSegmentsOf(const ConvShape& shape, const DotKernels& kernels);
+
+int64_t DotPackedBytes(const DotKernels& kernels, int64_t groups, const DotSegments& segments, int64_t group_out);
 // w(k, c) = from[k * row_stride + c * col_stride], c over all channels of all groups; steps [channels] for kInt8.
-void DotPack(const DotKernels& kernels, const float* from, int64_t row_stride, int64_t col_stride, int64_t groups, int64_t k,
-             int64_t group_out, const float* steps, void* packed);
+void DotPack(const DotKernels& kernels, const float* from, int64_t row_stride, int64_t col_stride, int64_t groups,
+             const DotSegments& segments, int64_t group_out, const float* steps, void* packed);
 
 const DotKernels& DotInt8Avx512vnni();
 const DotKernels& DotInt8Avx2();

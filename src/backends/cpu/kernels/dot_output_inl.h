@@ -38,7 +38,9 @@ struct OutputConstants {
 struct DotCall {
   DotWriter writer;
   const SegmentRow* rows;
+  int64_t shift;        // bytes from where the rows point to the first values
   int64_t segs, words;  // words of each segment
+  int64_t last_word;    // where the last one starts, in bytes; the others lie in a row
   bool skip_empty;      // segments of padding add nothing
   const char* w;
   const int32_t* weight_sums;  // kInt8: of the panel's channels

@@ -101,11 +101,14 @@ struct F32Dot {
 template <typename D>
 inline constexpr int kPerWord = 4 / static_cast<int>(sizeof(typename D::Operand));
 
-// Copies n values from[m] to to + m * stride for m < pixels; nothing beyond them is read. May write up to 63 bytes more than
-// n operands.
+// Copies n values, shift bytes behind from[m], to to + m * stride for m < pixels; nothing beyond them is read. May write up to
+// 63 bytes more than n operands.
 template <typename D>
-TFE_INLINE void CopyOperands(const void* const* from, int64_t n, int64_t pixels, char* to, int64_t stride) {
+TFE_INLINE void CopyOperands(const void* const* from, int64_t shift, int64_t n, int64_t pixels, char* to, int64_t stride) {
   using Value = typename D::Value;
+  auto values_of = [=](int64_t m) __attribute__((always_inline)) {
+    return reinterpret_cast<const Value*>(static_cast<const char*>(from[m]) + shift);
+  };
 #if defined(__AVX512F__)
   if constexpr (sizeof(typename D::Operand) == sizeof(Value) && sizeof(Value) < 4) {
     constexpr int64_t kPer = 64 / sizeof(Value);
@@ -113,9 +116,9 @@ TFE_INLINE void CopyOperands(const void* const* from, int64_t n, int64_t pixels,
       const uint32_t mask = static_cast<uint32_t>((uint64_t{1} << n) - 1);
       for (int64_t m = 0; m < pixels; ++m, to += stride) {
         if constexpr (kPer == 64) {
-          _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_maskz_loadu_epi8(mask, from[m]));
+          _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_maskz_loadu_epi8(mask, values_of(m)));
         } else {
-          _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_maskz_loadu_epi16(static_cast<__mmask16>(mask), from[m]));
+          _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_maskz_loadu_epi16(static_cast<__mmask16>(mask), values_of(m)));
         }
       }
       return;
@@ -124,7 +127,7 @@ TFE_INLINE void CopyOperands(const void* const* from, int64_t n, int64_t pixels,
       const uint64_t mask = n - i >= kPer ? ~uint64_t{0} : (uint64_t{1} << (n - i)) - 1;
       char* at = to + i * static_cast<int64_t>(sizeof(Value));
       for (int64_t m = 0; m < pixels; ++m, at += stride) {
-        const Value* values = static_cast<const Value*>(from[m]) + i;
+        const Value* values = values_of(m) + i;
         if constexpr (kPer == 64) {
           _mm512_storeu_si512(at, _mm512_maskz_loadu_epi8(mask, values));
         } else {
@@ -136,7 +139,7 @@ TFE_INLINE void CopyOperands(const void* const* from, int64_t n, int64_t pixels,
   }
 #endif
   for (int64_t m = 0; m < pixels; ++m, to += stride) {
-    const Value* values = static_cast<const Value*>(from[m]);
+    const Value* values = values_of(m);
     auto* operands = reinterpret_cast<typename D::Operand*>(to);
     for (int64_t i = 0; i < n; ++i) operands[i] = D::Widen(values[i]);
   }

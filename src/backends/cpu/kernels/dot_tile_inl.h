@@ -30,7 +30,7 @@ __attribute__((noinline)) void DotTile(const DotCall& call) {
   const SegmentRow* row = call.rows;
   const char* w = call.w;
   const char* prefetch = call.prefetch;
-  const int64_t step = call.prefetch_step, words = call.words, bytes = words * 4;
+  const int64_t step = call.prefetch_step, words = call.words, bytes = words * 4, last = call.last_word;
   for (int64_t s = call.segs; s > 0; --s, ++row) {
     if (call.skip_empty && row->empty) {
       w += words * kStride;
@@ -38,9 +38,9 @@ __attribute__((noinline)) void DotTile(const DotCall& call) {
     }
     const char* p[kPixels];
 #pragma GCC unroll 16
-    for (int m = 0; m < kPixels; ++m) p[m] = static_cast<const char*>(row->at[m]);
+    for (int m = 0; m < kPixels; ++m) p[m] = static_cast<const char*>(row->at[m]) + call.shift;
     int64_t k = 0;
-    for (; k + 4 * kWordUnroll <= bytes; k += 4 * kWordUnroll) {
+    for (; k + 4 * (kWordUnroll - 1) <= last; k += 4 * kWordUnroll) {
       __builtin_prefetch(prefetch, 0, 2);
       __builtin_prefetch(prefetch + 64, 0, 2);
       prefetch += step;
@@ -62,12 +62,13 @@ __attribute__((noinline)) void DotTile(const DotCall& call) {
       w += kWordUnroll * kStride;
     }
     for (; k < bytes; k += 4) {
+      const int64_t at = k < last ? k : last;
       VI b[kVectors];
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) b[v] = LoadWords(w + v * kLanes * 4);
 #pragma GCC unroll 16
       for (int m = 0; m < kPixels; ++m) {
-        const VI a = SetWord(p[m] + k);
+        const VI a = SetWord(p[m] + at);
 #pragma GCC unroll 2
         for (int v = 0; v < kVectors; ++v) sum[m][v] = D::Dot(sum[m][v], a, b[v]);
       }
@@ -137,19 +138,21 @@ void DotTask(const DotPlan& plan, const DotArgs& args, int64_t task, int worker)
   const int64_t panel_end = p.panels * (panel_part + 1) / p.panel_parts;
 
   char* scratch = static_cast<char*>(args.scratch) + worker * p.worker_bytes;
-  SegmentRow* table = reinterpret_cast<SegmentRow*>(scratch);
-  SegmentRow* rows = plan.gather ? reinterpret_cast<SegmentRow*>(scratch + plan.rows_at) : table;
+  TileSource* sources = reinterpret_cast<TileSource*>(scratch);
+  SegmentRow* inside = reinterpret_cast<SegmentRow*>(scratch + p.source_bytes);
+  SegmentRow* tables = inside + p.seg_count;
+  SegmentRow* rows = reinterpret_cast<SegmentRow*>(scratch + plan.rows_at);
   Value* zeros = reinterpret_cast<Value*>(scratch + plan.zeros_at);
   Value* patches = reinterpret_cast<Value*>(scratch + plan.patches_at);
   const Value padding = static_cast<Value>(D::kInteger ? args.zero : 0);
   for (int64_t i = 0; i < p.seg_len; ++i) zeros[i] = padding;
 
   const int64_t patch_values = p.whole_rows ? p.g.k_h * kMaxTile * p.seg_len : 0;
-  const int64_t rows_per_tile = plan.gather ? 1 : p.seg_count;
   const int64_t word_bytes = plan.word_total * kLanes * 4;  // of one vector's weights
   const int32_t* weight_sums = static_cast<const int32_t*>(args.packed) + group * p.vectors * kLanes;
   const char* weights = static_cast<const char*>(args.packed) + plan.weights_offset + group * p.vectors * word_bytes;
   const Value* x = static_cast<const Value*>(args.x) + group * p.group_in;
+  BuildInside(p, x, inside);
   const OutputStage& stage = *args.stage;
   const Storage own = sizeof(Value) == 1 ? Storage::kU8 : sizeof(Value) == 2 ? Storage::kBf16 : Storage::kF32;
   const OutputConstants constants = MakeConstants(stage, args.residual != nullptr, kWritesInRegisters, own);
@@ -159,6 +162,7 @@ void DotTask(const DotPlan& plan, const DotArgs& args, int64_t task, int worker)
   DotCall call = {};
   call.segs = plan.gather ? 1 : p.seg_count;
   call.words = plan.words;
+  call.last_word = plan.last_word;
   call.skip_empty = !plan.gather && padding == 0;
   call.zero = args.zero;
   call.stage = &stage;
@@ -172,11 +176,12 @@ void DotTask(const DotPlan& plan, const DotArgs& args, int64_t task, int worker)
       const int64_t pixel = (block + t) * p.tile;
       const int64_t count = p.pixels - pixel < p.tile ? p.pixels - pixel : p.tile;
       if (!plan.gather) {
-        BuildTile(p, x, pixel, count, zeros, patches + t * patch_values, table + t * p.seg_count);
+        sources[t] = FindTile(p, x, pixel, count, zeros, patches + t * patch_values, inside, tables + t * p.seg_count);
         continue;
       }
-      BuildTile(p, x, pixel, count, zeros, patches, table);
+      const TileSource from = FindTile(p, x, pixel, count, zeros, patches, inside, tables);
       rows[t].empty = 0;
+      sources[t] = {rows + t, 0};
       char* to = scratch + plan.gathered_at + t * p.tile * plan.gather_stride;
       for (int64_t m = 0; m < count; ++m) {
         rows[t].at[m] = to + m * plan.gather_stride;
@@ -184,7 +189,7 @@ void DotTask(const DotPlan& plan, const DotArgs& args, int64_t task, int worker)
       }
       // In ascending order, as copies may write beyond their end.
       for (int64_t s = 0; s < p.seg_count; ++s, to += p.seg_len * static_cast<int64_t>(sizeof(typename D::Operand))) {
-        CopyOperands<D>(table[s].at, p.seg_len, count, to, plan.gather_stride);
+        CopyOperands<D>(from.rows[s].at, from.shift, p.seg_len, count, to, plan.gather_stride);
       }
     }
     for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
@@ -207,7 +212,8 @@ void DotTask(const DotPlan& plan, const DotArgs& args, int64_t task, int worker)
       for (int64_t t = 0; t < tiles; ++t) {
         const int64_t pixel = (block + t) * p.tile;
         const int64_t count = p.pixels - pixel < p.tile ? p.pixels - pixel : p.tile;
-        call.rows = rows + t * rows_per_tile;
+        call.rows = sources[t].rows;
+        call.shift = sources[t].shift;
         call.y = static_cast<char*>(args.y) + (pixel * p.g.out_c + channel) * y_bytes;
         call.residual = args.residual ? static_cast<const char*>(args.residual) +
                                             (pixel * plan.residual_stride + channel) * residual_bytes

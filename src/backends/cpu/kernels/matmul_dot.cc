@@ -14,6 +14,9 @@ namespace {
 
 constexpr int64_t kItemMacs = 1 << 22;  // batch items below this are not split
 
+// The reduction as one segment whose last word is padded.
+DotSegments Segment(int64_t k) { return {1, k, true}; }
+
 // Everything that follows from the shape; the scratch size and the run must agree on it.
 struct Plan {
   MatmulShape s;  // batch dims folded into m where possible
@@ -43,7 +46,7 @@ Plan MakePlan(const DotKernels& kernels, const MatmulShape& shape, bool packed, 
   if (!p.copies_a) p.item.d.g.in_c = s.a.row;
   p.item.d.g.out_c = s.c.row;
   p.item.residual_stride = s.residual.row;
-  if (p.packs) p.packed_bytes = DotPackedBytes(kernels, 1, s.k, s.n);
+  if (p.packs) p.packed_bytes = DotPackedBytes(kernels, 1, Segment(s.k), s.n);
   if (p.copies_a) p.copy_bytes = RoundUp(s.m * s.k * kernels.ValueBytes(), kCacheLine);
   p.item_bytes = RoundUp(p.item.d.worker_bytes, kCacheLine) * (p.per_worker ? 1 : threads);
   return p;
@@ -169,11 +172,11 @@ const DotKernels* FindDotKernels(DotType type, std::string_view isa_name) {
   return nullptr;
 }
 
-int64_t DotPackedMatmulBBytes(const DotKernels& kernels, int64_t k, int64_t n) { return DotPackedBytes(kernels, 1, k, n); }
+int64_t DotPackedMatmulBBytes(const DotKernels& kernels, int64_t k, int64_t n) { return DotPackedBytes(kernels, 1, Segment(k), n); }
 
 void DotPackMatmulB(const DotKernels& kernels, const float* b, int64_t row_stride, int64_t col_stride, int64_t k, int64_t n,
                     const float* steps, void* packed) {
-  DotPack(kernels, b, row_stride, col_stride, 1, k, n, steps, packed);
+  DotPack(kernels, b, row_stride, col_stride, 1, Segment(k), n, steps, packed);
 }
 
 size_t DotMatmulScratchBytes(const DotKernels& kernels, const MatmulShape& shape, bool packed_b, int threads) {
