@@ -43,12 +43,14 @@ bool IsPlain(const TypedProduct& p) {
 
 template <typename Tactic>
 std::vector<std::string> NamesOf(const std::vector<const Tactic*>& tactics) {
+  auto is_depthwise = [](const Tactic* t) { return std::string_view(t->name()).substr(0, 9) == "depthwise"; };
   CpuIsa best = CpuIsa::kPortable;
   for (const Tactic* tactic : tactics) best = std::max(best, tactic->isa());
-  // The same algorithm for an older instruction set is no competition worth timing.
+  const bool depthwise = std::any_of(tactics.begin(), tactics.end(), is_depthwise);
+  // No competition worth timing: the same algorithm for an older instruction set, a matrix product per channel.
   std::vector<std::string> names;
   for (const Tactic* tactic : tactics)
-    if (tactic->isa() == best) names.push_back(tactic->name());
+    if (tactic->isa() == best && (is_depthwise(tactic) || !depthwise)) names.push_back(tactic->name());
   return names;
 }
 
