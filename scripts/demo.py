@@ -137,7 +137,7 @@ def compare_precisions(directory, train_x, test_x, labels, seconds):
     shapes = [{"image": (batch, 8, 8, 1)} for batch in (1, 32)]
     exact = f"{directory}_FP32"
     models, cells = [], []
-    for precision, method in (("FP32", None), ("BF16", None), ("INT8", "entropy"), ("INT8", "minmax"), ("INT8", "mse")):
+    for precision, method in (("FP32", None), ("BF16", None), ("INT8", "mse"), ("INT8", "minmax"), ("INT8", "entropy")):
         say(f"converting in {precision}" + (f", calibrating with {method}" if method else ""))
         calibration = None
         if method:

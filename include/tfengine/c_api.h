@@ -54,7 +54,7 @@ typedef struct tfengine_convert_options {
   /* INT8: where ranges come from, data or a table (not both). Added later than the fields above. */
   const char* calibration_data;      /* NULL; samples as `tfengine calibrate` takes them, for serving_default or the
                                         only signature; they also check the accuracy */
-  const char* calibration_method;    /* NULL: "entropy" */
+  const char* calibration_method;    /* NULL: "mse" */    
   const char* calibration_table;     /* NULL; a table that `tfengine calibrate` wrote */
   double max_error;                  /* 0.1; with calibration_data */
   double max_top1_drop;              /* -1: 0.01 for results of a softmax, else no limit */

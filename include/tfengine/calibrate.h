@@ -12,7 +12,7 @@
 namespace tfengine {
 
 struct CalibrationOptions {
-  std::string method = "entropy";  // entropy, minmax, percentile or mse
+  std::string method = "mse";      // mse, minmax, percentile or entropy (docs/precision.md compares them)
   double percentile = 99.99;       // of the percentile method
   bool symmetric = false;          // ranges of the form [-x, x]
   // Inputs of engines that are kept for the accuracy guard, per engine; at least one run is kept.

@@ -56,7 +56,7 @@ void BindConvert(nb::module_& m) {
             options.symmetric = symmetric;
             return ValueOrRaise(Calibration::Start(options));
           },
-          nb::arg("method") = "entropy", nb::arg("percentile") = 99.99,
+          nb::arg("method") = "mse", nb::arg("percentile") = 99.99,
           nb::arg("symmetric") = false)
       .def("stop", &Calibration::Stop)
       .def_prop_ro("runs", &Calibration::runs, "Runs of engines observed so far.")

@@ -28,7 +28,7 @@ std::optional<Method> ParseMethod(std::string_view name);
 std::string MethodNames();  // "entropy, minmax, ...", for messages
 
 struct RangeOptions {
-  Method method = Method::kEntropy;
+  Method method = Method::kMse;
   double percentile = 99.99;  // in (0, 100]
   // lo = -hi: for formats whose zero point is fixed in the middle.
   bool symmetric = false;

@@ -39,7 +39,7 @@ def relative_error(got, want):
     return float(np.linalg.norm(np.asarray(got, np.float64) - want) / np.linalg.norm(want))
 
 
-def convert_through_tftrt(source, out, mode, samples=None, method="entropy"):
+def convert_through_tftrt(source, out, mode, samples=None, method="mse"):
     converter = trt.TrtGraphConverterV2(str(source), precision_mode=mode)
     converter.calibration_method = method
     converter.convert(*([] if samples is None else [lambda: ((batch,) for batch in samples)]))
