@@ -21,33 +21,66 @@ struct TileCall {
   const float* bias;      // null: none
   const float* residual;  // like c; null: none; may be c
   float low, high;        // applied in the last reduction block
-  bool first, last;       // else: add to c; leave bias and bounds to a later block
+  bool first, last;       // first: starts with bias and residual, else with c; last: bounds are applied
   bool full;              // the last vector is whole
   VTail tail;             // its valid lanes
   const char* prefetch;   // read-ahead of other weights
   int64_t prefetch_step;
 };
 
+// kFull: the last vector is whole.
+template <bool kFull, int kPixels, int kVectors>
+TFE_INLINE void StartTile(const TileCall& call, VF (&sum)[kPixels][kVectors]) {
+  const int64_t ldc = call.ldc;
+  const VTail tail = call.tail;
+  auto load = [=](const float* at, int v) __attribute__((always_inline)) {
+    return kFull || v + 1 < kVectors ? Load(at + v * kLanes) : Load(at + v * kLanes, tail);
+  };
+  const float* bias = call.first ? call.bias : nullptr;
+  const float* from = call.first ? call.residual : call.c;
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    const VF start = bias == nullptr ? Zero() : load(bias, v);
+#pragma GCC unroll 16
+    for (int m = 0; m < kPixels; ++m) sum[m][v] = start;
+  }
+  if (from == nullptr) return;
+#pragma GCC unroll 16
+  for (int m = 0; m < kPixels; ++m, from += ldc) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) sum[m][v] = Add(sum[m][v], load(from, v));
+  }
+}
+
+// Bounds and stores. Nothing is read from `call` between stores, which could change it for all the compiler knows.
+template <bool kFull, int kPixels, int kVectors>
+TFE_INLINE void FinishTile(const TileCall& call, const VF (&sum)[kPixels][kVectors]) {
+  const int64_t ldc = call.ldc;
+  const VTail tail = call.tail;
+  float* c = call.c;
+  auto store = [=](float* at, int v, VF value) __attribute__((always_inline)) {
+    kFull || v + 1 < kVectors ? Store(at + v * kLanes, value) : Store(at + v * kLanes, value, tail);
+  };
+  if (!call.last) {
+#pragma GCC unroll 16
+    for (int m = 0; m < kPixels; ++m, c += ldc) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) store(c, v, sum[m][v]);
+    }
+    return;
+  }
+  const VF low = Set(call.low), high = Set(call.high);
+#pragma GCC unroll 16
+  for (int m = 0; m < kPixels; ++m, c += ldc) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) store(c, v, Min(high, Max(low, sum[m][v])));
+  }
+}
+
 template <int kPixels, int kVectors>
 __attribute__((noinline)) void Tile(const TileCall& call) {
   VF sum[kPixels][kVectors];
-  const float* start = call.first ? call.residual : call.c;
-  if (start == nullptr) {
-#pragma GCC unroll 16
-    for (int m = 0; m < kPixels; ++m) {
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) sum[m][v] = Zero();
-    }
-  } else {
-#pragma GCC unroll 16
-    for (int m = 0; m < kPixels; ++m) {
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        const float* at = start + m * call.ldc + v * kLanes;
-        sum[m][v] = v + 1 < kVectors || call.full ? Load(at) : Load(at, call.tail);
-      }
-    }
-  }
+  call.full ? StartTile<true>(call, sum) : StartTile<false>(call, sum);
 
   const SegmentRow* row = call.rows;
   const float* segment_weights = call.w;
@@ -95,35 +128,7 @@ __attribute__((noinline)) void Tile(const TileCall& call) {
     }
   }
 
-  if (call.last) {
-    if (call.bias != nullptr) {
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        const float* at = call.bias + v * kLanes;
-        const VF bias = v + 1 < kVectors || call.full ? Load(at) : Load(at, call.tail);
-#pragma GCC unroll 16
-        for (int m = 0; m < kPixels; ++m) sum[m][v] = Add(sum[m][v], bias);
-      }
-    }
-    const VF low = Set(call.low), high = Set(call.high);
-#pragma GCC unroll 16
-    for (int m = 0; m < kPixels; ++m) {
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) sum[m][v] = Min(high, Max(low, sum[m][v]));
-    }
-  }
-#pragma GCC unroll 16
-  for (int m = 0; m < kPixels; ++m) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      float* at = call.c + m * call.ldc + v * kLanes;
-      if (v + 1 < kVectors || call.full) {
-        Store(at, sum[m][v]);
-      } else {
-        Store(at, sum[m][v], call.tail);
-      }
-    }
-  }
+  call.full ? FinishTile<true>(call, sum) : FinishTile<false>(call, sum);
 }
 
 using TileFunction = void (*)(const TileCall&);
