@@ -16,7 +16,7 @@ using FinishFunction = void (*)(const DotCall& call, float* sums, int64_t pixels
 
 enum class DotWriter : uint8_t {
   kBuffer,    // finish() is called
-  kStored,    // in registers: clip activation, output in the storage of x, whole vectors
+  kStored,    // in registers: clip activation, output in the storage of x
   kResidual,  // the same with a residual of that storage too
   kSums,      // y is f32: the sums as they are
 };
@@ -24,7 +24,7 @@ enum class DotWriter : uint8_t {
 // How one tile's outputs are written. kU8 codes are computed as sum * scale * inverse + bias * inverse + zero, to which the
 // activation's bounds are applied as codes.
 struct OutputConstants {
-  DotWriter writer;  // of panels whose vectors are whole; others use kBuffer
+  DotWriter writer;
   FinishFunction finish;
   bool clip;
   float low, high;  // of the activation
@@ -55,10 +55,16 @@ struct DotCall {
   void* y;
   int64_t residual_stride, y_stride;  // in elements
   int64_t width;                      // columns; all beyond are neither read nor written
+  bool full;                          // the last vector is whole
   VTail tail;                         // valid lanes of the last vector
 };
 
-TFE_INLINE VF LoadOr(const float* p, int v, float missing) { return p == nullptr ? Set(missing) : Load(p + v * kLanes); }
+// Vector v of `vectors` values per channel; kFull: the last one is whole, else its valid lanes are call.tail.
+template <bool kFull>
+TFE_INLINE VF LoadOr(const DotCall& call, const float* p, int64_t v, int64_t vectors, float missing) {
+  if (p == nullptr) return Set(missing);
+  return kFull || v + 1 < vectors ? Load(p + v * kLanes) : Load(p + v * kLanes, call.tail);
+}
 
 // kResidual: 0, or 1 + its Storage.
 template <int kResidual, Storage kOut>
@@ -136,31 +142,35 @@ TFE_INLINE bool FitsRegisters(const DotCall& call, int64_t vectors, int64_t term
   const OutputConstants& c = *call.out;
   const VF most = Set(static_cast<float>(terms) * 255 * 127), rest = Set(255 * c.residual_scale + 512);
   bool fits = true;
-  for (int v = 0; v < vectors; ++v) {
-    const VF real = Fma(Abs(LoadOr(call.scale, v, 1.0f)), most, Abs(LoadOr(call.bias, v, 0.0f)));
+  for (int64_t v = 0; v < vectors; ++v) {
+    const VF real = Fma(Abs(LoadOr<false>(call, call.scale, v, vectors, 1.0f)), most, Abs(LoadOr<false>(call, call.bias, v, vectors, 0.0f)));
     fits = fits && Less(Fma(real, Set(c.inverse), rest), Set(1e9f)) == 0xffff;
   }
   return fits;
 }
 
-// Codes of a tile, 64 bytes (four vectors) at a time.
-template <bool kResidual, int kPixels, int kVectors>
+// Codes of a tile, 64 bytes (four vectors) at a time. Nothing is read from `call` between stores, which could change it for
+// all the compiler knows. kFull: as in LoadOr.
+template <bool kResidual, bool kFull, int kPixels, int kVectors>
 TFE_INLINE void WriteTile(const DotCall& call, const VI (&sum)[kPixels][kVectors]) {
   const OutputConstants& c = *call.out;
   VF scale[kVectors], bias[kVectors];
   const VF inverse = Set(c.inverse), zero = Set(c.zero);
 #pragma GCC unroll 2
   for (int v = 0; v < kVectors; ++v) {
-    scale[v] = Mul(LoadOr(call.scale, v, 1.0f), inverse);
-    bias[v] = Fma(LoadOr(call.bias, v, 0.0f), inverse, zero);
+    scale[v] = Mul(LoadOr<kFull>(call, call.scale, v, kVectors, 1.0f), inverse);
+    bias[v] = Fma(LoadOr<kFull>(call, call.bias, v, kVectors, 0.0f), inverse, zero);
   }
   const VF residual_scale = Set(c.residual_scale);
   const uint8_t* residual = static_cast<const uint8_t*>(call.residual);
+  const int64_t residual_stride = call.residual_stride, y_stride = call.y_stride;
+  const VTail tail = call.tail;
   auto code = [&](int m, int v) __attribute__((always_inline)) {
     VF real = Fma(ToFloat(sum[m][v]), scale[v], bias[v]);
     if constexpr (kResidual) {
-      const uint8_t* from = residual + m * call.residual_stride + v * kLanes;
-      const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+      const uint8_t* from = residual + m * residual_stride + v * kLanes;
+      const bool whole = kFull || v + 1 < kVectors;
+      const __m128i codes = whole ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)) : _mm_maskz_loadu_epi8(tail, from);
       real = Fma(ToFloat(_mm512_cvtepu8_epi32(codes)), residual_scale, real);
     }
     return ToInt(real);
@@ -183,14 +193,18 @@ TFE_INLINE void WriteTile(const DotCall& call, const VI (&sum)[kPixels][kVectors
       const __m256i half[2] = {_mm512_castsi512_si256(codes), _mm512_extracti64x4_epi64(codes, 1)};
 #pragma GCC unroll 2
       for (int i = 0; i < 2; ++i) {
-        if (m + i < kPixels) _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + (m + i) * call.y_stride), half[i]);
+        if (m + i >= kPixels) break;
+        uint8_t* at = y + (m + i) * y_stride;
+        kFull ? _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), half[i]) : _mm256_mask_storeu_epi8(at, __mmask32{tail} << 16 | 0xffff, half[i]);
       }
     } else {
       const __m128i quarter[4] = {_mm512_castsi512_si128(codes), _mm512_extracti32x4_epi32(codes, 1),
                                   _mm512_extracti32x4_epi32(codes, 2), _mm512_extracti32x4_epi32(codes, 3)};
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
-        if (m + i < kPixels) _mm_storeu_si128(reinterpret_cast<__m128i*>(y + (m + i) * call.y_stride), quarter[i]);
+        if (m + i >= kPixels) break;
+        uint8_t* at = y + (m + i) * y_stride;
+        kFull ? _mm_storeu_si128(reinterpret_cast<__m128i*>(at), quarter[i]) : _mm_mask_storeu_epi8(at, tail, quarter[i]);
       }
     }
   }
@@ -203,32 +217,35 @@ TFE_INLINE bool FitsRegisters(const DotCall&, int64_t, int64_t) { return true; }
 
 #if defined(__AVX512BF16__)
 
-template <bool kResidual, int kPixels, int kVectors>
+template <bool kResidual, bool kFull, int kPixels, int kVectors>
 TFE_INLINE void WriteTile(const DotCall& call, const VF (&sum)[kPixels][kVectors]) {
   const Stored<Storage::kBf16> stored(call.stage->out);
   const VF low = Set(call.out->low), high = Set(call.out->high);
   VF scale[kVectors], bias[kVectors];
 #pragma GCC unroll 2
   for (int v = 0; v < kVectors; ++v) {
-    scale[v] = LoadOr(call.scale, v, 1.0f);
-    bias[v] = LoadOr(call.bias, v, 0.0f);
+    scale[v] = LoadOr<kFull>(call, call.scale, v, kVectors, 1.0f);
+    bias[v] = LoadOr<kFull>(call, call.bias, v, kVectors, 0.0f);
   }
   const uint16_t* residual = static_cast<const uint16_t*>(call.residual);
+  const int64_t residual_stride = call.residual_stride, y_stride = call.y_stride;
+  const VTail tail = call.tail;
   auto real = [&](int m, int v) __attribute__((always_inline)) {
     VF r = Fma(sum[m][v], scale[v], bias[v]);
     if constexpr (kResidual) {
-      const uint16_t* from = residual + m * call.residual_stride + v * kLanes;
-      r = Add(r, stored.Read(from));
+      const uint16_t* from = residual + m * residual_stride + v * kLanes;
+      r = Add(r, kFull || v + 1 < kVectors ? stored.Read(from) : stored.Read(from, tail));
     }
     return Min(high, Max(low, r));
   };
+  uint16_t* to = static_cast<uint16_t*>(call.y);
 #pragma GCC unroll 16
-  for (int m = 0; m < kPixels; ++m) {
-    uint16_t* to = static_cast<uint16_t*>(call.y) + m * call.y_stride;
+  for (int m = 0; m < kPixels; ++m, to += y_stride) {
     if constexpr (kVectors == 2) {
-      _mm512_storeu_si512(to, (VI)_mm512_cvtne2ps_pbh(real(m, 1), real(m, 0)));
+      const VI both = (VI)_mm512_cvtne2ps_pbh(real(m, 1), real(m, 0));
+      kFull ? _mm512_storeu_si512(to, both) : _mm512_mask_storeu_epi16(to, __mmask32{tail} << 16 | 0xffff, both);
     } else {
-      stored.Write(to, real(m, 0));
+      kFull ? stored.Write(to, real(m, 0)) : stored.Write(to, real(m, 0), tail);
     }
   }
 }
@@ -236,7 +253,7 @@ inline constexpr bool kWritesInRegisters = true;
 
 #else
 
-template <bool kResidual, typename Sum, int kPixels, int kVectors>
+template <bool kResidual, bool kFull, typename Sum, int kPixels, int kVectors>
 TFE_INLINE void WriteTile(const DotCall&, const Sum (&)[kPixels][kVectors]) {}
 inline constexpr bool kWritesInRegisters = false;
 

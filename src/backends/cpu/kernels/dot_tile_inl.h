@@ -85,8 +85,8 @@ __attribute__((noinline)) void DotTile(const DotCall& call) {
   }
 
   if constexpr (kWritesInRegisters) {
-    if (call.writer == DotWriter::kStored) return WriteTile<false>(call, sum);
-    if (call.writer == DotWriter::kResidual) return WriteTile<true>(call, sum);
+    if (call.writer == DotWriter::kStored) return call.full ? WriteTile<false, true>(call, sum) : WriteTile<false, false>(call, sum);
+    if (call.writer == DotWriter::kResidual) return call.full ? WriteTile<true, true>(call, sum) : WriteTile<true, false>(call, sum);
   }
   if (call.writer == DotWriter::kSums) {
 #pragma GCC unroll 16
@@ -199,12 +199,13 @@ void DotTask(const DotPlan& plan, const DotArgs& args, int64_t task, int worker)
       const int64_t channel = group * p.group_out + first;
       call.width = p.group_out - first < nv * kLanes ? p.group_out - first : nv * kLanes;
       call.tail = Tail(call.width - (nv - 1) * kLanes);
+      call.full = call.width == nv * kLanes;
       call.w = weights + vector * word_bytes;
       call.weight_sums = weight_sums + first;
       call.scale = stage.scale ? stage.scale + channel : nullptr;
       call.bias = stage.bias ? stage.bias + channel : nullptr;
       call.writer = constants.writer;
-      if (call.width < nv * kLanes || !FitsRegisters(call, nv, plan.word_total * kPerWord<D>)) call.writer = DotWriter::kBuffer;
+      if (!FitsRegisters(call, nv, plan.word_total * kPerWord<D>)) call.writer = DotWriter::kBuffer;
       // The next panel's weights are fetched a share per tile.
       const char* next = call.w + nv * word_bytes;
       const char* next_end = panel + 1 < panel_end && tiles >= 2 ? next + nv * word_bytes : next;
