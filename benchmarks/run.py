@@ -7,7 +7,9 @@ are written as peers.md, peers.json and peers.svg.
 """
 
 import argparse
+import contextlib
 import datetime
+import fcntl
 import json
 import os
 import pathlib
@@ -92,6 +94,18 @@ def relative_error(reference, outputs):
         want = want.astype(np.float64)
         worst = max(worst, float(np.sqrt(np.mean((got - want) ** 2) / max(np.mean(want**2), 1e-30))))
     return worst
+
+
+@contextlib.contextmanager
+def alone_in(folder):
+    """Two comparisons would disturb each other's times, and replace each other's conversions."""
+    with open(folder / "lock", "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for the comparison that is using {folder}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 class Comparison:
@@ -242,35 +256,39 @@ def write(results, arguments):
         say(f"wrote {arguments.out}/peers.md, peers.json, peers.svg")
 
 
+def measure_all(comparison, peak):
+    """The cells, as far as nobody interrupts."""
+    cells, start, previous = [], time.perf_counter(), None
+    plan = comparison.cells()
+    try:
+        for model, precision, batch in plan:
+            if model != previous:
+                comparison.close()
+                peak.probe()
+                previous = model
+            cell = comparison.measure(model, precision, batch)
+            report.judge(cell)
+            cells.append(cell)
+            progress(len(cells), len(plan), start, cell)
+    except KeyboardInterrupt:
+        say("stopped; the cells measured so far follow")
+    peak.probe()
+    for cell in cells:
+        report.add_shares(cell, peak.best)
+    return cells
+
+
 def main():
     arguments = parse_arguments()
     arguments.work.mkdir(parents=True, exist_ok=True)
     store = workers.Store(arguments.work, arguments.threads, say, arguments.retry_failed)
     comparison = Comparison(arguments, store)
-    try:
+    with alone_in(arguments.work), contextlib.closing(comparison):
         comparison.prepare()
         if arguments.prepare:
             return 0
         peak = machine.Peak(arguments.work, arguments.threads)
-        cells, start, previous = [], time.perf_counter(), None
-        plan = comparison.cells()
-        try:
-            for model, precision, batch in plan:
-                if model != previous:
-                    comparison.close()
-                    peak.probe()
-                    previous = model
-                cell = comparison.measure(model, precision, batch)
-                report.judge(cell)
-                cells.append(cell)
-                progress(len(cells), len(plan), start, cell)
-        except KeyboardInterrupt:
-            say("stopped; the cells measured so far follow")
-        peak.probe()
-    finally:
-        comparison.close()
-    for cell in cells:
-        report.add_shares(cell, peak.best)
+        cells = measure_all(comparison, peak)
     results = {
         "date": datetime.date.today().isoformat(),
         "machine": machine.describe(arguments.threads),
