@@ -52,72 +52,59 @@ TFE_INLINE void BuildInside(const DirectPlan& p, const T* x, SegmentRow* row) {
   }
 }
 
-// The padded copy of a filter row's input that crosses the image's left or right border.
+// The padded copy of a filter row's input `from` column ix on that crosses the image's left or right border.
 template <typename T>
-TFE_INLINE void CopyPatch(const DirectPlan& p, const T* image, int64_t iy, int64_t ix, T padding, T* patch) {
+TFE_INLINE void CopyPatch(const DirectPlan& p, const T* from, int64_t ix, T padding, T* patch) {
   const ConvGeometry& g = p.g;
   const int64_t begin = (ix < 0 ? -ix : 0) * g.in_c;
   const int64_t end = (ix + g.k_w > g.in_w ? g.in_w - ix : g.k_w) * g.in_c;
-  const T* from = image + (iy * g.in_w + ix) * g.in_c;
-  for (int64_t i = 0; i < p.seg_len; ++i) patch[i] = i >= begin && i < end ? from[i] : padding;
+  int64_t i = 0;
+  for (; i < begin; ++i) patch[i] = padding;
+  for (; i < end; ++i) patch[i] = from[i];
+  for (; i < p.seg_len; ++i) patch[i] = padding;
 }
 
 // Fills the table of one tile: the input segments of `count` pixels from `first_pixel` on. `zeros`: a segment of padding.
 template <typename T>
 TFE_INLINE void BuildTile(const DirectPlan& p, const T* x, int64_t first_pixel, int64_t count, const T* zeros, T* patches,
-                          SegmentRow* row) {
+                          SegmentRow* table) {
   const ConvGeometry& g = p.g;
-  const T* image[kMaxTile];
-  const T* origin[kMaxTile];  // where tap (0, 0) reads, may lie outside
-  int64_t y0[kMaxTile], x0[kMaxTile];
-  int64_t y_min = INT64_MAX, y_max = INT64_MIN, x_min = INT64_MAX, x_max = INT64_MIN;
+  const int64_t taps = p.whole_rows ? 1 : g.k_w, tap_width = p.whole_rows ? g.k_w : 1, step = g.stride_w * g.in_c;
   int64_t line = first_pixel / g.out_w;  // output row, counted over all images
   int64_t ox = first_pixel - line * g.out_w;
-  for (int64_t m = 0; m < count; ++line, ox = 0) {
+  for (int64_t i = 0; i < p.seg_count; ++i) table[i].empty = 1;
+  for (int64_t begin = 0, run; begin < count; begin += run, ++line, ox = 0) {  // pixels of one output row
+    run = g.out_w - ox < count - begin ? g.out_w - ox : count - begin;
     const int64_t n = line / g.out_h;
-    const int64_t run_end = m + (g.out_w - ox < count - m ? g.out_w - ox : count - m);
-    const int64_t iy = (line - n * g.out_h) * g.stride_h - g.pad_top;
-    int64_t ix = ox * g.stride_w - g.pad_left;
-    const T* at = x + n * g.in_h * g.in_w * g.in_c;
-    const int64_t row_offset = iy * g.in_w;
-    y_min = iy < y_min ? iy : y_min;
-    y_max = iy > y_max ? iy : y_max;
-    x_min = ix < x_min ? ix : x_min;
-    for (; m < run_end; ++m, ix += g.stride_w) {
-      image[m] = at;
-      y0[m] = iy;
-      x0[m] = ix;
-      origin[m] = at + (row_offset + ix) * g.in_c;
-    }
-    x_max = ix - g.stride_w > x_max ? ix - g.stride_w : x_max;
-  }
-  const int64_t taps = p.whole_rows ? 1 : g.k_w;
-  const int64_t tap_width = p.whole_rows ? g.k_w : 1;
-  for (int64_t ky = 0; ky < g.k_h; ++ky) {
-    const int64_t dy = ky * g.dil_h;
-    for (int64_t kx = 0; kx < taps; ++kx, ++row) {
-      const int64_t dx = kx * g.dil_w;
-      row->empty = 0;
-      if (y_min + dy >= 0 && y_max + dy < g.in_h && x_min + dx >= 0 && x_max + dx + tap_width <= g.in_w) {
-        const int64_t delta = (dy * g.in_w + dx) * g.in_c;
-        for (int64_t m = 0; m < count; ++m) row->at[m] = origin[m] + delta;
-        continue;
-      }
-      int64_t real = 0;
-      for (int64_t m = 0; m < count; ++m) {
-        const int64_t iy = y0[m] + dy, ix = x0[m] + dx;
-        row->at[m] = zeros;
-        if (iy < 0 || iy >= g.in_h || ix + tap_width <= 0 || ix >= g.in_w) continue;
-        ++real;
-        if (ix >= 0 && ix + tap_width <= g.in_w) {
-          row->at[m] = image[m] + (iy * g.in_w + ix) * g.in_c;
-        } else {
-          T* patch = patches + (ky * kMaxTile + m) * p.seg_len;
-          CopyPatch(p, image[m], iy, ix, *zeros, patch);
-          row->at[m] = patch;
+    const int64_t top = (line - n * g.out_h) * g.stride_h - g.pad_top, left = ox * g.stride_w - g.pad_left;
+    const T* image = x + n * g.in_h * g.in_w * g.in_c;
+    SegmentRow* row = table;
+    for (int64_t ky = 0; ky < g.k_h; ++ky) {
+      const int64_t iy = top + ky * g.dil_h;
+      for (int64_t kx = 0; kx < taps; ++kx, ++row) {
+        const void** at = row->at + begin;
+        if (iy < 0 || iy >= g.in_h) {
+          for (int64_t m = 0; m < run; ++m) at[m] = zeros;
+          continue;
         }
+        const int64_t first = left + kx * g.dil_w;
+        const T* from = image + (iy * g.in_w + first) * g.in_c;  // may lie outside
+        for (int64_t m = 0; m < run; ++m) at[m] = from + m * step;
+        bool real = false;
+        auto cross = [&](int64_t m) __attribute__((always_inline)) {  // a segment not all inside
+          const int64_t ix = first + m * g.stride_w;
+          at[m] = zeros;
+          if (ix + tap_width <= 0 || ix >= g.in_w) return;
+          T* patch = patches + (ky * kMaxTile + begin + m) * p.seg_len;
+          CopyPatch(p, from + m * step, ix, *zeros, patch);
+          at[m] = patch;
+          real = true;
+        };
+        int64_t m = 0, end = run;
+        for (; m < end && first + m * g.stride_w < 0; ++m) cross(m);
+        for (; end > m && first + (end - 1) * g.stride_w + tap_width > g.in_w; --end) cross(end - 1);
+        if (real || end > m) row->empty = 0;
       }
-      row->empty = real == 0;
     }
   }
 }
