@@ -7,6 +7,16 @@
 #include "backends/cpu/kernels/conv_plan.h"
 
 namespace tfengine::cpu {
+namespace {
+
+// Whether the last panel takes a vector and at most a half.
+bool HalfLast(int64_t group_out, int64_t lanes) {
+  const int64_t tail = group_out % (2 * lanes);
+  return lanes == 16 && tail > lanes && tail <= lanes + lanes / 2;
+}
+
+}  // namespace
+
 bool DirectConv::Supports(const ConvShape& s) const {
   return s.groups > 0 && s.in_c % s.groups == 0 && s.out_c % s.groups == 0;
 }
@@ -22,7 +32,7 @@ int64_t DirectConv::PackedBytes(const ConvShape& s) const {
   return RoundUp(s.k_h * s.k_w * (s.in_c / s.groups) * padded * s.groups * 4, kCacheLine);
 }
 
-// [group][panel][tap][input channel][panel's vectors]
+// [group][panel][tap][input channel][panel's vectors]; in a last panel of a vector and a half, that half twice
 void DirectConv::Pack(const ConvShape& s, const float* hwio, void* packed) const {
   const int64_t lanes = kernels_.lanes;
   const int64_t k_total = s.k_h * s.k_w * (s.in_c / s.groups);
@@ -38,6 +48,7 @@ void DirectConv::Pack(const ConvShape& s, const float* hwio, void* packed) const
       for (int64_t k = 0; k < k_total; ++k, to += width) {
         std::memcpy(to, hwio + k * s.out_c + g * group_out + first, real * sizeof(float));
         std::memset(to + real, 0, (width - real) * sizeof(float));
+        if (panel + 1 == panels && HalfLast(group_out, lanes)) std::memcpy(to + lanes + lanes / 2, to + lanes, lanes / 2 * sizeof(float));
       }
     }
   }
@@ -61,6 +72,7 @@ DirectPlan DirectConv::MakePlan(const ConvShape& s, int threads) const {
   p.tiles = CeilDiv(p.pixels, p.tile);
   p.vectors = CeilDiv(p.group_out, kernels_.lanes);
   p.panels = std::max<int64_t>(1, p.vectors / 2);
+  p.half_last = HalfLast(p.group_out, kernels_.lanes);
 
   const int64_t weight_bytes = k_total * p.vectors * kernels_.lanes * 4;
   const int64_t input_bytes = s.batch * s.in_h * s.in_w * p.group_in * 4;

@@ -4,6 +4,7 @@
 #include "backends/cpu/kernels/activation_simd.h"
 #include "backends/cpu/kernels/conv.h"
 #include "backends/cpu/kernels/conv_kernels.h"
+#include "backends/cpu/kernels/conv_half_tile_inl.h"
 #include "backends/cpu/kernels/conv_tile_inl.h"
 
 // Direct convolution: one task of a DirectPlan.
@@ -95,7 +96,11 @@ void DirectTask(const DirectPlan& p, const ConvArgs& args, int64_t task, int wor
           call.c = args.y + at;
           call.residual = args.residual ? args.residual + at : nullptr;
           call.prefetch = reinterpret_cast<const char*>(next) + t * segs * (len / kUnroll) * call.prefetch_step;
-          RunTile(static_cast<int>(nv), count, call);
+          if (p.half_last && panel + 1 == p.panels) {
+            RunHalfTile(count, call);
+          } else {
+            RunTile(static_cast<int>(nv), count, call);
+          }
           if (call.last && !clip) {
             for (int64_t m = 0; m < count; ++m) {
               ActivateRange(args.activation, call.c + m * g.out_c, call.c + m * g.out_c, width);

@@ -30,6 +30,7 @@ struct DirectPlan {
   int64_t seg_count, seg_len;
   int64_t pixels, tile, tiles;
   int64_t vectors, panels;        // per group
+  bool half_last;                 // the last panel is a vector and a half (conv_half_tile_inl.h)
   int64_t groups, pixel_parts, panel_parts;
   bool panels_inside;             // order of tasks: the panel part varies fastest
   int64_t block_tiles;            // tiles that share one pass over the weights
