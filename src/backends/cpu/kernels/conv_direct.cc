@@ -32,7 +32,7 @@ int64_t DirectConv::PackedBytes(const ConvShape& s) const {
   return RoundUp(s.k_h * s.k_w * (s.in_c / s.groups) * padded * s.groups * 4, kCacheLine);
 }
 
-// [group][panel][tap][input channel][panel's vectors]; in a last panel of a vector and a half, that half twice
+// [group][panel][tap][input channel][panel's vectors]
 void DirectConv::Pack(const ConvShape& s, const float* hwio, void* packed) const {
   const int64_t lanes = kernels_.lanes;
   const int64_t k_total = s.k_h * s.k_w * (s.in_c / s.groups);
@@ -48,7 +48,6 @@ void DirectConv::Pack(const ConvShape& s, const float* hwio, void* packed) const
       for (int64_t k = 0; k < k_total; ++k, to += width) {
         std::memcpy(to, hwio + k * s.out_c + g * group_out + first, real * sizeof(float));
         std::memset(to + real, 0, (width - real) * sizeof(float));
-        if (panel + 1 == panels && HalfLast(group_out, lanes)) std::memcpy(to + lanes + lanes / 2, to + lanes, lanes / 2 * sizeof(float));
       }
     }
   }

@@ -4,7 +4,7 @@
 #include "backends/cpu/kernels/conv_tile_inl.h"
 
 // The register tile of a vector and a half of output channels: two pixels share the second vector, so that no product is
-// wasted on channels that are not there. The second vector of weights has its first half twice.
+// wasted on channels that are not there. The half of the weights is loaded twice into one register.
 namespace tfengine::cpu::TFE_SIMD {
 
 #if defined(__AVX512F__)
@@ -49,7 +49,7 @@ __attribute__((noinline)) void HalfTile(const TileCall& call) {
       p[m] = reinterpret_cast<const float*>(static_cast<const char*>(row->at[call.row_shift + m]) + call.shift);
     }
     auto add = [&](int64_t k, const float* weights) __attribute__((always_inline)) {
-      const VF b = Load(weights), b_half = Load(weights + kLanes);
+      const VF b = Load(weights), b_half = _mm512_castpd_ps(_mm512_broadcast_f64x4(_mm256_loadu_pd(reinterpret_cast<const double*>(weights + kLanes))));
 #pragma GCC unroll 16
       for (int i = 0; i < kPairs; ++i) {
         const VF first = Set(p[2 * i][k]);

@@ -8,6 +8,30 @@ namespace tfengine::cpu::TFE_SIMD {
 
 inline constexpr int kWordUnroll = 4;
 
+// The output of a tile.
+template <typename D, int kPixels, int kVectors>
+TFE_INLINE void FinishDotTile(const DotCall& call, const typename D::Sum (&sum)[kPixels][kVectors]) {
+  if constexpr (kWritesInRegisters) {
+    if (call.writer == DotWriter::kStored) return call.full ? WriteTile<false, true>(call, sum) : WriteTile<false, false>(call, sum);
+    if (call.writer == DotWriter::kResidual) return call.full ? WriteTile<true, true>(call, sum) : WriteTile<true, false>(call, sum);
+  }
+  if (call.writer == DotWriter::kSums) {
+#pragma GCC unroll 16
+    for (int m = 0; m < kPixels; ++m) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) Store(static_cast<float*>(call.y) + m * call.y_stride + v * kLanes, D::Real(sum[m][v]));
+    }
+    return;
+  }
+  alignas(64) float buffer[kPixels * kVectors * kLanes];
+#pragma GCC unroll 16
+  for (int m = 0; m < kPixels; ++m) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) Store(buffer + (m * kVectors + v) * kLanes, D::Real(sum[m][v]));
+  }
+  call.out->finish(call, buffer, kPixels, kVectors * kLanes);
+}
+
 template <typename D, int kPixels, int kVectors>
 __attribute__((noinline)) void DotTile(const DotCall& call) {
   using Sum = typename D::Sum;
@@ -84,25 +108,7 @@ __attribute__((noinline)) void DotTile(const DotCall& call) {
     }
   }
 
-  if constexpr (kWritesInRegisters) {
-    if (call.writer == DotWriter::kStored) return call.full ? WriteTile<false, true>(call, sum) : WriteTile<false, false>(call, sum);
-    if (call.writer == DotWriter::kResidual) return call.full ? WriteTile<true, true>(call, sum) : WriteTile<true, false>(call, sum);
-  }
-  if (call.writer == DotWriter::kSums) {
-#pragma GCC unroll 16
-    for (int m = 0; m < kPixels; ++m) {
-#pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) Store(static_cast<float*>(call.y) + m * call.y_stride + v * kLanes, D::Real(sum[m][v]));
-    }
-    return;
-  }
-  alignas(64) float buffer[kPixels * kVectors * kLanes];
-#pragma GCC unroll 16
-  for (int m = 0; m < kPixels; ++m) {
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) Store(buffer + (m * kVectors + v) * kLanes, D::Real(sum[m][v]));
-  }
-  call.out->finish(call, buffer, kPixels, kVectors * kLanes);
+  FinishDotTile<D>(call, sum);
 }
 
 using DotTileFunction = void (*)(const DotCall&);
@@ -122,6 +128,101 @@ struct DotTileTable {
 
 template <typename D, int kVectors>
 inline constexpr DotTileTable<D, kVectors> kDotTiles;
+
+#if defined(__AVX512F__)
+
+// The tile of a vector and at most a half: two pixels share the second vector, so that no product is wasted on channels that
+// are not there.
+template <typename D, int kPixels>
+__attribute__((noinline)) void DotHalfTile(const DotCall& call) {
+  using Sum = typename D::Sum;
+  constexpr int kPairs = (kPixels + 1) / 2;
+  auto twice = [](const void* p) __attribute__((always_inline)) {
+    return _mm512_broadcast_i64x4(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
+  };
+  Sum whole[kPixels], half[kPairs], start = D::None(), half_start = D::None();
+  if constexpr (D::kInteger) {
+    start = D::Start(LoadInt(call.weight_sums), call.zero);
+    half_start = D::Start(twice(call.weight_sums + kLanes), call.zero);
+  }
+#pragma GCC unroll 16
+  for (int m = 0; m < kPixels; ++m) whole[m] = start;
+#pragma GCC unroll 16
+  for (int i = 0; i < kPairs; ++i) half[i] = half_start;
+
+  const SegmentRow* row = call.rows;
+  const char* w = call.w;
+  const int64_t bytes = call.words * 4, last = call.last_word;
+  for (int64_t s = call.segs; s > 0; --s, ++row) {
+    if (call.skip_empty && row->empty) {
+      w += bytes * 2 * kLanes;
+      continue;
+    }
+    const char* p[kPixels];
+#pragma GCC unroll 16
+    for (int m = 0; m < kPixels; ++m) p[m] = static_cast<const char*>(row->at[m]) + call.shift;
+    auto add = [&](int64_t at, const char* weights) __attribute__((always_inline)) {
+      const VI b = LoadWords(weights), b_half = twice(weights + kLanes * 4);
+#pragma GCC unroll 16
+      for (int i = 0; i < kPairs; ++i) {
+        VI both = SetWord(p[2 * i] + at);
+        whole[2 * i] = D::Dot(whole[2 * i], both, b);
+        if (2 * i + 1 < kPixels) {
+          const VI second = SetWord(p[2 * i + 1] + at);
+          whole[2 * i + 1] = D::Dot(whole[2 * i + 1], second, b);
+          both = _mm512_mask_blend_epi32(0xff00, both, second);
+        }
+        half[i] = D::Dot(half[i], both, b_half);
+      }
+    };
+    int64_t k = 0;
+    for (; k + 4 * (kWordUnroll - 1) <= last; k += 4 * kWordUnroll, w += kWordUnroll * 8 * kLanes) {
+#pragma GCC unroll 4
+      for (int u = 0; u < kWordUnroll; ++u) add(k + u * 4, w + u * 8 * kLanes);
+    }
+    for (; k < bytes; k += 4, w += 8 * kLanes) add(k < last ? k : last, w);
+  }
+
+  Sum sum[kPixels][2];
+#pragma GCC unroll 16
+  for (int m = 0; m < kPixels; ++m) {
+    sum[m][0] = whole[m];
+    sum[m][1] = m % 2 == 0 ? half[m / 2] : (Sum)_mm512_shuffle_i64x2((VI)half[m / 2], (VI)half[m / 2], 0x4e);
+  }
+  FinishDotTile<D>(call, sum);
+}
+
+template <typename D>
+struct DotHalfTileTable {
+  DotTileFunction entries[kMaxTile + 1];  // [m]: the tile of m pixels
+  constexpr DotHalfTileTable() : entries() { Fill<kMaxTile>(); }
+  template <int m>
+  constexpr void Fill() {
+    if constexpr (m > 0) {
+      entries[m] = &DotHalfTile<D, m>;
+      Fill<m - 1>();
+    }
+  }
+};
+
+template <typename D>
+inline constexpr DotHalfTileTable<D> kDotHalfTiles;
+
+// The tiles of a panel of `width` channels.
+template <typename D>
+TFE_INLINE const DotTileFunction* DotTilesOf(int64_t width) {
+  if (width > kLanes && width <= kLanes + kLanes / 2) return kDotHalfTiles<D>.entries;
+  return width > kLanes ? kDotTiles<D, 2>.entries : kDotTiles<D, 1>.entries;
+}
+
+#else
+
+template <typename D>
+TFE_INLINE const DotTileFunction* DotTilesOf(int64_t width) {
+  return width > kLanes ? kDotTiles<D, 2>.entries : kDotTiles<D, 1>.entries;
+}
+
+#endif
 
 // One task of a DotPlan.
 template <typename D>
@@ -206,6 +307,7 @@ void DotTask(const DotPlan& plan, const DotArgs& args, int64_t task, int worker)
       call.bias = stage.bias ? stage.bias + channel : nullptr;
       call.writer = constants.writer;
       if (!FitsRegisters(call, nv, plan.word_total * kPerWord<D>)) call.writer = DotWriter::kBuffer;
+      const DotTileFunction* tile_functions = DotTilesOf<D>(call.width);
       // The next panel's weights are fetched a share per tile.
       const char* next = call.w + nv * word_bytes;
       const char* next_end = panel + 1 < panel_end && tiles >= 2 ? next + nv * word_bytes : next;
@@ -222,7 +324,7 @@ void DotTask(const DotPlan& plan, const DotArgs& args, int64_t task, int worker)
         call.prefetch_step = next < next_end ? step : 0;
         call.prefetch = next < next_end ? next : call.w;
         next += call.segs * (plan.words / kWordUnroll) * step;
-        (nv == 2 ? kDotTiles<D, 2>.entries : kDotTiles<D, 1>.entries)[count](call);
+        tile_functions[count](call);
       }
     }
   }
