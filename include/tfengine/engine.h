@@ -22,6 +22,8 @@ struct TensorSpec {
 };
 
 struct EngineOptions {
+  // "cpu", "cuda" (the first GPU) or "cuda:<index>".
+  std::string device = "cpu";
   // Threads of one run, the caller included; 0: all CPUs this process may use.
   int threads = 0;
   // Runs a closure on another thread, now or later. Empty: tfengine's own threads. TensorFlow passes its own pool here,
@@ -29,6 +31,10 @@ struct EngineOptions {
   std::function<void(std::function<void()>)> spawn;
   // Most shapes whose buffer plans are kept; the least recently used is dropped. Weights are not affected.
   int max_cached_shapes = 16;
+  // cuda: a directory where compiled kernels are kept; empty: each process compiles its own.
+  std::string kernel_cache;
+  // cuda: products of f32 may round their operands to TF32 (10 bits of mantissa), which is much faster.
+  bool tf32 = false;
 };
 
 // A view of a caller's input: row-major, `shape` fully known.
@@ -45,7 +51,8 @@ class TFENGINE_API Engine {
  public:
   // Loads an engine file written by a conversion. The file is mapped; its checksums are verified. An engine file made
   // on another machine type is rebuilt from its portable part (weights packed again, default tactics).
-  // Errors: kFileMissing, kPlanCorrupt, kPlanVersion, kOutOfMemory.
+  // Errors: kFileMissing, kPlanCorrupt, kPlanVersion, kOutOfMemory; of a device other than the CPU also
+  // kDeviceUnavailable, kDeviceFailed, kDeviceUnsupported (names the operation).
   static Result<std::shared_ptr<Engine>> Load(const std::string& path, const EngineOptions& options = {});
   virtual ~Engine() = default;
 
@@ -60,6 +67,11 @@ class TFENGINE_API Engine {
   // stays usable after any error.
   virtual Status Run(const std::vector<InputView>& inputs, const OutputAllocator& allocate) = 0;
   Result<std::vector<Tensor>> Run(const std::vector<Tensor>& inputs);
+
+  // The same with inputs and outputs in the memory of the engine's device, in the order of `stream` (a CUstream; nullptr:
+  // the default stream). Returns when the work is queued; inputs and outputs must live until it is done. An index that is
+  // out of range is not reported. Engines of the CPU: kDeviceUnavailable.
+  virtual Status RunOnDevice(const std::vector<InputView>& inputs, const OutputAllocator& allocate, void* stream);
 
   // Makes the buffer plan for these input shapes now instead of in the first Run.
   virtual Status Prepare(const std::vector<std::vector<int64_t>>& input_shapes) = 0;

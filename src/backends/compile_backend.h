@@ -25,6 +25,9 @@ class WeightStore {
   // `key` must name the constants and everything else that the packed form depends on; `fill` writes `bytes` bytes.
   // A second caller of a key waits for the first. nullptr: out of memory.
   std::shared_ptr<const AlignedBuffer> Get(const std::string& key, size_t bytes, FunctionRef<void(void*)> fill);
+  // The same for what is no host memory (copies of weights on a device). `make` gives nullptr or an error's status.
+  Result<std::shared_ptr<const void>> GetObject(const std::string& key,
+                                                FunctionRef<Result<std::shared_ptr<const void>>()> make);
   // The mapped file that the constants lie in: its pages are given back to the system now and then while weights are
   // packed, so that a process does not hold them twice. Called before the first Get.
   void SetSource(std::shared_ptr<const MappedFile> file) { source_ = std::move(file); }
@@ -40,6 +43,8 @@ class WeightStore {
   std::atomic<size_t> packed_since_release_{0};
   std::mutex mu_;
   std::map<std::string, std::shared_ptr<Slot>> slots_;
+  std::mutex objects_mu_;
+  std::map<std::string, std::shared_ptr<const void>> objects_;
 };
 
 struct Operand {
@@ -95,9 +100,21 @@ class CompileBackend {
                                                     WeightStore& weights, int threads) const {
     return std::optional<Lowered>();
   }
+  // Copies one buffer of `bytes` bytes.
+  virtual std::shared_ptr<const Kernel> Copy(size_t bytes) const;
+  // Milliseconds of the kernel, measured by the backend itself; infinity if it fails. nullopt: it runs on the host and
+  // the caller measures.
+  virtual std::optional<double> Measure(const Lowered& lowered, const ConcreteNode& node) const { return std::nullopt; }
 };
 
-// The backend for "cpu"; nullptr for a name that this build does not have.
+// The backend for "cpu"; nullptr for any other name.
 const CompileBackend* FindBackend(const std::string& device);
+
+struct BackendOptions {
+  std::string kernel_cache;  // directory for compiled device code; empty: none
+  bool tf32 = false;         // f32 products may use TF32
+};
+// The backend of "cpu", "cuda" or "cuda:<index>". Errors: kDeviceUnavailable, kBadFlag for a name that means nothing.
+Result<std::shared_ptr<const CompileBackend>> OpenBackend(const std::string& device, const BackendOptions& options = {});
 
 }  // namespace tfengine

@@ -31,25 +31,10 @@ std::shared_ptr<ThreadPool> SharedPool(int threads) {
   return current;
 }
 
-std::string TacticOf(const ShapeChoices& choices, const std::string& value) {
-  auto tactic = choices.tactics.find(value);
-  return tactic == choices.tactics.end() ? "" : tactic->second;
-}
-
-TensorSpec SpecOf(const Value& value) {
-  TensorSpec spec{value.name, value.dtype, {}};
-  for (Dim d : value.shape) spec.shape.push_back(d.is_const() ? d.value : -1);
-  return spec;
-}
-
 }  // namespace
 
 EngineImpl::EngineImpl(quant::Assignment assignment, const Numerics& numerics, const EngineOptions& options)
-    : network_(std::move(assignment.network)),
-      options_(options),
-      layers_(std::move(assignment.layers)),
-      precision_(numerics.precision),
-      backend_(FindBackend("cpu")) {}
+    : EngineBase(std::move(assignment), numerics, *FindBackend("cpu"), options), backend_(FindBackend("cpu")) {}
 
 Result<std::shared_ptr<EngineImpl>> EngineImpl::Create(Plan plan, const EngineOptions& options) {
   TFE_ASSIGN_OR_RETURN(Network network, ParseNetwork(plan.network_text, plan.constants));
@@ -81,8 +66,6 @@ Status EngineImpl::Initialize() {
     pool_ = SharedPool(options_.threads - 1);
     options_.spawn = [pool = pool_.get()](std::function<void()> f) { pool->Schedule(std::move(f)); };
   }
-  for (ValueId v : network_.inputs()) input_specs_.push_back(SpecOf(network_.value(v)));
-  for (ValueId v : network_.outputs()) output_specs_.push_back(SpecOf(network_.value(v)));
   separation_ = AnalyzeBatch(network_);
   return OkStatus();
 }
@@ -168,45 +151,9 @@ void EngineImpl::SetBatching(int micro_batch, bool sample_parallel) {
   shapes_.clear();
 }
 
-const ShapeChoices& EngineImpl::ChoicesFor(const std::vector<int64_t>& symbols) const {
-  static const ShapeChoices kNone;
-  const ShapeChoices* nearest = &kNone;
-  double least = std::numeric_limits<double>::infinity();
-  for (const ShapeChoices& choices : choices_.at) {
-    double distance = 0;  // between logarithms: 1 is as far from 8 as 8 from 64
-    for (size_t s = 0; s < symbols.size(); ++s) {
-      auto size = choices.sizes.find(network_.dims().symbol_name(static_cast<int>(s)));
-      if (size != choices.sizes.end())
-        distance += std::fabs(std::log(static_cast<double>(std::max<int64_t>(symbols[s], 1)) / static_cast<double>(std::max<int64_t>(size->second, 1))));
-    }
-    if (distance >= least) continue;
-    least = distance;
-    nearest = &choices;
-  }
-  return *nearest;
-}
-
 Status EngineImpl::Prepare(const std::vector<std::vector<int64_t>>& input_shapes) {
   auto plan = GetShapePlan(input_shapes);
   return plan.ok() ? OkStatus() : plan.status();
-}
-
-Status EngineImpl::CheckInputs(const std::vector<InputView>& inputs) const {
-  if (inputs.size() != input_specs_.size())
-    return Error(ErrorId::kInputMismatch, "expected {} inputs, got {}", input_specs_.size(), inputs.size());
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    const TensorSpec& want = input_specs_[i];
-    if (inputs[i].dtype != want.dtype)
-      return Error(ErrorId::kInputMismatch, "input \"{}\": expected {}, got {}", want.name, DTypeName(want.dtype),
-                   DTypeName(inputs[i].dtype));
-    bool fits = inputs[i].shape.size() == want.shape.size();
-    for (size_t d = 0; fits && d < want.shape.size(); ++d)
-      fits = inputs[i].shape[d] >= 0 && (want.shape[d] < 0 || want.shape[d] == inputs[i].shape[d]);
-    if (!fits)
-      return Error(ErrorId::kInputMismatch, "input \"{}\": expected shape {} (-1: any), got {}", want.name,
-                   ShapeToString(want.shape), ShapeToString(inputs[i].shape));
-  }
-  return OkStatus();
 }
 
 Status EngineImpl::RunPieces(const ShapePlan& plan, const std::vector<InputView>& inputs,
@@ -275,10 +222,7 @@ Status EngineImpl::Run(const std::vector<InputView>& inputs, const OutputAllocat
   if (precision_ == "FP32") {
     if (auto calibration = CalibrationImpl::Active()) return RunObserved(*calibration, inputs, allocate);
   }
-  std::vector<std::vector<int64_t>> shapes;
-  shapes.reserve(inputs.size());
-  for (const InputView& in : inputs) shapes.push_back(in.shape);
-  TFE_ASSIGN_OR_RETURN(std::shared_ptr<const ShapePlan> plan, GetShapePlan(shapes));
+  TFE_ASSIGN_OR_RETURN(std::shared_ptr<const ShapePlan> plan, GetShapePlan(ShapesOf(inputs)));
   std::vector<void*> outputs(plan->outputs.size());
   for (size_t i = 0; i < outputs.size(); ++i) {
     outputs[i] = allocate(static_cast<int>(i), plan->outputs[i].dtype, plan->outputs[i].shape);
@@ -289,38 +233,7 @@ Status EngineImpl::Run(const std::vector<InputView>& inputs, const OutputAllocat
 }
 
 std::string EngineImpl::DescribeJson() const {
-  nlohmann::json j;
-  j["device"] = backend_->Fingerprint();
-  j["precision"] = precision_;
-  j["threads"] = options_.threads;
-  j["tuned_for_this_device"] = !rebuilt_;
-  auto& batches = j["choices"] = nlohmann::json::array();
-  for (const ShapeChoices& c : choices_.at)
-    batches.push_back({{"sizes", c.sizes}, {"micro_batch", c.micro_batch}, {"sample_parallel", c.sample_parallel}, {"tactics", c.tactics}});
-  j["batch_separable"] = separation_.separable;
-  j["network"] = PrintNetwork(network_);
-  auto& layers = j["layers"] = nlohmann::json::array();
-  std::map<std::string, const quant::LayerPrecision*> precisions;
-  for (const quant::LayerPrecision& layer : layers_) precisions[layer.name] = &layer;
-  for (const Node& node : network_.nodes()) {
-    const auto precision = precisions.find(network_.value(node.outputs[0]).name);
-    layers.push_back({{"name", node.name},
-                      {"op", OpName(node.op)},
-                      {"tactic", choices_.at.empty() ? "" : TacticOf(choices_.at[0], network_.value(node.outputs[0]).name)},
-                      {"precision", precision == precisions.end() ? "" : PrecisionText(precision->second->precision)},
-                      {"why", precision == precisions.end() ? "" : precision->second->why},
-                      {"stored", ShortName(network_.value(node.outputs[0]).dtype)}});
-  }
-  return j.dump();
-}
-
-std::string EngineImpl::PrecisionText(quant::Precision precision) const {
-  switch (precision) {
-    case quant::Precision::kF32: return "FP32";
-    case quant::Precision::kHalf: return backend_->half() == DType::kBfloat16 ? "BF16" : "FP16";
-    case quant::Precision::kInt8: return "INT8";
-  }
-  return "";
+  return Describe(fmt::format(R"({{"threads": {}, "batch_separable": {}}})", options_.threads, separation_.separable));
 }
 
 // An executable for one run in one piece, with memory for its activations and outputs.
@@ -336,9 +249,7 @@ struct EngineImpl::WholeRun {
 Result<std::unique_ptr<EngineImpl::WholeRun>> EngineImpl::PrepareWhole(const std::vector<InputView>& inputs) {
   TFE_RETURN_IF_ERROR(CheckInputs(inputs));
   auto run = std::make_unique<WholeRun>();
-  std::vector<std::vector<int64_t>> shapes;
-  for (const InputView& in : inputs) shapes.push_back(in.shape);
-  TFE_ASSIGN_OR_RETURN(run->symbols, network_.BindSymbols(shapes));
+  TFE_ASSIGN_OR_RETURN(run->symbols, network_.BindSymbols(ShapesOf(inputs)));
   TFE_ASSIGN_OR_RETURN(run->exe,
                        Specialize(network_, *backend_, run->symbols, ChoicesFor(run->symbols).tactics, weights_, options_.threads));
   for (const InputView& i : inputs) run->in.push_back(i.data);
@@ -395,29 +306,6 @@ Result<std::string> EngineImpl::ProfileJson(const std::vector<InputView>& inputs
   for (size_t i = 0; i < exe->steps.size(); ++i)
     steps.push_back({{"name", exe->steps[i].name}, {"op", exe->steps[i].op}, {"tactic", exe->steps[i].tactic}, {"ms", best[i]}});
   return j.dump();
-}
-
-Result<std::vector<Tensor>> Engine::Run(const std::vector<Tensor>& inputs) {
-  std::vector<InputView> views;
-  for (const Tensor& t : inputs) views.push_back({t.dtype(), t.shape(), t.data()});
-  std::vector<Tensor> outputs(this->outputs().size());
-  TFE_RETURN_IF_ERROR(Run(views, [&](int index, DType dtype, const std::vector<int64_t>& shape) {
-    outputs[index] = Tensor(dtype, shape);
-    return outputs[index].mutable_data();
-  }));
-  return outputs;
-}
-
-Result<std::shared_ptr<Engine>> Engine::Load(const std::string& path, const EngineOptions& options) {
-  TFE_ASSIGN_OR_RETURN(Plan plan, Plan::Load(path));
-  const auto file = plan.file;
-  TFE_ASSIGN_OR_RETURN(std::shared_ptr<EngineImpl> engine, EngineImpl::Create(std::move(plan), options));
-  const std::string file_name = path.substr(path.rfind('/') + 1);  // npos + 1 is 0
-  const bool asset = file_name.starts_with(kEngineFilePrefix);
-  engine->set_name(asset ? file_name.substr(std::strlen(kEngineFilePrefix)) : file_name);
-  // Packed by now if shapes were prepared; pages that are still needed come back from the page cache.
-  if (file) file->Release();
-  return std::shared_ptr<Engine>(std::move(engine));
 }
 
 }  // namespace tfengine

@@ -9,6 +9,7 @@
 
 #include "backends/compile_backend.h"
 #include "compiler/batching.h"
+#include "compiler/engine_base.h"
 #include "compiler/specialize.h"
 #include "network/network.h"
 #include "plan/plan.h"
@@ -21,7 +22,7 @@ namespace tfengine {
 class CalibrationImpl;
 
 // Engine on top of Specialize: a small cache of shapes, each with the executables that serve it.
-class EngineImpl : public Engine {
+class EngineImpl : public EngineBase {
  public:
   static Result<std::shared_ptr<EngineImpl>> Create(Plan plan, const EngineOptions& options);
   // For a network at hand (already optimised); `choices` apply whatever the device.
@@ -30,13 +31,7 @@ class EngineImpl : public Engine {
 
   // For tuning, before the engine is shared: one way to cut all batches; shape plans are made anew.
   void SetBatching(int micro_batch, bool sample_parallel);
-  void set_name(std::string name) { name_ = std::move(name); }
   const BatchSeparation& separation() const { return separation_; }
-  // As typed for this device.
-  const Network& network() const { return network_; }
-  const std::vector<quant::LayerPrecision>& layers() const { return layers_; }
-  // "FP32", "INT8", and the device's 16-bit type.
-  std::string PrecisionText(quant::Precision precision) const;
 
   // One run in one piece that shows every value as it appears, inputs first; `value` is one of network().values().
   // Values that only view others (reshapes) are not shown, unless they are outputs: those come last. Outputs are dropped
@@ -44,8 +39,6 @@ class EngineImpl : public Engine {
   using Observer = std::function<void(const Value& value, const std::vector<int64_t>& shape, const void* data)>;
   Status Observe(const std::vector<InputView>& inputs, const Observer& observer, std::vector<Tensor>* outputs = nullptr);
 
-  const std::vector<TensorSpec>& inputs() const override { return input_specs_; }
-  const std::vector<TensorSpec>& outputs() const override { return output_specs_; }
   Status Run(const std::vector<InputView>& inputs, const OutputAllocator& allocate) override;
   Status Prepare(const std::vector<std::vector<int64_t>>& input_shapes) override;
   std::string DescribeJson() const override;
@@ -63,8 +56,6 @@ class EngineImpl : public Engine {
     bool parallel = false;         // pieces go to threads, each piece on one thread
   };
 
-  // What was chosen at the sizes nearest to these.
-  const ShapeChoices& ChoicesFor(const std::vector<int64_t>& symbols) const;
   EngineImpl(quant::Assignment assignment, const Numerics& numerics, const EngineOptions& options);
   Status Initialize();
   Result<std::shared_ptr<const ShapePlan>> GetShapePlan(const std::vector<std::vector<int64_t>>& shapes);
@@ -73,19 +64,9 @@ class EngineImpl : public Engine {
   Status RunObserved(CalibrationImpl& calibration, const std::vector<InputView>& inputs, const OutputAllocator& allocate);
   struct WholeRun;
   Result<std::unique_ptr<WholeRun>> PrepareWhole(const std::vector<InputView>& inputs);
-  Status CheckInputs(const std::vector<InputView>& inputs) const;
 
-  const Network network_;
-  EngineOptions options_;
-  const std::vector<quant::LayerPrecision> layers_;
-  const std::string precision_;
-  DeviceChoices choices_;
-  std::string name_;      // of the engine file, or empty
-  bool rebuilt_ = false;  // the file had no choices for this device
   const CompileBackend* backend_ = nullptr;
   BatchSeparation separation_;
-  std::vector<TensorSpec> input_specs_, output_specs_;
-  WeightStore weights_;
   MemoryPool memory_;
   std::shared_ptr<ThreadPool> pool_;
 

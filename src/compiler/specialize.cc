@@ -2,7 +2,6 @@
 #include "compiler/specialize.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "backends/ref/ref.h"
 #include "base/errors.h"
@@ -11,19 +10,6 @@
 
 namespace tfengine {
 namespace {
-
-// Copies one buffer; for outputs that are also something else (an input, a constant, another output).
-class CopyKernel : public Kernel {
- public:
-  explicit CopyKernel(size_t bytes) : bytes_(bytes) {}
-  Status Run(const void* const* in, void* const* out, void*, Gang&) const override {
-    std::memcpy(out[0], in[0], bytes_);
-    return OkStatus();
-  }
-
- private:
-  size_t bytes_;
-};
 
 Result<std::vector<int64_t>> EvalShape(const Network& network, const Shape& shape, const std::vector<int64_t>& symbols) {
   std::vector<int64_t> dims;
@@ -264,7 +250,7 @@ class Specializer {
       step.name = network_.value(v).name;
       step.op = "copy";
       step.tactic = "memcpy";
-      step.kernel = std::make_shared<CopyKernel>(port.bytes);
+      step.kernel = backend_.Copy(port.bytes);
       step.in.resize(1);
       step.out.resize(1);
       exe_->steps.push_back(std::move(step));

@@ -217,9 +217,12 @@ Result<TacticMap> ChooseTactics(const Network& network, const CompileBackend& ba
         WeightStore weights;  // dropped with the candidate: only the winner's packed form is kept, elsewhere
         auto lowered = backend.Lower(concrete, tactic, weights, options.threads);
         if (!lowered.ok() || lowered->tactic != tactic) continue;
-        std::vector<Sequence::Part> parts;
-        parts.push_back({*std::move(lowered), InputsOf({&concrete, 1}), &concrete});
-        time = TimeSequence(Sequence(std::move(parts), options.threads), cold ? &weights : nullptr, options, least);
+        time = backend.Measure(*lowered, concrete);
+        if (!time) {
+          std::vector<Sequence::Part> parts;
+          parts.push_back({*std::move(lowered), InputsOf({&concrete, 1}), &concrete});
+          time = TimeSequence(Sequence(std::move(parts), options.threads), cold ? &weights : nullptr, options, least);
+        }
         if (!std::isfinite(*time)) continue;
         if (options.cache) options.cache->Put(fingerprint, key, tactic, *time);
       }

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/backend.h"
+
+#include <algorithm>
+#include <limits>
+#include <random>
+
+#include "backends/cuda/lower/lower.h"
+#include "backends/ref/element.h"
+#include "base/errors.h"
+#include "base/status_macros.h"
+
+namespace tfengine {
+namespace cuda {
+namespace {
+
+struct Row {
+  Op op;
+  LowerResult (*lower)(const LowerContext&);
+};
+
+constexpr Row kRows[] = {
+    {Op::kConv2d, LowerConv2d}, {Op::kConv2dTranspose, LowerConv2dTranspose}, {Op::kMatMul, LowerMatMul},
+    {Op::kAttention, LowerAttention}, {Op::kBatchNorm, LowerBatchNorm}, {Op::kLayerNorm, LowerLayerNorm},
+    {Op::kSoftmax, LowerSoftmax}, {Op::kLogSoftmax, LowerSoftmax}, {Op::kPool, LowerPool}, {Op::kReduce, LowerReduce},
+    {Op::kArgReduce, LowerArgReduce}, {Op::kTopK, LowerTopK}, {Op::kCumulative, LowerCumulative}, {Op::kUnary, LowerUnary},
+    {Op::kBinary, LowerBinary}, {Op::kSelect, LowerSelect}, {Op::kConvert, LowerConvert}, {Op::kFakeQuant, LowerFakeQuant},
+    {Op::kCast, LowerCast}, {Op::kTranspose, LowerAffine}, {Op::kBroadcast, LowerAffine}, {Op::kSlice, LowerAffine},
+    {Op::kTile, LowerAffine}, {Op::kDepthToSpace, LowerAffine}, {Op::kSpaceToDepth, LowerAffine}, {Op::kConcat, LowerConcat},
+    {Op::kPad, LowerPad}, {Op::kGather, LowerGather}, {Op::kGatherNd, LowerGatherNd}, {Op::kOneHot, LowerOneHot},
+    {Op::kResize, LowerResize},
+};
+
+// A result without elements.
+class EmptyKernel : public DeviceKernel {
+ public:
+  Status Enqueue(const void* const*, void* const*, const Launch&) const override { return OkStatus(); }
+};
+
+class DeviceCopy : public DeviceKernel {
+ public:
+  explicit DeviceCopy(size_t bytes) : bytes_(bytes) {}
+  Status Enqueue(const void* const* in, void* const* out, const Launch& launch) const override {
+    if (bytes_ == 0) return OkStatus();
+    return launch.device.Check(launch.device.driver().MemcpyDtoDAsync(DevicePointer(out[0]), DevicePointer(in[0]), bytes_, launch.stream), "copying");
+  }
+
+ private:
+  size_t bytes_;
+};
+
+std::string DescribeOperands(const ConcreteNode& node) {
+  std::string text;
+  for (const auto* list : {&node.inputs, &node.outputs}) {
+    text += list == &node.outputs ? " -> " : "";
+    for (const Operand& o : *list)
+      if (o.present) text += fmt::format("{}{}{} ", DTypeName(o.dtype), o.quant.quantized() ? " (quantized)" : "", ShapeToString(o.shape));
+  }
+  return text;
+}
+
+// Small random reals; zeros for everything else, which are valid indices.
+Result<DeviceBuffer> SampleData(const Device& device, const Operand& o) {
+  const auto n = static_cast<size_t>(o.num_elements());
+  std::vector<char> host(n * DTypeSize(o.dtype), 0);
+  std::minstd_rand random(1);
+  auto number = [&] { return static_cast<float>(random() % 2001) * 1e-3f - 1.0f; };
+  for (size_t i = 0; i < n && !o.quant.quantized(); ++i) {
+    if (o.dtype == DType::kFloat32) reinterpret_cast<float*>(host.data())[i] = number();
+    if (o.dtype == DType::kFloat16) reinterpret_cast<uint16_t*>(host.data())[i] = ref::FloatToHalf(number());
+    if (o.dtype == DType::kBfloat16) reinterpret_cast<uint16_t*>(host.data())[i] = ref::FloatToBfloat16(number());
+  }
+  return DeviceBuffer::Upload(device, host.data(), host.size());
+}
+
+}  // namespace
+
+std::string CudaBackend::Fingerprint() const { return device_.fingerprint() + (options_.tf32 ? " tf32" : ""); }
+
+bool CudaBackend::RunsTyped(const Network&, const Node& node) const {
+  return std::any_of(std::begin(kRows), std::end(kRows), [&](const Row& row) { return row.op == node.op; }) && node.op != Op::kConv2dTranspose;
+}
+
+std::vector<std::string> CudaBackend::Tactics(const ConcreteNode& node) const {
+  std::vector<std::string> names;
+  if (node.op == Op::kConv2d) names = Conv2dTactics(node, device_, options_);
+  if (node.op == Op::kMatMul) names = MatMulTactics(node, device_, options_);
+  if (names.empty()) names.push_back("default");
+  return names;
+}
+
+Result<Lowered> CudaBackend::Lower(const ConcreteNode& node, const std::string& tactic, WeightStore& weights, int) const {
+  if (std::all_of(node.outputs.begin(), node.outputs.end(), [](const Operand& o) { return o.num_elements() == 0; }))
+    return MakeLowered(std::make_shared<EmptyKernel>(), "empty", {});
+  const Device::Scope scope(device_);
+  for (const Row& row : kRows) {
+    if (row.op != node.op) continue;
+    TFE_ASSIGN_OR_RETURN(std::optional<Lowered> lowered, row.lower({node, tactic, weights, device_, options_}));
+    if (lowered) return *std::move(lowered);
+  }
+  return Error(ErrorId::kDeviceUnsupported, "not supported on cuda: {} ({}); use the device \"cpu\"", OpName(node.op), DescribeOperands(node));
+}
+
+std::shared_ptr<const Kernel> CudaBackend::Copy(size_t bytes) const { return std::make_shared<DeviceCopy>(bytes); }
+
+std::optional<double> CudaBackend::Measure(const Lowered& lowered, const ConcreteNode& node) const {
+  constexpr double kFailed = std::numeric_limits<double>::infinity();
+  const auto& kernel = static_cast<const DeviceKernel&>(*lowered.kernel);
+  const Device::Scope scope(device_);
+  const DriverApi& api = device_.driver();
+  std::vector<DeviceBuffer> buffers;
+  std::vector<const void*> in;
+  std::vector<void*> out;
+  for (int i : lowered.in) {
+    const Operand& o = node.inputs[static_cast<size_t>(i)];
+    auto buffer = o.constant ? DeviceBuffer::Upload(device_, o.constant->data(), o.constant->num_bytes()) : SampleData(device_, o);
+    if (!buffer.ok()) return kFailed;
+    in.push_back(buffer->data());
+    buffers.push_back(std::move(*buffer));
+  }
+  for (const Operand& o : node.outputs) {
+    auto buffer = DeviceBuffer::Allocate(device_, static_cast<size_t>(o.num_elements()) * DTypeSize(o.dtype));
+    if (!buffer.ok()) return kFailed;
+    out.push_back(buffer->data());
+    buffers.push_back(std::move(*buffer));
+  }
+  auto scratch = DeviceBuffer::Allocate(device_, kernel.scratch_bytes(1) + 512);
+  if (!scratch.ok()) return kFailed;
+  CUstream stream = nullptr;
+  CUevent start = nullptr, stop = nullptr;
+  CUgraph graph = nullptr;
+  CUgraphExec exec = nullptr;
+  double best = kFailed;
+  // Stream launches would hide the differences of short kernels; a graph of several runs shows them.
+  constexpr int kRepeats = 10;
+  Launch launch{device_};
+  launch.scratch = scratch->data();
+  launch.error = reinterpret_cast<int*>(static_cast<char*>(scratch->data()) + (kernel.scratch_bytes(1) + 255) / 256 * 256);
+  bool ok = api.StreamCreate(&stream, CU_STREAM_NON_BLOCKING) == 0 && api.EventCreate(&start, CU_EVENT_DEFAULT) == 0 && api.EventCreate(&stop, CU_EVENT_DEFAULT) == 0;
+  launch.stream = stream;
+  ok = ok && kernel.Enqueue(in.data(), out.data(), launch).ok() && api.StreamSynchronize(stream) == 0;
+  if (ok && api.StreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL) == 0) {
+    for (int i = 0; ok && i < kRepeats; ++i) ok = kernel.Enqueue(in.data(), out.data(), launch).ok();
+    ok = api.StreamEndCapture(stream, &graph) == 0 && ok && api.GraphInstantiate(&exec, graph, 0) == 0;
+    for (int round = 0; ok && round < 6; ++round) {
+      float ms = 0;
+      ok = api.EventRecord(start, stream) == 0 && api.GraphLaunch(exec, stream) == 0 && api.EventRecord(stop, stream) == 0 &&
+           api.EventSynchronize(stop) == 0 && api.EventElapsedTime(&ms, start, stop) == 0;
+      if (ok && round > 0) best = std::min(best, static_cast<double>(ms) / kRepeats);
+    }
+    if (!ok) best = kFailed;
+  }
+  if (exec) api.GraphExecDestroy(exec);
+  if (graph) api.GraphDestroy(graph);
+  if (start) api.EventDestroy(start);
+  if (stop) api.EventDestroy(stop);
+  if (stream) api.StreamDestroy(stream);
+  return best;
+}
+
+std::optional<int> DeviceIndex(const std::string& device) {
+  if (device == "cuda") return 0;
+  if (device.rfind("cuda:", 0) != 0 || device.size() < 6 || device.size() > 8) return std::nullopt;
+  const std::string digits = device.substr(5);
+  if (!std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; })) return std::nullopt;
+  return std::stoi(digits);
+}
+
+}  // namespace cuda
+
+Result<std::shared_ptr<const CompileBackend>> OpenBackend(const std::string& device, const BackendOptions& options) {
+  if (const CompileBackend* host = FindBackend(device))
+    return std::shared_ptr<const CompileBackend>(std::shared_ptr<const CompileBackend>(), host);  // never destroyed
+  const auto index = cuda::DeviceIndex(device);
+  if (!index) return Error(ErrorId::kBadFlag, "device \"{}\": expected cpu, cuda or cuda:<index>", device);
+  TFE_ASSIGN_OR_RETURN(cuda::Device* gpu, cuda::Device::Get(*index));
+  return std::shared_ptr<const CompileBackend>(std::make_shared<cuda::CudaBackend>(*gpu, options));
+}
+
+}  // namespace tfengine

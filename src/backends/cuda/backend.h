@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "backends/compile_backend.h"
+#include "backends/cuda/device.h"
+
+namespace tfengine::cuda {
+
+// The compile side of GPUs. Nodes that it has no kernel for are kDeviceUnsupported.
+class CudaBackend : public CompileBackend {
+ public:
+  CudaBackend(Device& device, const BackendOptions& options) : device_(device), options_(options) {}
+
+  Device& device() const { return device_; }
+  const BackendOptions& options() const { return options_; }
+
+  std::string Fingerprint() const override;
+  DType half() const override { return DType::kFloat16; }
+  // Products of codes have no kernels here yet; layers that would be int8 run in f16.
+  bool int8() const override { return false; }
+  bool RunsTyped(const Network& network, const Node& node) const override;
+  std::vector<std::string> Tactics(const ConcreteNode& node) const override;
+  Result<Lowered> Lower(const ConcreteNode& node, const std::string& tactic, WeightStore& weights, int threads) const override;
+  std::shared_ptr<const Kernel> Copy(size_t bytes) const override;
+  std::optional<double> Measure(const Lowered& lowered, const ConcreteNode& node) const override;
+
+ private:
+  Device& device_;
+  const BackendOptions options_;
+};
+
+// "cuda" → 0, "cuda:3" → 3, nullopt for any other name.
+std::optional<int> DeviceIndex(const std::string& device);
+
+}  // namespace tfengine::cuda

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backends/compile_backend.h"
+#include "backends/cuda/device.h"
+
+// Pieces of CUDA C++ that lowerings put together. Everything about types and shapes is a constant in the source, except
+// the outermost size: a kernel serves every batch size.
+namespace tfengine::cuda {
+
+// Types and helpers that every kernel starts with: f16, bf16, vec<T, V>, conversions, loads and stores.
+const std::string& Prelude();
+
+// An element type as generated code sees it. Reals of typed nodes are f32 when loaded.
+struct Elem {
+  DType dtype = DType::kFloat32;
+  Quant quant;
+  int lo = 0, hi = 255;
+
+  std::string storage() const;  // "f16", "unsigned char", ...
+  std::string wide() const;     // "float", "double", "long long" or "unsigned long long"
+  size_t size() const { return DTypeSize(dtype); }
+  // Code of a conversion between the two.
+  std::string Load(const std::string& v) const;
+  std::string Store(const std::string& w) const;
+};
+// How an operand is read; how the node's result is written. nullopt: a type that kernels do not know.
+std::optional<Elem> ElemOf(const Operand& o);
+std::optional<Elem> OutElem(const ConcreteNode& node);
+// Every present input, absent ones as f32, then the result; nullopt if one is unknown.
+std::optional<std::vector<Elem>> ElemsOf(const ConcreteNode& node);
+
+// Statements or expressions in x (and y for binary) of type `wide`; nullopt for a kind that is not known for the type.
+// `element`: the type that results are stored in.
+std::optional<std::string> UnaryExpression(UnaryKind kind, const std::string& wide, double alpha, double beta);
+std::optional<std::string> BinaryExpression(BinaryKind kind, const std::string& wide, const Elem& element);
+// The activation of a node's act, alpha and beta attributes as an expression in x; "" for none.
+std::optional<std::string> ActivationExpression(const Attrs& attrs, const std::string& wide);
+// A number as a literal of float or double.
+std::string Literal(double v, const std::string& wide);
+
+// The index type of a kernel over n elements.
+inline const char* IndexType(int64_t n) { return n < (int64_t{1} << 31) ? "unsigned" : "unsigned long long"; }
+
+// Several affine walks over one shape: offset_k = base_k + sum(coordinate_d * strides_k[d]). Axes that all walks cross
+// alike are merged.
+struct Walk {
+  std::vector<int64_t> dims;                  // outermost first; sizes of 1 are dropped
+  std::vector<std::vector<int64_t>> strides;  // per walk and axis
+  std::vector<int64_t> base;
+
+  int64_t count() const;
+  void Simplify();
+  // Code that declares `<prefix><k>` for every walk from index variable `i`, which it uses up.
+  std::string Code(const std::string& index_type, const std::string& prefix) const;
+};
+std::vector<int64_t> RowMajor(const std::vector<int64_t>& shape);
+// Strides with which `shape` is read when broadcast to `target`.
+std::vector<int64_t> BroadcastStrides(const std::vector<int64_t>& shape, const std::vector<int64_t>& target);
+
+// One thread per element or vector. `body` sees inputs x0, x1 ... and sets the result y.
+struct Pointwise {
+  std::vector<Elem> in;
+  std::vector<std::vector<int64_t>> shapes;  // of the inputs
+  Elem out;
+  std::vector<int64_t> shape;
+  std::string body;    // statements that assign y
+  bool error = false;  // body may call fail(error, code)
+};
+Generated PointwiseCode(const Pointwise& p);
+
+// Copies elements of `size` bytes; walk 0 reads, walk 1 writes.
+Generated CopyCode(Walk walk, size_t size);
+
+}  // namespace tfengine::cuda

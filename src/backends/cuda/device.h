@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "backends/cuda/driver.h"
+#include "runtime/kernel.h"
+
+namespace tfengine::cuda {
+
+// Compiled code on a device. The module lives as long as any copy.
+struct Function {
+  std::shared_ptr<const void> module;
+  CUfunction handle = nullptr;
+};
+
+// One GPU through its primary context, which it shares with every other user of CUDA in the process. Never destroyed.
+// Thread-safe; calls of the driver need a Device::Scope on the calling thread.
+class Device {
+ public:
+  // Error kDeviceUnavailable: no driver, no such device, or a library is missing.
+  static Result<Device*> Get(int index);
+  // Code generation without a GPU (tests): compiles for this architecture; whatever needs the driver is left out.
+  static Result<Device*> Offline(int architecture);
+
+  // The context is current on this thread while a Scope lives.
+  class Scope {
+   public:
+    explicit Scope(const Device& device);
+    ~Scope();
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    const Device& device_;
+    CUcontext previous_ = nullptr;
+  };
+
+  bool offline() const { return driver_ == nullptr; }
+  const DriverApi& driver() const { return *driver_; }
+  const CublasLtApi& blas() const { return *blas_; }
+  const CudnnApi& dnn() const { return *dnn_; }
+  void* blas_handle() const { return blas_handle_; }
+  int index() const { return index_; }
+  int architecture() const { return architecture_; }    // 90: compute capability 9.0
+  int processors() const { return processors_; }
+  // Device and library versions: timings and compiled code fit another machine with the same.
+  const std::string& fingerprint() const { return fingerprint_; }
+
+  // cuDNN's handle is used by one thread at a time: `run` is called with the handle bound to `stream`.
+  template <typename F>
+  int WithDnn(CUstream stream, F&& run) const {
+    std::lock_guard<std::mutex> lock(dnn_mu_);
+    if (const int status = dnn_->SetStream(dnn_handle_, stream)) return status;
+    return run(dnn_handle_);
+  }
+
+  // Compiles CUDA C++ with NVRTC, or takes the code from memory or from `cache_dir` (empty: none). `name`: of the
+  // extern "C" kernel. Error: kInternalError with the compiler's words.
+  Result<Function> Compile(const std::string& source, const std::string& name, const std::string& cache_dir);
+
+  Status Check(int result, const char* what) const { return CheckDriver(*driver_, result, what); }
+
+ private:
+  Device() = default;
+  Status Open(int index);
+  Result<std::string> Cubin(const std::string& source, const std::string& cache_dir) const;
+
+  const DriverApi* driver_ = nullptr;
+  const NvrtcApi* nvrtc_ = nullptr;
+  const CublasLtApi* blas_ = nullptr;
+  const CudnnApi* dnn_ = nullptr;
+  CUcontext context_ = nullptr;
+  void* blas_handle_ = nullptr;
+  void* dnn_handle_ = nullptr;
+  mutable std::mutex dnn_mu_;
+  int index_ = 0, architecture_ = 0, processors_ = 1;
+  std::string fingerprint_;
+  std::mutex modules_mu_;
+  std::map<std::string, std::weak_ptr<const void>> modules_;  // by key of the source
+};
+
+// Device memory. data() is nullptr for an empty buffer.
+class DeviceBuffer {
+ public:
+  DeviceBuffer() = default;
+  // Errors: kOutOfMemory, kDeviceFailed.
+  static Result<DeviceBuffer> Allocate(const Device& device, size_t bytes);
+  // Allocates and copies from the host.
+  static Result<DeviceBuffer> Upload(const Device& device, const void* data, size_t bytes);
+  DeviceBuffer(DeviceBuffer&& o) noexcept { *this = std::move(o); }
+  DeviceBuffer& operator=(DeviceBuffer&& o) noexcept {
+    std::swap(device_, o.device_);
+    std::swap(data_, o.data_);
+    std::swap(bytes_, o.bytes_);
+    return *this;
+  }
+  ~DeviceBuffer();
+  void* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  const Device* device_ = nullptr;
+  void* data_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+// Page-locked host memory: copies to and from it do not stop the host.
+class PinnedBuffer {
+ public:
+  PinnedBuffer() = default;
+  static Result<PinnedBuffer> Allocate(const Device& device, size_t bytes);
+  PinnedBuffer(PinnedBuffer&& o) noexcept { *this = std::move(o); }
+  PinnedBuffer& operator=(PinnedBuffer&& o) noexcept {
+    std::swap(device_, o.device_);
+    std::swap(data_, o.data_);
+    return *this;
+  }
+  ~PinnedBuffer();
+  void* data() const { return data_; }
+
+ private:
+  const Device* device_ = nullptr;
+  void* data_ = nullptr;
+};
+
+inline CUdeviceptr DevicePointer(const void* p) { return reinterpret_cast<CUdeviceptr>(p); }
+
+// Where a step is put.
+struct Launch {
+  const Device& device;
+  CUstream stream = nullptr;
+  void* scratch = nullptr;  // device memory of scratch_bytes()
+  int* error = nullptr;     // device memory; a kernel that finds an error in its data writes a RunError
+};
+
+// What kernels report through Launch::error.
+enum RunError : int { kNoError = 0, kIndexError = 1, kDivisionError = 2, kPowerError = 3 };
+Status StatusOf(int run_error);
+
+// A step on a device: pointers are device memory. Immutable and thread-safe.
+class DeviceKernel : public Kernel {
+ public:
+  virtual Status Enqueue(const void* const* in, void* const* out, const Launch& launch) const = 0;
+  // Whether it may write Launch::error.
+  virtual bool reports() const { return false; }
+  // A device kernel has no host form: an error.
+  Status Run(const void* const* in, void* const* out, void* scratch, Gang& gang) const final;
+};
+
+// A compiled kernel with its launch: arguments are the input pointers, the output pointers, then, as asked for, scratch,
+// the error flag and sizes.
+struct Generated {
+  std::string source;  // without the prelude; declares extern "C" __global__ kernel `k`
+  unsigned grid[3] = {1, 1, 1};
+  unsigned block[3] = {1, 1, 1};
+  size_t inputs = 1, outputs = 1;
+  // Inputs, by position, that are buffers of our own instead of operands of the step.
+  struct Bound {
+    size_t at;
+    std::shared_ptr<const DeviceBuffer> buffer;
+  };
+  std::vector<Bound> bound;
+  bool error = false;    // takes int* error
+  size_t scratch = 0;    // takes void* scratch if > 0
+  std::vector<int64_t> sizes;  // takes long longs: sizes that are no constants of the source
+
+  // 256 threads a block, a thread for each of n items; n is the one size.
+  void OneThreadEach(int64_t n);
+};
+Result<std::shared_ptr<const DeviceKernel>> MakeKernel(Device& device, const std::string& cache_dir, const Generated& code);
+// The compiled code alone, with the prelude (codegen.h).
+Result<Function> CompileKernel(Device& device, const std::string& cache_dir, const std::string& source);
+
+}  // namespace tfengine::cuda

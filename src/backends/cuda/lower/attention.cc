@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cmath>
+
+#include "backends/cuda/lower/lower.h"
+
+namespace tfengine::cuda {
+namespace {
+
+struct Sizes {
+  int64_t batch, queries, heads, depth, keys, value_depth;
+};
+
+// `masked(score, b, h, q, key)` in code: the score with its mask added, as f32.
+std::string MaskCode(const ConcreteNode& node, const std::vector<Elem>& elems) {
+  if (!node.has_input(3)) return "#define masked(s, b, h, q, j) (s)\n";
+  std::vector<int64_t> shape(4, 1);
+  const auto& m = node.inputs[3].shape;
+  std::copy(m.begin(), m.end(), shape.end() - static_cast<int64_t>(m.size()));
+  const std::vector<int64_t> strides = RowMajor(shape);
+  std::string at;
+  const char* names[] = {"(b)", "(h)", "(q)", "(j)"};
+  for (size_t d = 0; d < 4; ++d)
+    if (shape[d] != 1) at += fmt::format("{}(i64){} * {}", at.empty() ? "" : " + ", names[d], strides[d]);
+  if (at.empty()) at.push_back('0');
+  if (elems[3].dtype == DType::kBool)
+    return fmt::format("#define masked(s, b, h, q, j) ((s) + (mask[{}] ? 0.0f : {}))\n", at, Literal(node.attrs.Float("mask_value", -1e9), "float"));
+  return fmt::format("#define masked(s, b, h, q, j) ((s) + (float){})\n", elems[3].Load("mask[" + at + "]"));
+}
+
+// Tensor cores, 16 queries a warp, keys in tiles of 64 with a running maximum (Dao et al., arXiv:2205.14135). q, k and v
+// are f16 or bf16.
+Generated FlashCode(const ConcreteNode& node, const std::vector<Elem>& elems, const Sizes& z, int warps) {
+  const Elem &x = elems[0], &y = elems.back();
+  const bool mask = node.has_input(3), half = x.dtype == DType::kFloat16;
+  Generated g;
+  g.inputs = 3 + mask;
+  g.source = MaskCode(node, elems);
+  g.source += fmt::format(
+      "#define T {0}\n#define D {1}\n#define E {2}\n#define SQ {3}\n#define SK {4}\n#define H {5}\n#define WARPS {6}\n#define SCALE {7}\n#define MMA \"mma.sync.aligned.m16n8k16.row.col.f32.{8}.{8}.f32 \"\n",
+      x.storage(), z.depth, z.value_depth, z.queries, z.keys, z.heads, warps, Literal(node.attrs.Float("scale", 1), "float"), half ? "f16" : "bf16");
+  g.source += fmt::format("__forceinline__ unsigned pack(float a, float b) {{ return {0}(a).b | ((unsigned){0}(b).b << 16); }}\n", half ? "to_f16" : "to_bf16");
+  g.source += R"cuda(
+__forceinline__ void mma(float* c, const unsigned* a, unsigned b0, unsigned b1) {
+  asm volatile(MMA "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+// Rows of a [keys, width] tile from `from` (one head) to padded shared memory; rows behind the last key are 0.
+template <int W> __forceinline__ void load_tile(const T* from, int first, T* to) {
+  for (int i = threadIdx.x; i < 64 * W / 8; i += 32 * WARPS) {
+    const int row = i / (W / 8), column = i % (W / 8) * 8;
+    uint4 v = {0, 0, 0, 0};
+    if (first + row < SK) v = *(const uint4*)(from + (i64)(first + row) * H * W + column);
+    *(uint4*)(to + row * (W + 8) + column) = v;
+  }
+}
+)cuda";
+  g.source += fmt::format("extern \"C\" __global__ void __launch_bounds__(32 * WARPS) k(const T* query, const T* key, const T* value, {}{}* out) {{\n",
+                          mask ? fmt::format("const {}* mask, ", elems[3].storage()) : "", y.storage());
+  g.source += R"cuda(
+  __shared__ __align__(16) T ks[64 * (D + 8)];
+  __shared__ __align__(16) T vs[64 * (E + 8)];
+  const int lane = threadIdx.x & 31, warp = threadIdx.x / 32, row = lane / 4, pair = lane % 4 * 2;
+  const int h = blockIdx.y, b = blockIdx.z, q0 = (blockIdx.x * WARPS + warp) * 16 + row, q1 = q0 + 8;
+  const T* kh = key + ((i64)b * SK * H + h) * D;
+  const T* vh = value + ((i64)b * SK * H + h) * E;
+  unsigned qa[D / 16][4];
+#pragma unroll
+  for (int s = 0; s < D / 16; ++s) {
+    const T* from0 = query + (((i64)b * SQ + q0) * H + h) * D + s * 16 + pair;
+    const T* from1 = query + (((i64)b * SQ + q1) * H + h) * D + s * 16 + pair;
+    qa[s][0] = q0 < SQ ? *(const unsigned*)from0 : 0;
+    qa[s][1] = q1 < SQ ? *(const unsigned*)from1 : 0;
+    qa[s][2] = q0 < SQ ? *(const unsigned*)(from0 + 8) : 0;
+    qa[s][3] = q1 < SQ ? *(const unsigned*)(from1 + 8) : 0;
+  }
+  const float infinity = __int_as_float(0x7f800000), log2e = 1.4426950408889634f;
+  float o[E / 8][4] = {}, most[2] = {-infinity, -infinity}, sum[2] = {0, 0};
+  for (int first = 0; first < SK; first += 64) {
+    __syncthreads();
+    load_tile<D>(kh, first, ks);
+    load_tile<E>(vh, first, vs);
+    __syncthreads();
+    float p[8][4];
+#pragma unroll
+    for (int n = 0; n < 8; ++n) {
+      p[n][0] = p[n][1] = p[n][2] = p[n][3] = 0;
+#pragma unroll
+      for (int s = 0; s < D / 16; ++s) {
+        const T* at = ks + (n * 8 + row) * (D + 8) + s * 16 + pair;
+        mma(p[n], qa[s], *(const unsigned*)at, *(const unsigned*)(at + 8));
+      }
+    }
+    float high[2] = {-infinity, -infinity};
+#pragma unroll
+    for (int n = 0; n < 8; ++n)
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        const int j = first + n * 8 + pair + (e & 1), q = e < 2 ? q0 : q1;
+        p[n][e] = j < SK && q < SQ ? masked(p[n][e] * SCALE, b, h, q, j) * log2e : -infinity;
+        high[e / 2] = fmaxf(high[e / 2], p[n][e]);
+      }
+    float base[2], shrink[2];
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      high[r] = fmaxf(high[r], __shfl_xor_sync(0xffffffffu, high[r], 1));
+      high[r] = fmaxf(high[r], __shfl_xor_sync(0xffffffffu, high[r], 2));
+      const float next = fmaxf(most[r], high[r]);
+      base[r] = next == -infinity ? 0 : next;  // nothing but -inf so far
+      shrink[r] = exp2f(most[r] - base[r]);
+      most[r] = next;
+      sum[r] *= shrink[r];
+    }
+#pragma unroll
+    for (int n = 0; n < 8; ++n)
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        p[n][e] = exp2f(p[n][e] - base[e / 2]);
+        sum[e / 2] += p[n][e];
+      }
+#pragma unroll
+    for (int n = 0; n < E / 8; ++n)
+#pragma unroll
+      for (int e = 0; e < 4; ++e) o[n][e] *= shrink[e / 2];
+#pragma unroll
+    for (int s = 0; s < 4; ++s) {
+      const unsigned pa[4] = {pack(p[2 * s][0], p[2 * s][1]), pack(p[2 * s][2], p[2 * s][3]), pack(p[2 * s + 1][0], p[2 * s + 1][1]),
+                              pack(p[2 * s + 1][2], p[2 * s + 1][3])};
+#pragma unroll
+      for (int n = 0; n < E / 8; ++n) {
+        unsigned b0, b1;
+        const unsigned at = (unsigned)__cvta_generic_to_shared(vs + (s * 16 + (lane & 15)) * (E + 8) + n * 8);
+        asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];" : "=r"(b0), "=r"(b1) : "r"(at));
+        mma(o[n], pa, b0, b1);
+      }
+    }
+  }
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], 1);
+    sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], 2);
+    const int q = r == 0 ? q0 : q1;
+    if (q >= SQ) continue;
+#pragma unroll
+    for (int n = 0; n < E / 8; ++n)
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        const float w = o[n][2 * r + e] / sum[r];
+)cuda";
+  g.source += fmt::format("        out[(((i64)b * SQ + q) * H + h) * E + n * 8 + pair + e] = {};\n      }}\n  }}\n}}\n", y.Store("w"));
+  g.block[0] = static_cast<unsigned>(32 * warps);
+  g.grid[0] = static_cast<unsigned>((z.queries + 16 * warps - 1) / (16 * warps));
+  g.grid[1] = static_cast<unsigned>(z.heads);
+  g.grid[2] = static_cast<unsigned>(z.batch);
+  return g;
+}
+
+// Any type and depth: a block has all scores of a few queries of one head in shared memory.
+Generated PlainCode(const ConcreteNode& node, const std::vector<Elem>& elems, const Sizes& z, int64_t queries) {
+  const Elem &q = elems[0], &k = elems[1], &v = elems[2], &y = elems.back();
+  const bool mask = node.has_input(3);
+  const std::string wide = q.wide();
+  Generated g;
+  g.inputs = 3 + mask;
+  g.source = MaskCode(node, elems);
+  g.source += fmt::format(
+      "typedef {0} W;\n#define SQ {1}\n#define SK {2}\n#define H {3}\n#define D {4}\n#define E {5}\n#define Q {6}\n"
+      "extern \"C\" __global__ void k(const {7}* query, const {8}* key, const {9}* value, {10}{11}* out) {{\n",
+      wide, z.queries, z.keys, z.heads, z.depth, z.value_depth, queries, q.storage(), k.storage(), v.storage(),
+      mask ? fmt::format("const {}* mask, ", elems[3].storage()) : "", y.storage());
+  g.source += fmt::format(R"cuda(
+  __shared__ W scores[Q][SK];
+  __shared__ W qs[Q][D];
+  __shared__ W parts[Q][4];
+  const int h = blockIdx.y, b = blockIdx.z, first = blockIdx.x * Q, lane = threadIdx.x & 31, warp = threadIdx.x / 32;
+  for (int i = threadIdx.x; i < Q * D; i += 128) {{
+    const int r = i / D, d = i % D;
+    qs[r][d] = 0;
+    if (first + r < SQ) {{ const {0} u = query[(((i64)b * SQ + first + r) * H + h) * D + d]; qs[r][d] = (W){1}; }}
+  }}
+  __syncthreads();
+  for (int j = threadIdx.x; j < SK; j += 128) {{
+    const {2}* from = key + (((i64)b * SK + j) * H + h) * D;
+    W a[Q];
+#pragma unroll
+    for (int r = 0; r < Q; ++r) a[r] = 0;
+    for (int d = 0; d < D; ++d) {{
+      const {2} u = from[d];
+      const W w = (W){3};
+#pragma unroll
+      for (int r = 0; r < Q; ++r) a[r] += w * qs[r][d];
+    }}
+#pragma unroll
+    for (int r = 0; r < Q; ++r) scores[r][j] = first + r < SQ ? masked(a[r] * (W){4}, b, h, first + r, j) : 0;
+  }}
+  __syncthreads();
+  for (int r = 0; r < Q; ++r) {{
+    W most = scores[r][0];
+    for (int j = threadIdx.x; j < SK; j += 128) most = nan_max(most, scores[r][j]);
+#pragma unroll
+    for (int m = 16; m > 0; m /= 2) most = nan_max(most, __shfl_xor_sync(0xffffffffu, most, m));
+    if (lane == 0) parts[r][warp] = most;
+  }}
+  __syncthreads();
+  W sums[Q];
+  for (int r = 0; r < Q; ++r) {{
+    const W most = nan_max(nan_max(parts[r][0], parts[r][1]), nan_max(parts[r][2], parts[r][3]));
+    W sum = 0;
+    for (int j = threadIdx.x; j < SK; j += 128) sum += scores[r][j] = exp(scores[r][j] - most);
+#pragma unroll
+    for (int m = 16; m > 0; m /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, m);
+    sums[r] = sum;
+  }}
+  __syncthreads();
+  for (int r = 0; r < Q; ++r)
+    if (lane == 0) parts[r][warp] = sums[r];
+  __syncthreads();
+  for (int d = threadIdx.x; d < E; d += 128) {{
+    W a[Q];
+#pragma unroll
+    for (int r = 0; r < Q; ++r) a[r] = 0;
+    for (int j = 0; j < SK; ++j) {{
+      const {5} u = value[(((i64)b * SK + j) * H + h) * E + d];
+      const W w = (W){6};
+#pragma unroll
+      for (int r = 0; r < Q; ++r) a[r] += scores[r][j] * w;
+    }}
+    for (int r = 0; r < Q && first + r < SQ; ++r) {{
+      const W w = a[r] / (parts[r][0] + parts[r][1] + parts[r][2] + parts[r][3]);
+      out[(((i64)b * SQ + first + r) * H + h) * E + d] = {7};
+    }}
+  }}
+}}
+)cuda", q.storage(), q.Load("u"), k.storage(), k.Load("u"), Literal(node.attrs.Float("scale", 1), wide), v.storage(), v.Load("u"), y.Store("w"));
+  g.block[0] = 128;
+  g.grid[0] = static_cast<unsigned>((z.queries + queries - 1) / queries);
+  g.grid[1] = static_cast<unsigned>(z.heads);
+  g.grid[2] = static_cast<unsigned>(z.batch);
+  return g;
+}
+
+}  // namespace
+
+LowerResult LowerAttention(const LowerContext& c) {
+  const ConcreteNode& node = c.node;
+  const auto elems = ElemsOf(node);
+  if (!elems) return std::optional<Lowered>();
+  const auto &q = node.inputs[0].shape, &k = node.inputs[1].shape, &v = node.inputs[2].shape;
+  const Sizes z{q[0], q[1], q[2], q[3], k[1], v[3]};
+  if (z.keys == 0 || z.batch > 65535 || z.heads > 65535) return std::optional<Lowered>();
+  const Elem& x = (*elems)[0];
+  const bool tensor_cores = c.device.architecture() >= 80 && (x.dtype == DType::kFloat16 || x.dtype == DType::kBfloat16);
+  auto fits = [](int64_t depth) { return depth % 16 == 0 && depth <= 128; };
+  if (tensor_cores && fits(z.depth) && fits(z.value_depth) && (*elems)[1].dtype == x.dtype && (*elems)[2].dtype == x.dtype) {
+    int warps = 4;
+    while (warps > 1 && (z.queries + 16 * warps - 1) / (16 * warps) * z.heads * z.batch < c.device.processors()) warps /= 2;
+    return Finish(c, FlashCode(node, *elems, z, warps), "flash", PresentInputs(node));
+  }
+  // Scores and queries must fit into 40 KB.
+  const auto width = static_cast<int64_t>(x.wide() == "double" ? 8 : 4);
+  int64_t queries = 8;
+  while (queries > 1 && queries * (z.keys + z.depth) * width > 40000) queries /= 2;
+  if (queries * (z.keys + z.depth) * width > 40000) return std::optional<Lowered>();
+  return Finish(c, PlainCode(node, *elems, z, queries), "plain", PresentInputs(node));
+}
+
+}  // namespace tfengine::cuda

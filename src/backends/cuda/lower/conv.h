@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backends/cuda/gemm.h"
+#include "backends/cuda/lower/lower.h"
+
+namespace tfengine::cuda {
+
+// Convolution by plain loops; any type but quantized.
+LowerResult LowerConvDirect(const LowerContext& c);
+
+// `v` as f16 or bf16 keep it.
+float RoundTo(DType type, float v);
+// A product with the epilogue of conv2d and matmul nodes. `weights_key` empty: b is input 1 of the node; else `weights` makes
+// its k * n floats. nullopt: cuBLASLt has no algorithm for it.
+LowerResult LowerProduct(const LowerContext& c, Gemm gemm, const std::string& weights_key, FunctionRef<void(float*)> weights, int rank);
+
+// Writes n floats as elements of f32, f16 or bf16.
+void StoreAs(DType type, const float* from, int64_t n, void* to);
+
+}  // namespace tfengine::cuda

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/codegen.h"
+
+namespace tfengine::cuda {
+
+const std::string& Prelude() {
+  // No header of the toolkit is included: NVRTC alone must do. Conversions that need rounding are single instructions.
+  static const std::string kPrelude = R"cuda(
+typedef unsigned char u8; typedef unsigned short u16; typedef long long i64; typedef unsigned long long u64;
+struct f16 { u16 b; };
+struct bf16 { u16 b; };
+template <class T, int V> struct alignas(sizeof(T) * V > 16 ? 16 : sizeof(T) * V) vec { T v[V]; };
+__forceinline__ float up(f16 h) { float f; asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h.b)); return f; }
+__forceinline__ float up(bf16 h) { return __uint_as_float((unsigned)h.b << 16); }
+__forceinline__ f16 to_f16(float f) { f16 h; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h.b) : "f"(f)); return h; }
+__forceinline__ bf16 to_bf16(float f) {
+  bf16 h;
+#if __CUDA_ARCH__ >= 800
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(h.b) : "f"(f));
+#else
+  unsigned u = __float_as_uint(f);
+  h.b = f != f ? 0x7fff : (u + 0x7fff + ((u >> 16) & 1)) >> 16;
+#endif
+  return h;
+}
+__forceinline__ u8 to_code(float x, float scale, int zero, int lo, int hi) {
+  if (x != x) return zero;
+  float c = rintf(__fdiv_rn(x, scale)) + zero;
+  return (u8)(int)fminf(fmaxf(c, (float)lo), (float)hi);
+}
+// What x86 makes of a double: numbers that do not fit give the lowest.
+__forceinline__ i64 to_i64(double v) { return v >= -9223372036854775808.0 && v < 9223372036854775808.0 ? (i64)v : (i64)0x8000000000000000ull; }
+__forceinline__ int to_i32(double v) { return v > -2147483649.0 && v < 2147483648.0 ? (int)v : (int)0x80000000u; }
+__forceinline__ u64 to_u64(double v) { i64 low = to_i64(v); return (u64)(low < 0 ? low | to_i64(v - 9223372036854775808.0) : low); }
+__forceinline__ void fail(int* error, int code) { *(volatile int*)error = code; }
+template <class W> __forceinline__ W add(W a, W b) { return a + b; }
+template <class W> __forceinline__ W mul(W a, W b) { return a * b; }
+template <> __forceinline__ i64 add(i64 a, i64 b) { return (i64)((u64)a + (u64)b); }
+template <> __forceinline__ i64 mul(i64 a, i64 b) { return (i64)((u64)a * (u64)b); }
+template <class W> __forceinline__ W clip(W x, W lo, W hi) { W y = x < lo ? lo : x; return y > hi ? hi : y; }
+template <class W> __forceinline__ W sigmoid(W x) { W e = exp(-fabs(x)); return (x < 0 ? e : W(1)) / (1 + e); }
+template <class W> __forceinline__ W floor_mod(W x, W y) { W r = fmod(x, y); return r != 0 && (r < 0) != (y < 0) ? r + y : r; }
+template <class W> __forceinline__ W nan_min(W x, W y) { return x != x || y != y ? x + y : (y < x ? y : x); }
+template <class W> __forceinline__ W nan_max(W x, W y) { return x != x || y != y ? x + y : (x < y ? y : x); }
+template <class W> __forceinline__ W int_power(W x, W e) {
+  W r = 1;
+  for (u64 n = (u64)e; n > 0; n >>= 1) { if (n & 1) r = mul(r, x); x = mul(x, x); }
+  return r;
+}
+template <class W> __forceinline__ W int_div(W x, W y) { return y == (W)-1 && (W)-1 < 0 ? (W)(0 - (u64)x) : x / y; }
+template <class W> __forceinline__ W int_rem(W x, W y) { return y == (W)-1 && (W)-1 < 0 ? 0 : x % y; }
+)cuda";
+  return kPrelude;
+}
+
+}  // namespace tfengine::cuda

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "backends/compile_backend.h"
+#include "network/network.h"
+#include "plan/plan.h"
+#include "quant/assign.h"
+#include "tfengine/engine.h"
+
+namespace tfengine {
+
+// What engines of every device share: the typed network, what was chosen for it, and the checks of inputs.
+class EngineBase : public Engine {
+ public:
+  void set_name(std::string name) { name_ = std::move(name); }
+  // As typed for this device.
+  const Network& network() const { return network_; }
+  const std::vector<quant::LayerPrecision>& layers() const { return layers_; }
+  // "FP32", "INT8", and the device's 16-bit type.
+  std::string PrecisionText(quant::Precision precision) const;
+  const std::vector<TensorSpec>& inputs() const override { return input_specs_; }
+  const std::vector<TensorSpec>& outputs() const override { return output_specs_; }
+
+ protected:
+  EngineBase(quant::Assignment assignment, const Numerics& numerics, const CompileBackend& backend, const EngineOptions& options);
+  // What was chosen at the sizes nearest to these.
+  const ShapeChoices& ChoicesFor(const std::vector<int64_t>& symbols) const;
+  Status CheckInputs(const std::vector<InputView>& inputs) const;
+  // What DescribeJson says of every engine, and the members of the JSON object `more`.
+  std::string Describe(const std::string& more) const;
+
+  const Network network_;
+  EngineOptions options_;
+  const std::vector<quant::LayerPrecision> layers_;
+  const std::string precision_;
+  DeviceChoices choices_;
+  std::string name_;      // of the engine file, or empty
+  bool rebuilt_ = false;  // the file had no choices for this device
+  std::vector<TensorSpec> input_specs_, output_specs_;
+  WeightStore weights_;
+
+ private:
+  const CompileBackend& described_;
+};
+
+std::vector<std::vector<int64_t>> ShapesOf(const std::vector<InputView>& inputs);
+
+}  // namespace tfengine

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cases.h"
+
+#include <fmt/format.h>
+
+namespace tfengine::gpu {
+namespace {
+
+double ToleranceOf(const std::string& type) { return type == "f16" ? 2e-3 : type == "bf16" ? 1.6e-2 : type == "f64" ? 1e-12 : 4e-6; }
+
+class Cases {
+ public:
+  void Add(const std::string& inputs, const std::string& node, double tolerance, bool sums = false, const std::string& error = "") {
+    std::string text = "network {\n" + inputs + "  " + node + "\n  return ";
+    text += node.substr(0, node.find_first_of(":= ,")) + "\n}\n";
+    all.push_back({text, tolerance, sums, error});
+  }
+  static std::string In(const std::string& name, const std::string& type) { return fmt::format("  input %{}: {}\n", name, type); }
+  std::vector<Case> all;
+};
+
+void Elementwise(Cases& c) {
+  const char* floats[] = {"abs", "neg", "exp", "expm1", "sqrt", "rsqrt", "square", "reciprocal", "sin", "cos", "tan", "asin", "acos", "atan",
+                          "sinh", "cosh", "asinh", "acosh", "atanh", "tanh", "sigmoid", "erf", "erfc", "relu", "relu6", "selu", "softplus",
+                          "softsign", "silu", "gelu_erf", "gelu_tanh", "hard_swish", "hard_sigmoid", "floor", "ceil", "round", "sign", "is_nan",
+                          "is_inf", "is_finite", "none", "log", "log1p"};
+  for (const char* kind : floats)
+    for (const char* type : {"f32", "f16", "bf16", "f64"}) {
+      const bool log = std::string(kind).rfind("log", 0) == 0;
+      // Inverse functions amplify what 16 bits round away only in the result; their domain ends give NaN on both sides.
+      c.Add(Cases::In(log ? "pos" : "x", fmt::format("{}[3,37]", type)), fmt::format("%y = unary(%{}) {{kind=\"{}\"}}", log ? "pos" : "x", kind),
+            ToleranceOf(type) * 4);
+    }
+  for (const char* attrs : {"kind=\"leaky_relu\", alpha=0.2", "kind=\"elu\", alpha=1.5", "kind=\"clip\", alpha=-0.5, beta=1.25"})
+    for (const char* type : {"f32", "f16"}) c.Add(Cases::In("x", fmt::format("{}[5,16]", type)), fmt::format("%y = unary(%x) {{{}}}", attrs), ToleranceOf(type) * 4);
+  for (const char* type : {"i32", "i64", "u8", "i8"})
+    for (const char* kind : {"abs", "neg", "square", "relu", "relu6", "sign", "floor"})
+      c.Add(Cases::In("x", fmt::format("{}[7,9]", type)), fmt::format("%y = unary(%x) {{kind=\"{}\"}}", kind), 0);
+  c.Add(Cases::In("x", "i32[100]"), "%y = unary(%x) {kind=\"clip\", alpha=-2.5, beta=3.5}", 0);
+  c.Add(Cases::In("x", "bool[33]"), "%y = unary(%x) {kind=\"logical_not\"}", 0);
+
+  const char* binaries[] = {"add", "sub", "mul", "div", "floor_div", "floor_mod", "truncate_mod", "div_no_nan", "mul_no_nan", "pow", "min", "max",
+                            "squared_difference", "atan2", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal"};
+  for (const char* kind : binaries) {
+    const std::string k = kind;
+    for (const char* type : {"f32", "f16", "bf16", "f64"}) {
+      // A quotient next to a whole number falls to either side when it is rounded differently.
+      if ((k == "floor_mod" || k == "truncate_mod" || k == "floor_div") && std::string(type) != "f64") continue;
+      c.Add(Cases::In("x", fmt::format("{}[4,1,24]", type)) + Cases::In("pos", fmt::format("{}[5,1]", type)), fmt::format("%y = binary(%x, %pos) {{kind=\"{}\"}}", kind),
+            ToleranceOf(type) * 8);
+    }
+    if (k == "div_no_nan" || k == "mul_no_nan" || k == "atan2") continue;
+    for (const char* type : {"i32", "i64", "u8"})
+      c.Add(Cases::In("x", fmt::format("{}[4,31]", type)) + Cases::In("nz", fmt::format("{}[31]", type)),
+            k == "pow" ? fmt::format("%y = binary(%x, %x) {{kind=\"{}\"}}", "mul") : fmt::format("%y = binary(%x, %nz) {{kind=\"{}\"}}", kind), 0);
+  }
+  for (const char* kind : {"logical_and", "logical_or"})
+    c.Add(Cases::In("x", "bool[4,9]") + Cases::In("y", "bool[9]"), fmt::format("%z = binary(%x, %y) {{kind=\"{}\"}}", kind), 0);
+  for (const char* shapes : {"[8,64]|[8,64]", "[8,64]|[64]", "[8,64]|[8,1]", "[2,3,1,5]|[4,1]", "[]|[3,4]", "[16,16,32]|[16,1,32]", "[7]|[7]"}) {
+    const std::string s = shapes;
+    const size_t bar = s.find('|');
+    for (const char* type : {"f32", "f16"})
+      c.Add(Cases::In("x", type + s.substr(0, bar)) + Cases::In("z", type + s.substr(bar + 1)), "%y = binary(%x, %z) {kind=\"add\", act=\"relu\"}", ToleranceOf(type) * 4);
+  }
+  c.Add(Cases::In("x", "i32[8]") + Cases::In("zero", "i32[8]"), "%y = binary(%x, %zero) {kind=\"div\"}", 0, false, "division by zero");
+  // Typed: f16 and codes in, f16 and codes out.
+  c.Add(Cases::In("x", "f16[6,40]") + Cases::In("z", "f32[40]"), "%y = binary(%x, %z) {kind=\"mul\", act=\"gelu_erf\", out=19}", 2e-3);
+  c.Add(Cases::In("x", "f16[6,40]"), "%y = convert(%x) {out=1}", 1e-6);
+  c.Add(Cases::In("x", "f32[6,41]"), "%y = convert(%x) {out=19}", 1e-3);
+  c.Add(Cases::In("x", "f32[6,41]"), "%y = convert(%x) {out=14}", 1e-2);
+  c.Add(Cases::In("x", "f32[6,40]"), "%y = convert(%x) {out=4, out_scale=0.05, out_zero=100, out_lo=3}", 0);
+  c.Add(Cases::In("cond", "bool[4,1,5]") + Cases::In("a", "f32[3,1]") + Cases::In("b", "f32[5]"), "%y = select(%cond, %a, %b)", 0);
+  c.Add(Cases::In("cond", "bool[16]") + Cases::In("a", "f16[4,16]") + Cases::In("b", "f16[4,16]"), "%y = select(%cond, %a, %b)", 0);
+  for (const char* from : {"f32", "f16", "bf16", "f64", "i32", "i64", "u8", "i8", "bool"})
+    for (int to : {1, 19, 14, 2, 3, 9, 4, 6, 10})
+      c.Add(Cases::In("x", fmt::format("{}[45]", from)), fmt::format("%y = cast(%x) {{dtype={}}}", to), to == 19 ? 1e-3 : to == 14 ? 1e-2 : 1e-7);
+  for (const char* rounding : {"even", "up", "offset"}) {
+    const std::string lo_hi = Cases::In("lo3", "f32[]") + Cases::In("hi4", "f32[]");
+    c.Add(Cases::In("x", "f32[9,24]") + Cases::In("pos", "f32[]") + lo_hi, fmt::format("%y = fake_quant(%x, %pos, %lo3, %hi4) {{rounding=\"{}\"}}", rounding), 0);
+    c.Add(Cases::In("x", "f32[3,8,5]") + Cases::In("pos", "f32[8]") + Cases::In("lo3", "f32[8]") + Cases::In("hi4", "f32[8]") + Cases::In("pos2", "f32[8]"),
+          fmt::format("%y = fake_quant(%x, %pos, %lo3, %hi4, %pos2) {{axis=1, rounding=\"{}\"}}", rounding), 0);
+  }
+  for (const char* type : {"f32", "f16", "bf16"})
+    c.Add(Cases::In("x", fmt::format("{}[2,5,24]", type)) + Cases::In("s", "f32[24]") + Cases::In("o", "f32[24]") + Cases::In("m", "f32[24]") + Cases::In("pos", "f32[24]"),
+          "%y = batch_norm(%x, %s, %o, %m, %pos) {epsilon=0.001}", ToleranceOf(type) * 8, true);
+}
+
+void Rows(Cases& c) {
+  for (const char* type : {"f32", "f16", "bf16", "f64"}) {
+    for (const char* shape : {"[3,7]", "[2,5,128]", "[4,1000]", "[2,30001]", "[1,1]", "[3000,40]", "[2,16384]"})
+      for (const char* op : {"softmax", "log_softmax"})
+        c.Add(Cases::In("x", std::string(type) + shape), fmt::format("%y = {}(%x)", op), ToleranceOf(type) * 8, true);
+    for (int n : {7, 64, 768, 1024, 5000, 20000}) {
+      const std::string x = Cases::In("x", fmt::format("{}[5,{}]", type, n));
+      const std::string affine = Cases::In("g", fmt::format("f32[{}]", n)) + Cases::In("b", fmt::format("f32[{}]", n));
+      const std::string parameters = std::string(type) == "f64" ? Cases::In("g", fmt::format("f64[{}]", n)) + Cases::In("b", fmt::format("f64[{}]", n)) : affine;
+      c.Add(x + parameters, "%y = layer_norm(%x, %g, %b, _) {epsilon=0.001}", ToleranceOf(type) * 8, true);
+      c.Add(x + parameters + Cases::In("r", fmt::format("{}[5,{}]", type, n)), "%y = layer_norm(%x, %g, %b, %r) {epsilon=0.001}", ToleranceOf(type) * 8, true);
+    }
+    c.Add(Cases::In("x", fmt::format("{}[2300,96]", type)), "%y = layer_norm(%x, _, _, _) {epsilon=0.001}", ToleranceOf(type) * 8, true);
+    for (const char* kind : {"sum", "mean", "max", "min", "prod"})
+      for (const char* form : {"[6,40]|[1]", "[6,40]|[0]", "[3,5,7,8]|[1,2]", "[3,5,7,8]|[0,3]", "[2,300]|[0,1]", "[4,9000]|[1]", "[9000,4]|[0]", "[2,49,2048]|[1]"}) {
+        const std::string f = form;
+        const size_t bar = f.find('|');
+        if (std::string(kind) == "prod" && f.size() > 14) continue;
+        c.Add(Cases::In("x", type + f.substr(0, bar)), fmt::format("%y = reduce(%x) {{kind=\"{}\", axes={}}}", kind, f.substr(bar + 1)), ToleranceOf(type) * 8, true);
+      }
+    c.Add(Cases::In("x", fmt::format("{}[5,300]", type)), "%y = arg_reduce(%x) {kind=\"max\", axis=1, dtype=9}", 0);
+    c.Add(Cases::In("x", fmt::format("{}[5,30,7]", type)), "%y = arg_reduce(%x) {kind=\"min\", axis=1, dtype=3}", 0);
+    c.Add(Cases::In("x", fmt::format("{}[5,30,7]", type)), "%y = cumulative(%x) {kind=\"sum\", axis=1, exclusive=true, reverse=true}", ToleranceOf(type) * 8, true);
+    c.Add(Cases::In("x", fmt::format("{}[5,30]", type)), "%y = cumulative(%x) {kind=\"prod\", axis=1}", ToleranceOf(type) * 8, true);
+  }
+  c.Add(Cases::In("x", "f16[5,768]"), "%y = reduce(%x) {kind=\"mean\", axes=[1], keepdims=true, out=1}", 1e-5, true);
+  c.Add(Cases::In("x", "f16[2,7,7,512]"), "%y = reduce(%x) {kind=\"mean\", axes=[1,2], out=19}", 2e-3, true);
+  c.Add(Cases::In("x", "i32[5,12]"), "%y = reduce(%x) {kind=\"sum\", axes=[1]}", 0);
+  c.Add(Cases::In("x", "i32[5,12]"), "%y = reduce(%x) {kind=\"mean\", axes=[0]}", 0);
+  c.Add(Cases::In("x", "i64[5,12]"), "%y = reduce(%x) {kind=\"max\", axes=[0]}", 0);
+  c.Add(Cases::In("x", "bool[5,12]"), "%y = reduce(%x) {kind=\"any\", axes=[1]}", 0);
+  c.Add(Cases::In("x", "bool[5,12]"), "%y = reduce(%x) {kind=\"all\", axes=[0]}", 0);
+  c.Add(Cases::In("x", "f32[5,0]"), "%y = reduce(%x) {kind=\"sum\", axes=[1]}", 0);
+  c.Add(Cases::In("x", "f32[5,0]"), "%y = reduce(%x) {kind=\"max\", axes=[1]}", 0);
+  c.Add(Cases::In("x", "i32[4,50]"), "%y = arg_reduce(%x) {kind=\"max\", axis=1, dtype=9}", 0);
+  c.Add(Cases::In("x", "i32[4,50]"), "%y, %i = top_k(%x) {k=7}", 0);
+  c.Add(Cases::In("x", "f32[4,1000]"), "%y, %i = top_k(%x) {k=5}", 0);
+  c.Add(Cases::In("x", "f16[3,20]"), "%y, %i = top_k(%x) {k=20}", 0);
+}
+
+void Movement(Cases& c) {
+  for (const char* type : {"f32", "f16", "u8", "i64", "bool"}) {
+    auto add = [&](const std::string& shape, const std::string& node) { c.Add(Cases::In("x", type + shape), "%y = " + node, 0); };
+    add("[3,5,7]", "transpose(%x) {perm=[2,0,1]}");
+    add("[2,12,16,64]", "transpose(%x) {perm=[0,2,1,3]}");
+    add("[4,8]", "transpose(%x) {perm=[1,0]}");
+    add("[3,1,5]", "broadcast(%x) {shape=[2,3,4,5]}");
+    add("[4,16]", "broadcast(%x) {shape=[3,4,16]}");
+    add("[6,9,16]", "slice(%x) {begin=[1,2,8], size=[3,4,8], strides=[2,1,1]}");
+    add("[6,9]", "slice(%x) {begin=[5,8], size=[6,3], strides=[-1,-3]}");
+    add("[3,4]", "tile(%x) {reps=[2,3]}");
+    add("[2,4,6,12]", "depth_to_space(%x) {block=2}");
+    add("[2,4,6,3]", "space_to_depth(%x) {block=2}");
+    add("[2,5,4,8]", "resize(%x) {kind=\"nearest\", size=[9,7]}");
+    add("[3,5]", "pad(%x) {lo=[1,0], hi=[2,3], value=1.0}");
+    add("[4,5]", "pad(%x) {lo=[2,3], hi=[3,1], mode=\"reflect\"}");
+    add("[4,5]", "pad(%x) {lo=[2,3], hi=[4,1], mode=\"symmetric\"}");
+    c.Add(Cases::In("x", fmt::format("{}[3,4,8]", type)) + Cases::In("z", fmt::format("{}[3,2,8]", type)) + Cases::In("v", fmt::format("{}[3,1,8]", type)),
+          "%y = concat(%x, %z, %v) {axis=1}", 0);
+    c.Add(Cases::In("x", fmt::format("{}[3,5]", type)) + Cases::In("z", fmt::format("{}[3,2]", type)), "%y = concat(%x, %z) {axis=1}", 0);
+    c.Add(Cases::In("x", fmt::format("{}[7,16]", type)) + Cases::In("idx7", "i32[3,4]"), "%y = gather(%x, %idx7) {axis=0}", 0);
+    c.Add(Cases::In("x", fmt::format("{}[2,7,5]", type)) + Cases::In("idx7", "i64[2,4]"), "%y = gather(%x, %idx7) {axis=1, batch_dims=1}", 0);
+    c.Add(Cases::In("x", fmt::format("{}[2,7,5]", type)) + Cases::In("idx5", "i64[3]"), "%y = gather(%x, %idx5) {axis=2}", 0);
+    c.Add(Cases::In("x", fmt::format("{}[4,4,6]", type)) + Cases::In("idx4", "i32[5,2]"), "%y = gather_nd(%x, %idx4)", 0);
+    c.Add(Cases::In("x", fmt::format("{}[2,4,6]", type)) + Cases::In("idx4", "i32[2,3,1]"), "%y = gather_nd(%x, %idx4) {batch_dims=1}", 0);
+  }
+  c.Add(Cases::In("x", "f32[7,16]") + Cases::In("idx9", "i32[60]"), "%y = gather(%x, %idx9) {axis=0}", 0, false, "index");
+  c.Add(Cases::In("idx5", "i32[3,4]"), "%y = one_hot(%idx5) {depth=4, axis=1, on=2.5, off=-1.0, dtype=1}", 0);
+  c.Add(Cases::In("idx5", "i64[6]"), "%y = one_hot(%idx5) {depth=5, axis=1, on=1, off=0, dtype=19}", 0);
+  for (const char* attrs : {"", ", align_corners=true", ", half_pixel=true"})
+    for (const char* kind : {"bilinear", "nearest"}) {
+      c.Add(Cases::In("x", "f32[2,5,7,3]"), fmt::format("%y = resize(%x) {{kind=\"{}\", size=[11,4]{}}}", kind, attrs), 1e-5, true);
+      c.Add(Cases::In("x", "f32[1,8,8,16]"), fmt::format("%y = resize(%x) {{kind=\"{}\", size=[16,16]{}}}", kind, attrs), 1e-5, true);
+    }
+  c.Add(Cases::In("x", "f16[1,8,8,16]"), "%y = resize(%x) {kind=\"bilinear\", size=[16,16], half_pixel=true, out=19}", 2e-3, true);
+}
+
+void Images(Cases& c) {
+  for (const char* type : {"f32", "f16", "bf16"}) {
+    for (const char* kind : {"max", "avg"}) {
+      c.Add(Cases::In("x", fmt::format("{}[2,13,11,24]", type)), fmt::format("%y = pool(%x) {{kind=\"{}\", ksize=[3,3], strides=[2,2], pads=[0,1,1,1]}}", kind), ToleranceOf(type) * 4, true);
+      c.Add(Cases::In("x", fmt::format("{}[2,8,8,5]", type)), fmt::format("%y = pool(%x) {{kind=\"{}\", ksize=[2,2], strides=[2,2]}}", kind), ToleranceOf(type) * 4, true);
+    }
+    // Weights are constants; typed where x is 16 bits, with an f32 filter and bias as quant::Assign makes them.
+    const std::string t = type;
+    const std::string out = t == "f32" ? "" : t == "f16" ? ", out=19" : ", out=14";
+    struct Conv { const char *x, *w; int k; const char* y; const char* attrs; };
+    const Conv convs[] = {
+        {"[2,14,14,64]", "[1,1,64,128]", 128, "[2,14,14,128]", "act=\"relu\""},
+        {"[2,14,14,64]", "[3,3,64,64]", 64, "[2,14,14,64]", "pads=[1,1,1,1], act=\"relu\""},
+        {"[1,28,28,64]", "[3,3,64,128]", 128, "[1,14,14,128]", "strides=[2,2], pads=[0,1,0,1], act=\"relu6\""},
+        {"[2,28,28,64]", "[1,1,64,96]", 96, "[2,14,14,96]", "strides=[2,2]"},
+        {"[2,56,56,3]", "[7,7,3,64]", 64, "[2,28,28,64]", "strides=[2,2], pads=[3,3,3,3], act=\"relu\""},
+        {"[1,20,20,16]", "[3,3,16,16]", 16, "[1,20,20,16]", "pads=[2,2,2,2], dilations=[2,2], act=\"elu\", alpha=1.0"},
+        {"[1,9,9,5]", "[3,3,5,7]", 7, "[1,7,7,7]", "act=\"sigmoid\""},
+        {"[2,14,14,96]", "[3,3,1,96]", 96, "[2,14,14,96]", "pads=[1,1,1,1], groups=96, act=\"relu6\""},
+        {"[2,15,15,24]", "[5,5,1,24]", 24, "[2,8,8,24]", "strides=[2,2], pads=[2,2,2,2], groups=24, act=\"silu\""},
+        {"[2,10,10,16]", "[3,3,4,32]", 32, "[2,8,8,32]", "groups=4"},
+        {"[1,10,10,3]", "[3,3,1,6]", 6, "[1,8,8,6]", "groups=3"},
+        {"[3,7,7,32]", "[1,1,32,48]", 48, "[3,7,7,48]", "act=\"relu6\""},
+        {"[3,7,7,32]", "[1,1,32,48]", 48, "[3,7,7,48]", "act=\"silu\""},
+    };
+    for (const Conv& v : convs) {
+      const std::string base = Cases::In("x", type + std::string(v.x)) + Cases::In("w", "f32" + std::string(v.w)) + Cases::In("wb", fmt::format("f32[{}]", v.k));
+      if (t == "f32" || !out.empty()) {
+        c.Add(base, fmt::format("%y = conv2d(%x, %w, %wb, _) {{{}{}}}", v.attrs, out), ToleranceOf(type) * 4, true);
+        c.Add(base + Cases::In("r", type + std::string(v.y)), fmt::format("%y = conv2d(%x, %w, %wb, %r) {{{}{}}}", v.attrs, out), ToleranceOf(type) * 4, true);
+        c.Add(base, fmt::format("%y = conv2d(%x, %w, _, _) {{{}{}}}", v.attrs, out), ToleranceOf(type) * 4, true);
+      }
+    }
+    if (t == "f16") {
+      c.Add(Cases::In("x", "f16[2,14,14,64]") + Cases::In("w", "f32[3,3,64,32]"), "%y = conv2d(%x, %w, _, _) {pads=[1,1,1,1], out=1}", 1e-4, true);
+      c.Add(Cases::In("x", "f16[2,14,14,64]") + Cases::In("w", "f32[1,1,64,32]"), "%y = conv2d(%x, %w, _, _) {act=\"silu\", out=1}", 1e-4, true);
+    }
+  }
+  c.Add(Cases::In("x", "f32[2,5,5,8]") + Cases::In("w", "f32[3,3,6,8]") + Cases::In("wb", "f32[6]"),
+        "%y = conv2d_transpose(%x, %w, %wb) {strides=[2,2], pads=[0,1,0,1], output_shape=[2,10,10,6], act=\"relu\"}", 2e-5, true);
+  c.Add(Cases::In("x", "i32[1,5,5,4]") + Cases::In("w", "i32[3,3,4,6]"), "%y = conv2d(%x, %w, _, _)", 0);
+}
+
+void Products(Cases& c) {
+  for (const char* type : {"f32", "f16", "bf16"}) {
+    const std::string t = type, out = t == "f32" ? "" : t == "f16" ? ", out=19" : ", out=14";
+    const double tolerance = ToleranceOf(type) * 4;
+    for (const char* act : {"none", "relu", "gelu_tanh", "gelu_erf", "silu"})
+      for (const char* form : {"[7,64]|[64,48]|48|[7,48]|", "[2,33,768]|[768,768]|768|[2,33,768]|", "[1,2048]|[2048,1000]|1000|[1,1000]|", "[5,17]|[17,13]|13|[5,13]|",
+                               "[6,40]|[24,40]|24|[6,24]|, transpose_b=true"}) {
+        const std::string f = form;
+        std::vector<std::string> p;
+        for (size_t at = 0, bar; p.size() < 5; at = bar + 1) {
+          bar = f.find('|', at);
+          p.push_back(f.substr(at, bar == std::string::npos ? bar : bar - at));
+          if (bar == std::string::npos) break;
+        }
+        const std::string base = Cases::In("x", type + p[0]) + Cases::In("w", "f32" + p[1]);
+        const std::string attrs = fmt::format("act=\"{}\"{}{}", act, p[4], out);
+        c.Add(base + Cases::In("wb", fmt::format("f32[{}]", p[2])), fmt::format("%y = matmul(%x, %w, %wb, _) {{{}}}", attrs), tolerance, true);
+        c.Add(base + Cases::In("wb", fmt::format("f32[{}]", p[2])) + Cases::In("r", type + p[3]), fmt::format("%y = matmul(%x, %w, %wb, %r) {{{}}}", attrs), tolerance, true);
+        if (t == "f16" && std::string(act) == "none")
+          c.Add(base + Cases::In("wb", fmt::format("f32[{}]", p[2])), fmt::format("%y = matmul(%x, %w, %wb, _) {{act=\"none\"{}, out=1}}", p[4]), 1e-4, true);
+      }
+  }
+  for (const char* type : {"f32", "f16", "bf16", "f64"}) {
+    for (const char* form : {"[3,4,5,16]|[3,4,16,7]|", "[4,5,16]|[16,7]|", "[5,16]|[4,16,7]|", "[3,1,5,16]|[4,16,7]|", "[4,16,5]|[4,16,8]|transpose_a=true",
+                             "[4,8,16]|[4,24,16]|transpose_b=true", "[16,9]|[16,7]|transpose_a=true"}) {
+      const std::string f = form;
+      const size_t a = f.find('|'), b = f.find('|', a + 1);
+      c.Add(Cases::In("x", type + f.substr(0, a)) + Cases::In("z", type + f.substr(a + 1, b - a - 1)), fmt::format("%y = matmul(%x, %z, _, _) {{{}}}", f.substr(b + 1)), ToleranceOf(type) * 4, true);
+    }
+  }
+  c.Add(Cases::In("x", "i32[5,16]") + Cases::In("z", "i32[16,7]"), "%y = matmul(%x, %z, _, _)", 0);
+  for (const char* type : {"f32", "f16", "bf16"}) {
+    for (const char* form : {"2|128|12|64|128", "1|384|4|64|384", "2|17|3|32|45", "1|5|2|128|77", "2|9|2|24|9", "1|64|2|80|64", "3|100|2|16|257"}) {
+      int b, q, h, d, k;
+      sscanf(form, "%d|%d|%d|%d|%d", &b, &q, &h, &d, &k);
+      const std::string base = Cases::In("q", fmt::format("{}[{},{},{},{}]", type, b, q, h, d)) + Cases::In("k", fmt::format("{}[{},{},{},{}]", type, b, k, h, d)) +
+                               Cases::In("v", fmt::format("{}[{},{},{},{}]", type, b, k, h, d));
+      const std::string t = type;
+      const std::string out = t == "f32" ? "" : t == "f16" ? ", out=19" : ", out=14";
+      c.Add(base, fmt::format("%y = attention(%q, %k, %v, _) {{scale=0.125{}}}", out), ToleranceOf(type) * 4, true);
+      c.Add(base + Cases::In("cond", fmt::format("bool[{},1,1,{}]", b, k)), fmt::format("%y = attention(%q, %k, %v, %cond) {{scale=0.125{}}}", out), ToleranceOf(type) * 4, true);
+      c.Add(base + Cases::In("mask", fmt::format("f32[{},1,{},{}]", b, q, k)), fmt::format("%y = attention(%q, %k, %v, %mask) {{scale=0.125{}}}", out), ToleranceOf(type) * 4, true);
+      c.Add(base + Cases::In("mask", fmt::format("f32[{},{},{},{}]", b, h, q, k)), fmt::format("%y = attention(%q, %k, %v, %mask) {{scale=0.125{}}}", out), ToleranceOf(type) * 4, true);
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<Case> OpCases() {
+  Cases c;
+  Elementwise(c);
+  Rows(c);
+  Movement(c);
+  Images(c);
+  Products(c);
+  return c.all;
+}
+
+}  // namespace tfengine::gpu

@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: Apache-2.0
+// Checks of the CUDA backend against the reference backend and the CPU engine, on a machine with a GPU.
+//   gpu_test ops [--tactics] [--filter TEXT] [--cache DIR]     every kernel; with --tactics every tactic of every node
+//   gpu_test compile [--arch 90]                               compiles every kernel without a GPU
+//   gpu_test network FILE [--batch 1,8] [--precision FP16] [--tune CACHE] [--profile] [--no-check]
+// Exit code 1 if anything is wrong.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <iostream>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <regex>
+#include <sstream>
+#include <thread>
+
+#include "backends/cuda/backend.h"
+#include "backends/ref/element.h"
+#include "backends/ref/ref.h"
+#include "base/status_macros.h"
+#include "cases.h"
+#include "compiler/cuda_engine.h"
+#include "compiler/engine_impl.h"
+#include "compiler/tactics.h"
+#include "compiler/timing_cache.h"
+#include "compiler/typed.h"
+
+namespace tfengine::gpu {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double Milliseconds(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
+
+bool StartsWith(const std::string& s, const char* prefix) { return s.rfind(prefix, 0) == 0; }
+
+void Fill(const std::string& name, std::mt19937& random, Tensor* t) {
+  std::uniform_real_distribution<double> uniform(-3, 3), positive(0.05, 2);
+  const bool is_index = StartsWith(name, "idx"), nonzero = name == "nz", is_positive = StartsWith(name, "pos"), is_mask = name == "mask";
+  const int64_t bound = is_index ? std::stoll(name.substr(3)) : 0;
+  ref::WithElementType(t->dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    for (int64_t i = 0; i < t->num_elements(); ++i) {
+      double v = is_positive ? positive(random) : uniform(random);
+      if (is_mask) v = random() % 4 == 0 ? -1e4 : 0;
+      if (name == "w") v *= 0.1;
+      if constexpr (std::is_same_v<T, bool>) v = random() % 2;
+      if (is_index) {
+        v = static_cast<double>(static_cast<int64_t>(random() % static_cast<uint32_t>(bound)));
+      } else if (name == "zero") {
+        v = static_cast<double>(i % 3);
+      } else if (name == "lo3" || name == "hi4") {
+        v = name == "lo3" ? -3 : 4;
+      } else if (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
+        v = std::round(v * 3);
+        if (std::is_unsigned_v<T>) v = std::fabs(v);
+        if (nonzero && v == 0) v = 2;
+      }
+      t->mutable_as<T>()[i] = ref::Narrow<T>(v);
+    }
+  });
+}
+
+// Turns the inputs whose names start with w into constants.
+std::string WithConstants(const std::string& text) {
+  static const std::regex kWeight(R"(  input (%w[a-z0-9]*: [^\n]*)\n)");
+  std::string out, rest = text;
+  int next = 0;
+  for (std::smatch m; std::regex_search(rest, m, kWeight); rest = m.suffix()) out += m.prefix().str() + fmt::format("  const {} @{}\n", m[1].str(), next++);
+  return out + rest;
+}
+
+// Tensors for "const %name: type[shape] @n" lines, in their order. `scale`: of a filter, by its fan-in.
+std::vector<std::shared_ptr<const Tensor>> RandomConstants(const std::string& text, std::mt19937& random, bool trained) {
+  static const std::regex kConstant(R"(const (%"[^"]*"|%[^ :]*): ([a-z0-9]+)\[([0-9,]*)\] @([0-9]+))");
+  std::map<int, std::shared_ptr<const Tensor>> found;
+  for (std::sregex_iterator it(text.begin(), text.end(), kConstant), end; it != end; ++it) {
+    const int number = std::stoi((*it)[4]);
+    if (found.count(number)) continue;
+    std::vector<int64_t> shape;
+    std::stringstream dims((*it)[3].str());
+    for (std::string d; std::getline(dims, d, ',');) shape.push_back(std::stoll(d));
+    auto t = std::make_shared<Tensor>(DTypeFromShortName((*it)[2].str()), shape);
+    std::string name = (*it)[1].str().substr(1);
+    Fill(name == "wb" || name == "w" ? name : "x", random, t.get());
+    if (trained && t->dtype() == DType::kFloat32) {
+      double fan_in = 1;
+      for (size_t i = 0; i + 1 < shape.size(); ++i) fan_in *= static_cast<double>(shape[i]);
+      std::normal_distribution<float> normal(0, static_cast<float>(1 / std::sqrt(std::max(1.0, fan_in))));
+      for (int64_t i = 0; i < t->num_elements(); ++i) t->mutable_as<float>()[i] = shape.size() <= 1 ? 0.5f + 0.1f * normal(random) : normal(random);
+    } else if (trained) {
+      std::memset(t->mutable_data(), 0, t->num_bytes());
+    }
+    found[number] = t;
+  }
+  std::vector<std::shared_ptr<const Tensor>> list;
+  for (auto& [number, t] : found) list.push_back(t);
+  return list;
+}
+
+// One run of an executable on the device, without graphs.
+Result<std::vector<Tensor>> RunSteps(cuda::Device& device, const Executable& exe, const std::vector<Tensor>& inputs, int repeats) {
+  const cuda::Device::Scope scope(device);
+  const cuda::DriverApi& api = device.driver();
+  std::vector<cuda::DeviceBuffer> buffers;
+  auto upload = [&](const Tensor& t) -> Result<char*> {
+    TFE_ASSIGN_OR_RETURN(cuda::DeviceBuffer b, cuda::DeviceBuffer::Upload(device, t.data(), t.num_bytes()));
+    buffers.push_back(std::move(b));
+    return static_cast<char*>(buffers.back().data());
+  };
+  std::vector<char*> in, out, constants;
+  for (const Tensor& t : inputs) { TFE_ASSIGN_OR_RETURN(char* p, upload(t)); in.push_back(p); }
+  for (const auto& t : exe.constants) { TFE_ASSIGN_OR_RETURN(char* p, upload(*t)); constants.push_back(p); }
+  std::vector<Tensor> results;
+  for (const auto& port : exe.outputs) {
+    results.emplace_back(port.dtype, port.shape);
+    std::memset(results.back().mutable_data(), 0x7b, results.back().num_bytes());  // every element must be written
+    TFE_ASSIGN_OR_RETURN(char* p, upload(results.back()));
+    out.push_back(p);
+  }
+  TFE_ASSIGN_OR_RETURN(cuda::DeviceBuffer memory, cuda::DeviceBuffer::Allocate(device, exe.memory_bytes() + 1024));
+  api.MemsetD8Async(cuda::DevicePointer(memory.data()), 0x7b, memory.bytes(), nullptr);
+  char* arena = static_cast<char*>(memory.data());
+  cuda::Launch launch{device};
+  launch.scratch = arena + (exe.arena_bytes + 255) / 256 * 256;
+  launch.error = reinterpret_cast<int*>(arena + (memory.bytes() - 256) / 256 * 256);
+  api.MemsetD8Async(cuda::DevicePointer(launch.error), 0, 4, nullptr);
+  for (int r = 0; r < repeats; ++r)
+    for (const Step& step : exe.steps) {
+      std::vector<const void*> step_in;
+      std::vector<void*> step_out;
+      auto resolve = [&](const BufferRef& ref) -> char* {
+        const auto i = static_cast<size_t>(ref.index);
+        return (ref.kind == BufferRef::Kind::kArena ? arena : ref.kind == BufferRef::Kind::kInput ? in[i] : ref.kind == BufferRef::Kind::kOutput ? out[i] : constants[i]) + ref.offset;
+      };
+      for (const BufferRef& ref : step.in) step_in.push_back(resolve(ref));
+      for (const BufferRef& ref : step.out) step_out.push_back(resolve(ref));
+      TFE_RETURN_IF_ERROR(static_cast<const cuda::DeviceKernel&>(*step.kernel).Enqueue(step_in.data(), step_out.data(), launch));
+    }
+  TFE_RETURN_IF_ERROR(device.Check(api.StreamSynchronize(nullptr), "running"));
+  int error = 0;
+  TFE_RETURN_IF_ERROR(device.Check(api.MemcpyDtoH(&error, cuda::DevicePointer(launch.error), 4), "copying"));
+  TFE_RETURN_IF_ERROR(cuda::StatusOf(error));
+  for (size_t i = 0; i < results.size(); ++i)
+    if (results[i].num_bytes() > 0) TFE_RETURN_IF_ERROR(device.Check(api.MemcpyDtoH(results[i].mutable_data(), cuda::DevicePointer(out[i]), results[i].num_bytes()), "copying"));
+  return results;
+}
+
+// "" or what is wrong.
+std::string Compare(const Tensor& got, const Tensor& want, double tolerance, bool sums) {
+  std::string problem;
+  if (got.shape() != want.shape() || got.dtype() != want.dtype()) return "other type or shape";
+  ref::WithWideType(want.dtype(), [&](auto tag) {
+    using W = decltype(tag);
+    const std::vector<W> a = ref::Read<W>(got), b = ref::Read<W>(want);
+    double scale = 0;
+    for (const W v : b)
+      if (std::isfinite(static_cast<double>(v))) scale = std::max(scale, std::fabs(static_cast<double>(v)));
+    for (size_t i = 0; i < b.size(); ++i) {
+      const auto x = static_cast<double>(a[i]), y = static_cast<double>(b[i]);
+      if (x == y || (std::isnan(x) && std::isnan(y))) continue;
+      const double limit = tolerance * (sums ? scale : std::max(std::fabs(y), 1e-2));
+      if (std::fabs(x - y) <= limit) continue;
+      problem = fmt::format("element {} of {}: got {}, want {} (limit {:.3g})", i, b.size(), x, y, limit);
+      return;
+    }
+  });
+  return problem;
+}
+
+struct Options {
+  std::vector<std::string> words;
+  std::map<std::string, std::string> flags;
+  bool has(const std::string& f) const { return flags.count(f) > 0; }
+  std::string get(const std::string& f, const std::string& fallback) const { return has(f) ? flags.at(f) : fallback; }
+};
+
+struct Outcome {
+  std::string problem;
+  int tactics = 0;
+};
+
+Outcome RunCase(const Case& c, uint32_t seed, const cuda::CudaBackend& backend, bool all_tactics) {
+  std::mt19937 random(seed);
+  Outcome outcome;
+  const std::string text = WithConstants(c.text);
+  auto constants = RandomConstants(text, random, false);
+  auto network = ParseNetwork(text, constants);
+  if (!network.ok()) return {"parse: " + network.status().ToString()};
+  std::vector<Tensor> inputs;
+  std::vector<std::vector<int64_t>> shapes;
+  for (ValueId v : network->inputs()) {
+    auto shape = EvalShape(network->dims(), network->value(v).shape, {});
+    inputs.emplace_back(network->value(v).dtype, *shape);
+    Fill(network->value(v).name, random, &inputs.back());
+    shapes.push_back(*shape);
+  }
+  std::vector<std::string> tactics = {""};
+  if (all_tactics) {
+    auto concrete = MakeConcrete(*network, network->nodes()[0], {}, {});
+    if (concrete.ok()) tactics = backend.Tactics(*concrete);
+  }
+  auto want = ref::Execute(*network, inputs);
+  for (const std::string& tactic : tactics) {
+    WeightStore weights;
+    TacticMap map;
+    map[network->value(network->nodes()[0].outputs[0]).name] = tactic;
+    auto exe = Specialize(*network, backend, {}, map, weights, 1);
+    if (!exe.ok()) return {"lower: " + exe.status().ToString()};
+    ++outcome.tactics;
+    if (backend.device().offline()) continue;
+    const bool in_place = std::any_of((*exe)->steps.begin(), (*exe)->steps.end(), [](const Step& s) { return s.op == "copy"; });
+    auto got = RunSteps(backend.device(), **exe, inputs, in_place ? 1 : 2);
+    const std::string where = tactic.empty() ? (*exe)->steps.empty() ? "folded" : (*exe)->steps[0].tactic : tactic;
+    if (!c.error.empty()) {
+      if (got.ok() || got.status().message().find(c.error) == std::string::npos) outcome.problem = "expected an error with \"" + c.error + "\"";
+      continue;
+    }
+    if (!want.ok()) return {"reference: " + want.status().ToString()};
+    if (!got.ok()) return {where + ": " + got.status().ToString()};
+    for (size_t i = 0; i < want->size(); ++i) {
+      std::string problem = Compare((*got)[i], (*want)[i], c.tolerance, c.sums);
+      if (!problem.empty()) outcome.problem += fmt::format("[{}] {}; ", where, problem);
+    }
+  }
+  return outcome;
+}
+
+int RunOps(const Options& o, const cuda::CudaBackend& backend) {
+  std::vector<Case> cases = OpCases();
+  const std::string filter = o.get("filter", "");
+  std::atomic<size_t> next{0};
+  std::atomic<int> failed{0}, ran{0}, tactics{0};
+  std::mutex mu;
+  const auto start = Clock::now();
+  auto work = [&] {
+    for (size_t i; (i = next++) < cases.size();) {
+      if (cases[i].text.find(filter) == std::string::npos) continue;
+      const Outcome outcome = RunCase(cases[i], static_cast<uint32_t>(i + 1), backend, o.has("tactics"));
+      ++ran;
+      tactics += outcome.tactics;
+      if (outcome.problem.empty()) continue;
+      ++failed;
+      std::lock_guard<std::mutex> lock(mu);
+      std::cout << "FAILED (seed " << i + 1 << ") " << cases[i].text << "  " << outcome.problem.substr(0, 900) << "\n";
+    }
+  };
+  std::vector<std::thread> threads;
+  for (unsigned t = 0; t < std::max(1u, std::thread::hardware_concurrency()); ++t) threads.emplace_back(work);
+  for (auto& t : threads) t.join();
+  std::cout << fmt::format("ops: {} cases, {} lowerings, {} failed, {:.1f} s\n", ran.load(), tactics.load(), failed.load(), Milliseconds(start) / 1e3);
+  return failed > 0;
+}
+
+double RelativeError(const Tensor& a, const Tensor& b) {
+  double error = 0, norm = 0;
+  const std::vector<double> x = ref::Read<double>(a), y = ref::Read<double>(b);
+  for (size_t i = 0; i < x.size(); ++i) {
+    error += (x[i] - y[i]) * (x[i] - y[i]);
+    norm += y[i] * y[i];
+  }
+  return std::sqrt(error / std::max(norm, 1e-30));
+}
+
+Result<int> RunNetwork(const Options& o) {
+  std::ifstream file(o.words.at(1));
+  std::stringstream buffer;
+  buffer << file.rdbuf();
+  const std::string text = buffer.str();
+  std::mt19937 random(7);
+  const auto constants = RandomConstants(text, random, true);
+  TFE_ASSIGN_OR_RETURN(Network network, ParseNetwork(text, constants));
+  Numerics numerics;
+  numerics.precision = o.get("precision", "FP32");
+  EngineOptions options;
+  options.device = o.get("device", "cuda");
+  options.kernel_cache = o.get("cache", "");
+  options.tf32 = o.has("tf32");
+  std::vector<int64_t> batches;
+  std::stringstream list(o.get("batch", "1"));
+  for (std::string b; std::getline(list, b, ',');) batches.push_back(std::stoll(b));
+  BackendOptions backend_options;
+  backend_options.kernel_cache = options.kernel_cache;
+  backend_options.tf32 = options.tf32;
+  TFE_ASSIGN_OR_RETURN(auto backend, OpenBackend(options.device, backend_options));
+  TFE_ASSIGN_OR_RETURN(auto typed, AssignFor(network, numerics, *backend));
+  int failed = 0;
+  TimingCache cache = TimingCache::Load(o.get("tune", "/nonexistent"));
+  for (const int64_t batch : batches) {
+    std::vector<int64_t> symbols;
+    for (int s = 0; s < network.dims().num_symbols(); ++s) symbols.push_back(network.dims().symbol_name(s) == "batch" ? batch : std::stoll(o.get("length", "128")));
+    std::vector<Tensor> inputs;
+    std::vector<InputView> views;
+    for (ValueId v : network.inputs()) {
+      TFE_ASSIGN_OR_RETURN(auto shape, EvalShape(network.dims(), network.value(v).shape, symbols));
+      inputs.emplace_back(network.value(v).dtype, shape);
+      Fill("idx2", random, &inputs.back());
+      if (inputs.back().dtype() == DType::kFloat32)
+        for (int64_t i = 0; i < inputs.back().num_elements(); ++i) inputs.back().mutable_as<float>()[i] = std::normal_distribution<float>()(random);
+      views.push_back({inputs.back().dtype(), shape, inputs.back().data()});
+    }
+    DeviceChoices choices;
+    auto start = Clock::now();
+    if (o.has("tune")) {
+      TacticOptions tactic_options;
+      tactic_options.symbols = symbols;
+      tactic_options.cache = &cache;
+      ShapeChoices chosen;
+      for (size_t s = 0; s < symbols.size(); ++s) chosen.sizes[network.dims().symbol_name(static_cast<int>(s))] = symbols[s];
+      TFE_ASSIGN_OR_RETURN(chosen.tactics, ChooseTactics(typed.network, *backend, tactic_options));
+      choices.at.push_back(chosen);
+      if (!cache.Save(o.get("tune", "")).ok()) std::cout << "timing cache not saved\n";
+    }
+    const double tuned = Milliseconds(start);
+    start = Clock::now();
+    TFE_ASSIGN_OR_RETURN(auto engine, CudaEngine::Create(network, numerics, choices, options));
+    TFE_RETURN_IF_ERROR(engine->Prepare(ShapesOf(views)));
+    const double prepared = Milliseconds(start);
+    TFE_ASSIGN_OR_RETURN(std::vector<Tensor> got, static_cast<Engine&>(*engine).Run(inputs));
+    std::vector<double> host;
+    for (int i = 0; i < 30; ++i) {
+      start = Clock::now();
+      TFE_ASSIGN_OR_RETURN(got, static_cast<Engine&>(*engine).Run(inputs));
+      host.push_back(Milliseconds(start));
+    }
+    std::sort(host.begin(), host.end());
+    std::string errors = "not checked";
+    if (!o.has("no-check")) {
+      EngineOptions cpu;
+      TFE_ASSIGN_OR_RETURN(auto exact, EngineImpl::Create(network, Numerics(), DeviceChoices(), cpu));
+      TFE_ASSIGN_OR_RETURN(std::vector<Tensor> want, static_cast<Engine&>(*exact).Run(inputs));
+      errors = "error";
+      const double limit = numerics.precision == "FP32" ? (options.tf32 ? 2e-2 : 2e-4) : 5e-2;
+      for (size_t i = 0; i < want.size(); ++i) {
+        const double e = RelativeError(got[i], want[i]);
+        errors += fmt::format(" {:.2e}", e);
+        if (!(e < limit)) errors += " TOO LARGE", failed = 1;
+      }
+    }
+    TFE_ASSIGN_OR_RETURN(const std::string profile_text, engine->ProfileJson(views));
+    const auto profile = nlohmann::json::parse(profile_text);
+    double sum = 0;
+    for (const auto& s : profile["steps"]) sum += s["ms"].get<double>();
+    std::cout << fmt::format("{} {}{} batch {}: graph {:.4f} ms, back to back {:.4f}, {} steps (sum {:.4f}), host run {:.4f} (min {:.4f}); {}; tuned {:.0f} ms, prepared {:.0f} ms\n",
+                             o.words[1].substr(o.words[1].rfind('/') + 1), numerics.precision, options.tf32 ? " tf32" : "", batch, profile["graph_ms"].get<double>(),
+                             profile["graph_back_to_back_ms"].get<double>(), profile["steps"].size(), sum, host[host.size() / 2], host[0], errors, tuned, prepared);
+    if (o.has("profile")) {
+      std::map<std::string, std::pair<double, int>> by_kind;
+      std::vector<std::string> lines;
+      for (const auto& s : profile["steps"]) {
+        auto& entry = by_kind[fmt::format("{} {}", s["op"].get<std::string>(), s["tactic"].get<std::string>().substr(0, 12))];
+        entry.first += s["ms"].get<double>();
+        ++entry.second;
+        lines.push_back(fmt::format("    {:8.4f} {:12} {:40} {}", s["ms"].get<double>(), s["op"].get<std::string>(), s["tactic"].get<std::string>(), s["name"].get<std::string>()));
+      }
+      for (const auto& [kind, entry] : by_kind) std::cout << fmt::format("  {:9.4f} ms {:4} x {}\n", entry.first, entry.second, kind);
+      if (o.has("steps"))
+        for (const std::string& line : lines) std::cout << line << "\n";
+    }
+  }
+  return failed;
+}
+
+int Main(int argc, char** argv) {
+  Options o;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (!StartsWith(word, "--")) {
+      o.words.push_back(word);
+    } else {
+      const bool value = i + 1 < argc && !StartsWith(argv[i + 1], "--");
+      o.flags[word.substr(2)] = value ? argv[i + 1] : "";
+      i += value;
+    }
+  }
+  if (o.words.empty()) {
+    std::cout << "usage: gpu_test ops | compile | network FILE\n";
+    return 2;
+  }
+  BackendOptions options;
+  options.kernel_cache = o.get("cache", "");
+  if (o.words[0] == "network") {
+    auto result = RunNetwork(o);
+    if (!result.ok()) std::cout << o.words[1] << ": " << result.status().ToString() << "\n";
+    return result.ok() ? *result : 1;
+  }
+  auto device = o.words[0] == "compile" ? cuda::Device::Offline(std::stoi(o.get("arch", "90"))) : cuda::Device::Get(0);
+  if (!device.ok()) {
+    std::cout << device.status().ToString() << "\n";
+    return 1;
+  }
+  std::cout << (*device)->fingerprint() << "\n";
+  const cuda::CudaBackend backend(**device, options);
+  return RunOps(o, backend);
+}
+
+}  // namespace
+}  // namespace tfengine::gpu
+
+int main(int argc, char** argv) { return tfengine::gpu::Main(argc, argv); }
