@@ -12,6 +12,7 @@
 #include "base/errors.h"
 #include "base/status_macros.h"
 #include "command.h"
+#include "flags.h"
 #include "progress.h"
 #include "tfengine/model.h"
 
@@ -64,6 +65,7 @@ class BenchCommand : public Command {
                    "Input shapes where more than the batch is unknown, e.g. \"x=1x128\"");
     app.add_option("--signature", signature_,
                    "Signature to run (default: serving_default, or the only one)");
+    DefineDeviceFlags(app, &options_);
     app.add_option("--threads", options_.threads, "Threads; 0: all CPUs")
         ->check(CLI::NonNegativeNumber);
     app.add_option("--seconds", seconds_, "Time per batch size")

@@ -1,9 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "flags.h"
 
+#include <cstdlib>
+
 #include "base/errors.h"
 
 namespace tfengine::cli {
+namespace {
+
+// $XDG_CACHE_HOME/tfengine/kernels, or that under ~/.cache; empty without a home.
+std::string DefaultKernelCache() {
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  if (cache != nullptr && *cache != '\0') return std::string(cache) + "/tfengine/kernels";
+  const char* home = std::getenv("HOME");
+  return home != nullptr && *home != '\0' ? std::string(home) + "/.cache/tfengine/kernels" : "";
+}
+
+}  // namespace
+
 
 void DefinePartitionFlags(CLI::App& app, ConvertOptions* options,
                           std::vector<std::string>* exclude) {
@@ -13,7 +27,8 @@ void DefinePartitionFlags(CLI::App& app, ConvertOptions* options,
   app.add_option("--signature", options->signatures,
                  "Signature to convert; may be repeated (default: all)");
   app.add_option("--precision", options->precision, "FP32, FP16, BF16 or INT8")->capture_default_str();
-  app.add_option("--device", options->device, "cpu")->capture_default_str();
+  app.add_option("--device", options->device, "cpu, cuda or cuda:<index>")->capture_default_str();
+  options->kernel_cache = DefaultKernelCache();
   app.add_option("--min-segment-size", options->minimum_segment_size,
                  "Fewest compute nodes of an engine")
       ->capture_default_str();
@@ -22,6 +37,14 @@ void DefinePartitionFlags(CLI::App& app, ConvertOptions* options,
       ->check(CLI::NonNegativeNumber);
   app.add_option("--exclude", *exclude,
                  "Op type or node name that stays in TensorFlow; may be repeated");
+}
+
+void DefineDeviceFlags(CLI::App& app, EngineOptions* options) {
+  options->kernel_cache = DefaultKernelCache();
+  app.add_option("--device", options->device, "cpu, cuda or cuda:<index>")->capture_default_str();
+  app.add_option("--kernel-cache", options->kernel_cache, "cuda: directory of compiled kernels; empty: none")
+      ->capture_default_str();
+  app.add_flag("--tf32", options->tf32, "cuda: f32 products may round their operands to TF32");
 }
 
 void ApplyExclude(const std::vector<std::string>& exclude, ConvertOptions* options) {

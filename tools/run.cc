@@ -22,6 +22,7 @@ class RunCommand : public Command {
     app.add_option("--output", output_, "Directory for one .npy file per output")->required();
     app.add_option("--signature", signature_,
                    "Signature to run (default: serving_default, or the only one)");
+    DefineDeviceFlags(app, &options_);
     app.add_option("--threads", options_.threads, "Threads; 0: all CPUs")
         ->check(CLI::NonNegativeNumber);
   }

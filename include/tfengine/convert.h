@@ -27,7 +27,10 @@ struct ConvertOptions {
   // FP32; FP16 and BF16: the 16-bit type that the device is fast in; INT8: calibrated or quantized layers, the rest as
   // in BF16.
   std::string precision = "FP32";
+  // "cpu", "cuda" or "cuda:<index>": what precisions mean, what engines are built and timed for. Engine files run on other
+  // devices too. Without that GPU nothing is timed.
   std::string device = "cpu";
+  std::string kernel_cache;  // as in EngineOptions
   int minimum_segment_size = 3;
   int max_engines = 0;                       // per signature; 0: no limit
   std::vector<std::string> excluded_ops;     // op types that stay native

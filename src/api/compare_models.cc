@@ -72,14 +72,14 @@ class Comparer {
     TFE_ASSIGN_OR_RETURN(
         const auto a, a_.model->RunWith(signature_, inputs, [&](size_t call, Engine& engine, const Tensors& in) -> Result<Tensors> {
           Tensors out;
-          engines_[call].a = &static_cast<EngineImpl&>(engine);
+          engines_[call].a = &static_cast<EngineBase&>(engine);
           TFE_RETURN_IF_ERROR(engines_[call].comparison.Record(*engines_[call].a, views(in), &out));
           return out;
         }));
     TFE_ASSIGN_OR_RETURN(
         const auto b, b_.model->RunWith(signature_, inputs, [&](size_t call, Engine& engine, const Tensors& in) -> Result<Tensors> {
           Tensors out;
-          engines_[call].b = &static_cast<EngineImpl&>(engine);
+          engines_[call].b = &static_cast<EngineBase&>(engine);
           TFE_RETURN_IF_ERROR(engines_[call].comparison.Compare(*engines_[call].b, views(in), &out));
           return out;
         }));
@@ -131,8 +131,8 @@ class Comparer {
   };
   struct Compared {
     EngineComparison comparison;
-    EngineImpl* a = nullptr;
-    EngineImpl* b = nullptr;
+    EngineBase* a = nullptr;
+    EngineBase* b = nullptr;
   };
 
   Status Mismatch(const std::string& what) const {
@@ -160,7 +160,7 @@ class Comparer {
     return OkStatus();
   }
 
-  static std::map<std::string, std::string> Precisions(const EngineImpl& engine) {
+  static std::map<std::string, std::string> Precisions(const EngineBase& engine) {
     std::map<std::string, std::string> precisions;
     for (const auto& layer : engine.layers())
       precisions[layer.name] = engine.PrecisionText(layer.precision);

@@ -34,8 +34,7 @@ Status CheckOptions(ConvertOptions& options) {
   if (options.precision != "FP32" && options.precision != "FP16" && options.precision != "BF16" &&
       options.precision != "INT8")
     return Error(ErrorId::kBadFlag, "precision \"{}\": expected FP32, FP16, BF16 or INT8", options.precision);
-  if (options.device != "cpu")
-    return Error(ErrorId::kBadFlag, "device \"{}\": expected cpu", options.device);
+  TFE_RETURN_IF_ERROR(CheckDevice(options.device));
   if (options.effort != "fast" && options.effort != "default" && options.effort != "max")
     return Error(ErrorId::kBadFlag, "effort \"{}\": expected fast, default or max", options.effort);
   if (options.minimum_segment_size < 1 && options.minimum_segment_size != -1)
@@ -287,6 +286,8 @@ Status Conversion::BuildSegment(size_t index, size_t segment_index, const fs::pa
   if (options_.calibration)
     build.samples = static_cast<const CalibrationImpl&>(*options_.calibration).KeptInputs(name);
   build.budget = {options_.max_error, options_.max_top1_drop};
+  build.device = options_.device;
+  build.kernel_cache = options_.kernel_cache;
   build.threads = options_.threads;
   build.shapes = ShapesForSegment(plan, segment, options_.build_shapes);
   build.timing_cache = options_.timing_cache;

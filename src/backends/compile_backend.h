@@ -102,6 +102,8 @@ class CompileBackend {
   }
   // Copies one buffer of `bytes` bytes.
   virtual std::shared_ptr<const Kernel> Copy(size_t bytes) const;
+  // Whether packed weights are host memory, whose place in the caches decides timings.
+  virtual bool on_host() const { return true; }
   // Milliseconds of the kernel, measured by the backend itself; infinity if it fails. nullopt: it runs on the host and
   // the caller measures.
   virtual std::optional<double> Measure(const Lowered& lowered, const ConcreteNode& node) const { return std::nullopt; }
@@ -116,5 +118,7 @@ struct BackendOptions {
 };
 // The backend of "cpu", "cuda" or "cuda:<index>". Errors: kDeviceUnavailable, kBadFlag for a name that means nothing.
 Result<std::shared_ptr<const CompileBackend>> OpenBackend(const std::string& device, const BackendOptions& options = {});
+// Stands for a device that this machine lacks: says what it can do, lowers nothing.
+std::shared_ptr<const CompileBackend> AbsentBackend(const std::string& device);
 
 }  // namespace tfengine

@@ -9,7 +9,7 @@
 #include "base/errors.h"
 #include "base/status_macros.h"
 #include "compiler/compare_engines.h"
-#include "compiler/engine_impl.h"
+#include "compiler/engine_base.h"
 
 namespace tfengine {
 namespace {
@@ -26,13 +26,13 @@ class Guard {
       : network_(network), samples_(samples), options_(options) {}
 
   Status Start() {
-    TFE_ASSIGN_OR_RETURN(exact_, EngineImpl::Create(network_, Numerics(), DeviceChoices(), options_));
+    TFE_ASSIGN_OR_RETURN(exact_, CreateEngine(network_, Numerics(), DeviceChoices(), options_));
     return OkStatus();
   }
 
   // One pass over the samples.
   Status Measure(const Numerics& numerics) {
-    TFE_ASSIGN_OR_RETURN(reduced_, EngineImpl::Create(network_, numerics, DeviceChoices(), options_));
+    TFE_ASSIGN_OR_RETURN(reduced_, CreateEngine(network_, numerics, DeviceChoices(), options_));
     comparison_ = {};
     for (const std::vector<Tensor>& sample : samples_) {
       std::vector<InputView> views;
@@ -118,17 +118,15 @@ class Guard {
   const Network& network_;
   const std::vector<std::vector<Tensor>>& samples_;
   const EngineOptions options_;
-  std::shared_ptr<EngineImpl> exact_, reduced_;
+  std::shared_ptr<EngineBase> exact_, reduced_;
   EngineComparison comparison_;
 };
 
 }  // namespace
 
 Result<AccuracyReport> GuardAccuracy(const Network& network, const std::vector<std::vector<Tensor>>& samples,
-                                     const AccuracyBudget& budget, int threads, Numerics* numerics,
+                                     const AccuracyBudget& budget, const EngineOptions& options, Numerics* numerics,
                                      const std::function<void(double)>& progress) {
-  EngineOptions options;
-  options.threads = threads;
   Guard guard(network, samples, options);
   TFE_RETURN_IF_ERROR(guard.Start());
   const int before = static_cast<int>(numerics->limits.size());

@@ -8,6 +8,7 @@
 #include "network/network.h"
 #include "plan/plan.h"
 #include "quant/compare.h"
+#include "tfengine/engine.h"
 #include "tfengine/status.h"
 #include "tfengine/types.h"
 
@@ -36,12 +37,12 @@ struct AccuracyReport {
   int64_t runs = 0;
 };
 
-// Runs the FP32 and the reduced form of `network` on `samples` (inputs per run) and compares what they share.
+// Runs the FP32 and the reduced form of `network` on options.device and `samples` (inputs per run) and compares what they share.
 // `numerics.limits` is extended: the layers that lose most signal are raised, step by step, until the outputs keep the
 // budget. Source of the idea: sensitivity-ordered mixed precision, as in post-training quantization toolkits; here a
 // layer's loss is how far the signal-to-noise ratio of its result lies below the worst of its inputs.
 Result<AccuracyReport> GuardAccuracy(const Network& network, const std::vector<std::vector<Tensor>>& samples,
-                                     const AccuracyBudget& budget, int threads, Numerics* numerics,
+                                     const AccuracyBudget& budget, const EngineOptions& options, Numerics* numerics,
                                      const std::function<void(double)>& progress);
 
 }  // namespace tfengine

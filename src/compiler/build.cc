@@ -25,6 +25,8 @@ int64_t GuessSize(const std::string& symbol) { return symbol == "batch" ? 1 : 64
 
 struct Optimized {
   Network network;
+  std::string fingerprint;  // of the device
+  bool present = true;      // the device is in this machine
   Numerics numerics;
   BuildReport report;
   DeviceChoices choices;
@@ -96,7 +98,7 @@ Status ChooseBatching(EngineImpl& engine, const Network& network, const std::vec
 // Tactics at every set of sizes, then ways to cut batches. A network that was timed at single samples only gets an entry for
 // a batch too: it will meet one.
 Status ChooseByTiming(const Network& network, const Network& typed, const BuildOptions& build,
-                      const std::vector<std::vector<int64_t>>& symbol_sets, Optimized* result) {
+                      const CompileBackend& backend, const std::vector<std::vector<int64_t>>& symbol_sets, Optimized* result) {
   constexpr int64_t kProbeBatch = 8;
   const int threads = build.threads > 0 ? build.threads : AvailableCpus();
   TimingCache cache;
@@ -120,8 +122,12 @@ Status ChooseByTiming(const Network& network, const Network& typed, const BuildO
       options.progress = [&](double f) { build.progress("timing tactics", 0.9 * (static_cast<double>(k) + f) / static_cast<double>(symbol_sets.size())); };
     ShapeChoices choices;
     choices.sizes = sizes_of(symbol_sets[k]);
-    TFE_ASSIGN_OR_RETURN(choices.tactics, ChooseTactics(typed, *FindBackend("cpu"), options));
+    TFE_ASSIGN_OR_RETURN(choices.tactics, ChooseTactics(typed, backend, options));
     result->choices.at.push_back(std::move(choices));
+  }
+  if (build.device != "cpu") {  // whole batches only
+    if (!build.timing_cache.empty()) TFE_RETURN_IF_ERROR(cache.Save(build.timing_cache));
+    return OkStatus();
   }
   EngineOptions options;
   options.threads = threads;
@@ -179,10 +185,13 @@ Status ChooseNumerics(const Network& network, const BuildOptions& build, const C
         if (auto value = engine->second.values.find(name); value != engine->second.values.end())
           numerics.ranges.try_emplace(name, value->second.range());
   }
-  if (build.samples.empty()) return OkStatus();
-  const int threads = build.threads > 0 ? build.threads : AvailableCpus();
+  if (build.samples.empty() || !result->present) return OkStatus();
+  EngineOptions options;
+  options.threads = build.threads > 0 ? build.threads : AvailableCpus();
+  options.device = build.device;
+  options.kernel_cache = build.kernel_cache;
   TFE_ASSIGN_OR_RETURN(result->report.accuracy,
-                       GuardAccuracy(network, build.samples, build.budget, threads, &numerics, [&](double f) {
+                       GuardAccuracy(network, build.samples, build.budget, options, &numerics, [&](double f) {
                          if (build.progress) build.progress("checking accuracy", f);
                        }));
   const AccuracyReport& accuracy = *result->report.accuracy;
@@ -194,7 +203,17 @@ Status ChooseNumerics(const Network& network, const BuildOptions& build, const C
 Result<Optimized> Optimize(Network network, const BuildOptions& build) {
   Optimized result;
   TFE_RETURN_IF_ERROR(passes::RunPasses(network));
-  const CompileBackend* backend = FindBackend("cpu");
+  BackendOptions backend_options;
+  backend_options.kernel_cache = build.kernel_cache;
+  auto opened = OpenBackend(build.device, backend_options);
+  if (!opened.ok()) {
+    if (opened.status().error_id() != static_cast<int>(ErrorId::kDeviceUnavailable)) return opened.status();
+    result.present = false;
+    result.report.notices.push_back(fmt::format("{}: {}; nothing was timed, engines take their first guesses", build.device, opened.status().message()));
+    opened = AbsentBackend(build.device);
+  }
+  const std::shared_ptr<const CompileBackend> backend = *opened;
+  result.fingerprint = backend->Fingerprint();
   TFE_RETURN_IF_ERROR(ChooseNumerics(network, build, *backend, &result));
   TFE_ASSIGN_OR_RETURN(quant::Assignment typed, AssignFor(network, result.numerics, *backend));
   result.report.layers = std::move(typed.layers);
@@ -218,13 +237,18 @@ Result<Optimized> Optimize(Network network, const BuildOptions& build) {
   }
   for (const auto& symbols : symbol_sets) result.shapes.push_back(ShapesAt(network, symbols));
 
-  if (build.time_tactics && !symbol_sets.empty())
-    TFE_RETURN_IF_ERROR(ChooseByTiming(network, typed.network, build, symbol_sets, &result));
+  if (build.time_tactics && result.present && !symbol_sets.empty())
+    TFE_RETURN_IF_ERROR(ChooseByTiming(network, typed.network, build, *backend, symbol_sets, &result));
   result.network = std::move(network);
   return result;
 }
 
 }  // namespace
+
+Status CheckDevice(const std::string& device) {
+  const auto opened = OpenBackend(device);
+  return opened.ok() || opened.status().error_id() == static_cast<int>(ErrorId::kDeviceUnavailable) ? OkStatus() : opened.status();
+}
 
 Result<BuildReport> BuildEngineFile(Network network, const BuildOptions& build, const std::string& path) {
   TFE_ASSIGN_OR_RETURN(Optimized optimized, Optimize(std::move(network), build));
@@ -232,7 +256,7 @@ Result<BuildReport> BuildEngineFile(Network network, const BuildOptions& build, 
   plan.network_text = PrintNetwork(optimized.network);
   plan.constants = NetworkConstants(optimized.network);
   plan.numerics = optimized.numerics;
-  if (build.time_tactics) plan.devices[FindBackend("cpu")->Fingerprint()] = optimized.choices;
+  if (build.time_tactics && optimized.present) plan.devices[optimized.fingerprint] = optimized.choices;
   plan.prepared_shapes = optimized.shapes;
   if (build.progress) build.progress("writing the engine", 1);
   TFE_RETURN_IF_ERROR(plan.Save(path));
@@ -241,8 +265,8 @@ Result<BuildReport> BuildEngineFile(Network network, const BuildOptions& build, 
 
 Result<std::shared_ptr<Engine>> BuildEngine(Network network, const BuildOptions& build, const EngineOptions& options) {
   TFE_ASSIGN_OR_RETURN(Optimized optimized, Optimize(std::move(network), build));
-  TFE_ASSIGN_OR_RETURN(std::shared_ptr<EngineImpl> engine,
-                       EngineImpl::Create(optimized.network, optimized.numerics, optimized.choices, options));
+  TFE_ASSIGN_OR_RETURN(std::shared_ptr<EngineBase> engine,
+                       CreateEngine(optimized.network, optimized.numerics, optimized.choices, options));
   for (const auto& shapes : optimized.shapes) TFE_RETURN_IF_ERROR(engine->Prepare(shapes));
   return std::shared_ptr<Engine>(std::move(engine));
 }

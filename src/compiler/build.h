@@ -23,6 +23,10 @@ struct BuildOptions {
   // Inputs per run for the accuracy guard of reduced engines; empty: no guard.
   std::vector<std::vector<Tensor>> samples;
   AccuracyBudget budget;
+  // "cpu", or a GPU as in EngineOptions. Without that GPU an engine file is built all the same: nothing is timed, and a
+  // notice says so.
+  std::string device = "cpu";
+  std::string kernel_cache;  // as in EngineOptions
   int threads = 0;  // 0: all CPUs; tactics are timed with this many
   // Input shapes (one list per network input) at which tactics are timed; empty: every symbol is 1 if it is "batch",
   // else a guess from the network.
@@ -32,6 +36,9 @@ struct BuildOptions {
   bool time_tactics = true;  // false: the first tactic of every layer (fast; used when nobody waits for an optimum)
   Progress progress;
 };
+
+// kBadFlag for a device name that means nothing. The device need not be in this machine.
+Status CheckDevice(const std::string& device);
 
 // What became of a build.
 struct BuildReport {

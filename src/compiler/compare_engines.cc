@@ -54,7 +54,7 @@ bool ToReals(DType dtype, const Quant& quant, const void* data, int64_t n, std::
 
 int64_t RowOf(const std::vector<int64_t>& shape) { return shape.size() > 1 && shape.back() > 1 ? shape.back() : 0; }
 
-Status EngineComparison::Record(EngineImpl& reference, const std::vector<InputView>& inputs, std::vector<Tensor>* outputs) {
+Status EngineComparison::Record(EngineBase& reference, const std::vector<InputView>& inputs, std::vector<Tensor>* outputs) {
   recorded_.clear();
   return reference.Observe(inputs, [&](const Value& value, const std::vector<int64_t>& shape, const void* data) {
     std::vector<float> reals;
@@ -62,7 +62,7 @@ Status EngineComparison::Record(EngineImpl& reference, const std::vector<InputVi
   }, outputs);
 }
 
-Status EngineComparison::Compare(EngineImpl& candidate, const std::vector<InputView>& inputs, std::vector<Tensor>* outputs) {
+Status EngineComparison::Compare(EngineBase& candidate, const std::vector<InputView>& inputs, std::vector<Tensor>* outputs) {
   std::vector<float> got;
   TFE_RETURN_IF_ERROR(candidate.Observe(inputs, [&](const Value& value, const std::vector<int64_t>& shape, const void* data) {
     const auto want = recorded_.find(value.name);

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "compiler/engine_impl.h"
+#include "compiler/engine_base.h"
 #include "quant/compare.h"
 
 namespace tfengine {
@@ -21,9 +21,9 @@ int64_t RowOf(const std::vector<int64_t>& shape);
 class EngineComparison {
  public:
   // One run of the reference; its values are kept until Compare. `outputs` may be null, here and below.
-  Status Record(EngineImpl& reference, const std::vector<InputView>& inputs, std::vector<Tensor>* outputs = nullptr);
+  Status Record(EngineBase& reference, const std::vector<InputView>& inputs, std::vector<Tensor>* outputs = nullptr);
   // One run of the candidate, compared with the recorded one. Values of another size are left out.
-  Status Compare(EngineImpl& candidate, const std::vector<InputView>& inputs, std::vector<Tensor>* outputs = nullptr);
+  Status Compare(EngineBase& candidate, const std::vector<InputView>& inputs, std::vector<Tensor>* outputs = nullptr);
 
   // By value name; null if the engines do not share it.
   const quant::Comparison* Find(const std::string& value) const;

@@ -8,6 +8,7 @@
 #include <random>
 
 #include "compiler/accuracy.h"
+#include "compiler/engine_impl.h"
 
 namespace tfengine {
 namespace {
@@ -101,7 +102,7 @@ TEST(GuardAccuracy, SeesOutputsThatOnlyViewALayer) {
   for (const char* name : {"x", "a", "b"}) numerics.ranges[name] = {-4, 4};
   AccuracyBudget budget;
   budget.max_error = 1e-6;
-  auto report = GuardAccuracy(TwoLayers(), samples, budget, 1, &numerics, nullptr);
+  auto report = GuardAccuracy(TwoLayers(), samples, budget, EngineOptions{.threads = 1}, &numerics, nullptr);
   ASSERT_TRUE(report.ok()) << report.status().ToString();
   EXPECT_EQ(report->outputs.size(), 1u);
   EXPECT_TRUE(report->within_budget);
@@ -120,7 +121,7 @@ TEST(GuardAccuracy, JudgesIndicesByTheirScores) {
   Numerics numerics;
   numerics.precision = "INT8";
   numerics.ranges["x"] = {-0.1f, 0.1f};  // cuts nearly everything off
-  auto report = GuardAccuracy(*network, {{Random({200, 32}, 7)}}, AccuracyBudget(), 1, &numerics, nullptr);
+  auto report = GuardAccuracy(*network, {{Random({200, 32}, 7)}}, AccuracyBudget(), EngineOptions{.threads = 1}, &numerics, nullptr);
   ASSERT_TRUE(report.ok()) << report.status().ToString();
   ASSERT_EQ(report->outputs.size(), 1u);
   EXPECT_EQ(report->outputs[0].name, "a");

@@ -133,24 +133,25 @@ Result<std::shared_ptr<CudaEngine::ShapePlan>> CudaEngine::GetShapePlan(const st
   return fresh;
 }
 
+char* CudaEngine::Resolve(const BufferRef& ref, const ShapePlan& plan, const Context& c, const std::vector<const void*>& inputs,
+                          const std::vector<void*>& outputs) {
+  const auto index = static_cast<size_t>(ref.index);
+  switch (ref.kind) {
+    case BufferRef::Kind::kArena: return static_cast<char*>(c.memory.data()) + ref.offset;
+    // Kernels only read inputs and constants.
+    case BufferRef::Kind::kInput: return const_cast<char*>(static_cast<const char*>(inputs[index])) + ref.offset;
+    case BufferRef::Kind::kOutput: return static_cast<char*>(outputs[index]) + ref.offset;
+    case BufferRef::Kind::kConstant: return const_cast<char*>(static_cast<const char*>(plan.constants[index])) + ref.offset;
+  }
+  return nullptr;
+}
+
 Status CudaEngine::Enqueue(const ShapePlan& plan, Context& c, const std::vector<const void*>& inputs, const std::vector<void*>& outputs,
                            cuda::CUstream stream, size_t from, size_t to) const {
   const Executable& exe = *plan.exe;
-  char* arena = static_cast<char*>(c.memory.data());
-  auto resolve = [&](const BufferRef& ref) -> char* {
-    const auto index = static_cast<size_t>(ref.index);
-    switch (ref.kind) {
-      case BufferRef::Kind::kArena: return arena + ref.offset;
-      // Kernels only read inputs and constants.
-      case BufferRef::Kind::kInput: return const_cast<char*>(static_cast<const char*>(inputs[index])) + ref.offset;
-      case BufferRef::Kind::kOutput: return static_cast<char*>(outputs[index]) + ref.offset;
-      case BufferRef::Kind::kConstant: return const_cast<char*>(static_cast<const char*>(plan.constants[index])) + ref.offset;
-    }
-    return nullptr;
-  };
   cuda::Launch launch{device_};
   launch.stream = stream;
-  launch.scratch = arena + Rounded(exe.arena_bytes);
+  launch.scratch = static_cast<char*>(c.memory.data()) + Rounded(exe.arena_bytes);
   launch.error = c.error;
   std::vector<const void*> in;
   std::vector<void*> out;
@@ -158,8 +159,8 @@ Status CudaEngine::Enqueue(const ShapePlan& plan, Context& c, const std::vector<
     const Step& step = exe.steps[i];
     in.clear();
     out.clear();
-    for (const BufferRef& ref : step.in) in.push_back(resolve(ref));
-    for (const BufferRef& ref : step.out) out.push_back(resolve(ref));
+    for (const BufferRef& ref : step.in) in.push_back(Resolve(ref, plan, c, inputs, outputs));
+    for (const BufferRef& ref : step.out) out.push_back(Resolve(ref, plan, c, inputs, outputs));
     if (Status s = KernelOf(step).Enqueue(in.data(), out.data(), launch); !s.ok()) return s.WithContext(step.name);
   }
   return OkStatus();
@@ -366,6 +367,56 @@ Status CudaEngine::RunOnDevice(const std::vector<InputView>& inputs, const Outpu
       TFE_RETURN_IF_ERROR(device_.Check(api.MemcpyDtoDAsync(DevicePointer(results[i]), DevicePointer(out[i]), exe.outputs[i].bytes, stream), "copying outputs"));
   TFE_RETURN_IF_ERROR(device_.Check(api.EventRecord(c->done, stream), "recording an event"));
   c->busy = true;
+  Give(*plan, std::move(c));
+  return OkStatus();
+}
+
+Status CudaEngine::Observe(const std::vector<InputView>& inputs, const Observer& observer, std::vector<Tensor>* outputs) {
+  TFE_RETURN_IF_ERROR(CheckInputs(inputs));
+  TFE_ASSIGN_OR_RETURN(std::shared_ptr<ShapePlan> plan, GetShapePlan(ShapesOf(inputs)));
+  TFE_ASSIGN_OR_RETURN(const std::vector<int64_t> symbols, network_.BindSymbols(ShapesOf(inputs)));
+  const Executable& exe = *plan->exe;
+  const Device::Scope scope(device_);
+  const cuda::DriverApi& api = device_.driver();
+  TFE_ASSIGN_OR_RETURN(std::unique_ptr<Context> c, TakeContext(*plan));
+  if (c->busy) TFE_RETURN_IF_ERROR(device_.Check(api.StreamWaitEvent(c->stream, c->done, 0), "waiting"));
+  std::vector<const void*> in;
+  std::vector<void*> out;
+  std::vector<bool> shown(network_.values().size());
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    in.push_back(c->inputs[i].data());
+    const ValueId v = network_.inputs()[i];
+    shown[static_cast<size_t>(v)] = true;
+    if (inputs[i].data == nullptr) continue;
+    observer(network_.value(v), inputs[i].shape, inputs[i].data);
+    if (exe.inputs[i].bytes > 0)
+      TFE_RETURN_IF_ERROR(device_.Check(api.MemcpyHtoD(DevicePointer(in[i]), inputs[i].data, exe.inputs[i].bytes), "copying inputs"));
+  }
+  for (const DeviceBuffer& buffer : c->outputs) out.push_back(buffer.data());
+  auto fetch = [&](const void* from, Tensor* to) {
+    return to->num_bytes() == 0 ? OkStatus() : device_.Check(api.MemcpyDtoH(to->mutable_data(), DevicePointer(from), to->num_bytes()), "copying results");
+  };
+  for (size_t i = 0; i < exe.steps.size(); ++i) {
+    TFE_RETURN_IF_ERROR(Enqueue(*plan, *c, in, out, c->stream, i, i + 1));
+    TFE_RETURN_IF_ERROR(device_.Check(api.StreamSynchronize(c->stream), "running"));
+    for (size_t k = 0; k < exe.steps[i].values.size(); ++k) {
+      const auto v = static_cast<size_t>(exe.steps[i].values[k]);
+      const Value& value = network_.value(static_cast<ValueId>(v));
+      // Evaluated without error when the executable was made.
+      Tensor data(value.dtype, *EvalShape(network_.dims(), value.shape, symbols));
+      TFE_RETURN_IF_ERROR(fetch(Resolve(exe.steps[i].out[k], *plan, *c, in, out), &data));
+      shown[v] = true;
+      observer(value, data.shape(), data.data());
+    }
+  }
+  for (size_t i = 0; i < exe.outputs.size(); ++i) {
+    Tensor data(exe.outputs[i].dtype, exe.outputs[i].shape);
+    TFE_RETURN_IF_ERROR(fetch(out[i], &data));
+    const auto v = static_cast<size_t>(network_.outputs()[i]);
+    if (!shown[v] && !network_.value(static_cast<ValueId>(v)).constant) observer(network_.value(static_cast<ValueId>(v)), data.shape(), data.data());
+    shown[v] = true;
+    if (outputs != nullptr) outputs->push_back(std::move(data));
+  }
   Give(*plan, std::move(c));
   return OkStatus();
 }

@@ -27,6 +27,7 @@ class CudaEngine : public EngineBase {
   Status Run(const std::vector<InputView>& inputs, const OutputAllocator& allocate) override;
   Status RunOnDevice(const std::vector<InputView>& inputs, const OutputAllocator& allocate, void* stream) override;
   Status Prepare(const std::vector<std::vector<int64_t>>& input_shapes) override;
+  Status Observe(const std::vector<InputView>& inputs, const Observer& observer, std::vector<Tensor>* outputs = nullptr) override;
   std::string DescribeJson() const override;
   // The steps one by one, and "graph_ms": the whole graph, without copies to and from the host.
   Result<std::string> ProfileJson(const std::vector<InputView>& inputs) override;
@@ -71,6 +72,8 @@ class CudaEngine : public EngineBase {
   Result<std::unique_ptr<Context>> TakeContext(ShapePlan& plan);
   Result<std::unique_ptr<Context>> MakeContext(const ShapePlan& plan);
   static void Give(ShapePlan& plan, std::unique_ptr<Context> context);
+  static char* Resolve(const BufferRef& ref, const ShapePlan& plan, const Context& c, const std::vector<const void*>& inputs,
+                       const std::vector<void*>& outputs);
   // Queues every step, or from..to of them.
   Status Enqueue(const ShapePlan& plan, Context& c, const std::vector<const void*>& inputs, const std::vector<void*>& outputs,
                  cuda::CUstream stream, size_t from = 0, size_t to = SIZE_MAX) const;

@@ -116,6 +116,17 @@ std::string EngineBase::PrecisionText(quant::Precision precision) const {
   return "";
 }
 
+Result<std::shared_ptr<EngineBase>> CreateEngine(const Network& network, const Numerics& numerics, const DeviceChoices& choices,
+                                                 const EngineOptions& options) {
+  std::shared_ptr<EngineBase> engine;
+  if (options.device == "cpu") {
+    TFE_ASSIGN_OR_RETURN(engine, EngineImpl::Create(network, numerics, choices, options));
+  } else {
+    TFE_ASSIGN_OR_RETURN(engine, CudaEngine::Create(network, numerics, choices, options));
+  }
+  return engine;
+}
+
 Status Engine::RunOnDevice(const std::vector<InputView>&, const OutputAllocator&, void*) {
   return Error(ErrorId::kDeviceUnavailable, "this engine runs on the CPU; load it with a device to run it there");
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -19,6 +21,11 @@ class EngineBase : public Engine {
   // As typed for this device.
   const Network& network() const { return network_; }
   const std::vector<quant::LayerPrecision>& layers() const { return layers_; }
+  // One run in one piece that shows every value as it appears, inputs first; `value` is one of network().values(), the data
+  // lies on the host. Values that only view others (reshapes) are not shown, unless they are outputs: those come last.
+  // Outputs are dropped unless `outputs` is given.
+  using Observer = std::function<void(const Value& value, const std::vector<int64_t>& shape, const void* data)>;
+  virtual Status Observe(const std::vector<InputView>& inputs, const Observer& observer, std::vector<Tensor>* outputs = nullptr) = 0;
   // "FP32", "INT8", and the device's 16-bit type.
   std::string PrecisionText(quant::Precision precision) const;
   const std::vector<TensorSpec>& inputs() const override { return input_specs_; }
@@ -45,6 +52,10 @@ class EngineBase : public Engine {
  private:
   const CompileBackend& described_;
 };
+
+// The engine for options.device; `choices` apply whatever the device.
+Result<std::shared_ptr<EngineBase>> CreateEngine(const Network& network, const Numerics& numerics, const DeviceChoices& choices,
+                                                 const EngineOptions& options);
 
 std::vector<std::vector<int64_t>> ShapesOf(const std::vector<InputView>& inputs);
 

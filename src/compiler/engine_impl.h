@@ -33,11 +33,7 @@ class EngineImpl : public EngineBase {
   void SetBatching(int micro_batch, bool sample_parallel);
   const BatchSeparation& separation() const { return separation_; }
 
-  // One run in one piece that shows every value as it appears, inputs first; `value` is one of network().values().
-  // Values that only view others (reshapes) are not shown, unless they are outputs: those come last. Outputs are dropped
-  // unless `outputs` is given.
-  using Observer = std::function<void(const Value& value, const std::vector<int64_t>& shape, const void* data)>;
-  Status Observe(const std::vector<InputView>& inputs, const Observer& observer, std::vector<Tensor>* outputs = nullptr);
+  Status Observe(const std::vector<InputView>& inputs, const Observer& observer, std::vector<Tensor>* outputs = nullptr) override;
 
   Status Run(const std::vector<InputView>& inputs, const OutputAllocator& allocate) override;
   Status Prepare(const std::vector<std::vector<int64_t>>& input_shapes) override;

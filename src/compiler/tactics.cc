@@ -211,10 +211,12 @@ Result<TacticMap> ChooseTactics(const Network& network, const CompileBackend& ba
     }
     std::string winner;
     double least = std::numeric_limits<double>::infinity();
+    WeightStore shared;  // of devices: there candidates have the same forms
     for (const std::string& tactic : candidates) {  // in this order, so that ties go to the better guess
       std::optional<double> time = options.cache ? options.cache->Find(fingerprint, key, tactic) : std::nullopt;
       if (!time) {
-        WeightStore weights;  // dropped with the candidate: only the winner's packed form is kept, elsewhere
+        WeightStore own;  // dropped with the candidate: only the winner's packed form is kept, elsewhere
+        WeightStore& weights = backend.on_host() ? own : shared;
         auto lowered = backend.Lower(concrete, tactic, weights, options.threads);
         if (!lowered.ok() || lowered->tactic != tactic) continue;
         time = backend.Measure(*lowered, concrete);

@@ -422,3 +422,18 @@ def test_every_error_is_documented():
     rows = re.findall(r"TFE_ERROR\((\d+), (\w+),", (ROOT / "src/base/error_list.inc").read_text())
     documented = re.findall(r"^### E-(\d{4})", (ROOT / "docs/errors.md").read_text(), re.MULTILINE)
     assert [f"{int(number):04d}" for number, _ in rows] == documented
+
+
+def test_unknown_device(cli, tiny, converted, tmp_path):
+    expect_error(cli("convert", tiny, tmp_path / "out", "--device", "tpu"), 703, "tpu", "cuda", code=2)
+    expect_error(cli("run", converted, "--device", "cuda:", "--output", tmp_path / "out"), 703, "cuda:", code=2)
+
+
+def test_device_without_driver(cli, tiny, converted, tmp_path):
+    if shutil.which("nvidia-smi"):
+        pytest.skip("this machine has a GPU")
+    expect_error(cli("bench", converted, "--device", "cuda"), 607, "libcuda.so.1")
+    # Engine files for it are made all the same, without timings.
+    report = cli.ok("convert", tiny, tmp_path / "out", "--device", "cuda").stdout
+    assert "nothing was timed" in report
+    cli.ok("bench", tmp_path / "out", "--seconds", "0.1")

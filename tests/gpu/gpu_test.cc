@@ -348,7 +348,7 @@ Result<int> RunNetwork(const Options& o) {
     for (const auto& s : profile["steps"]) sum += s["ms"].get<double>();
     std::cout << fmt::format("{} {}{} batch {}: graph {:.4f} ms, back to back {:.4f}, {} steps (sum {:.4f}), host run {:.4f} (min {:.4f}); {}; tuned {:.0f} ms, prepared {:.0f} ms\n",
                              o.words[1].substr(o.words[1].rfind('/') + 1), numerics.precision, options.tf32 ? " tf32" : "", batch, profile["graph_ms"].get<double>(),
-                             profile["graph_back_to_back_ms"].get<double>(), profile["steps"].size(), sum, host[host.size() / 2], host[0], errors, tuned, prepared);
+                             profile["graph_back_to_back_ms"].get<double>(), profile["steps"].size(), sum, host[host.size() / 2], host[0], errors, tuned, prepared) << std::flush;
     if (o.has("profile")) {
       std::map<std::string, std::pair<double, int>> by_kind;
       std::vector<std::string> lines;

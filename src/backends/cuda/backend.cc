@@ -31,6 +31,26 @@ constexpr Row kRows[] = {
     {Op::kResize, LowerResize},
 };
 
+bool HasTypedKernel(Op op) {
+  return op != Op::kConv2dTranspose && std::any_of(std::begin(kRows), std::end(kRows), [&](const Row& row) { return row.op == op; });
+}
+
+class Absent : public CompileBackend {
+ public:
+  explicit Absent(std::string device) : device_(std::move(device)) {}
+  std::string Fingerprint() const override { return device_ + " (absent)"; }
+  DType half() const override { return DType::kFloat16; }
+  bool int8() const override { return false; }
+  bool RunsTyped(const Network&, const Node& node) const override { return HasTypedKernel(node.op); }
+  std::vector<std::string> Tactics(const ConcreteNode&) const override { return {"default"}; }
+  Result<Lowered> Lower(const ConcreteNode&, const std::string&, WeightStore&, int) const override {
+    return Error(ErrorId::kDeviceUnavailable, "device \"{}\" is not in this machine", device_);
+  }
+
+ private:
+  const std::string device_;
+};
+
 // A result without elements.
 class EmptyKernel : public DeviceKernel {
  public:
@@ -59,27 +79,33 @@ std::string DescribeOperands(const ConcreteNode& node) {
   return text;
 }
 
-// Small random reals; zeros for everything else, which are valid indices.
+// Small random reals, the same block again and again; zeros for everything else, which are valid indices.
 Result<DeviceBuffer> SampleData(const Device& device, const Operand& o) {
-  const auto n = static_cast<size_t>(o.num_elements());
-  std::vector<char> host(n * DTypeSize(o.dtype), 0);
+  const size_t bytes = static_cast<size_t>(o.num_elements()) * DTypeSize(o.dtype);
+  constexpr size_t kBlock = size_t{1} << 18;
+  std::vector<char> block(std::min(bytes, kBlock), 0);
   std::minstd_rand random(1);
   auto number = [&] { return static_cast<float>(random() % 2001) * 1e-3f - 1.0f; };
-  for (size_t i = 0; i < n && !o.quant.quantized(); ++i) {
-    if (o.dtype == DType::kFloat32) reinterpret_cast<float*>(host.data())[i] = number();
-    if (o.dtype == DType::kFloat16) reinterpret_cast<uint16_t*>(host.data())[i] = ref::FloatToHalf(number());
-    if (o.dtype == DType::kBfloat16) reinterpret_cast<uint16_t*>(host.data())[i] = ref::FloatToBfloat16(number());
+  for (size_t i = 0; i < block.size() / DTypeSize(o.dtype) && !o.quant.quantized(); ++i) {
+    if (o.dtype == DType::kFloat32) reinterpret_cast<float*>(block.data())[i] = number();
+    if (o.dtype == DType::kFloat16) reinterpret_cast<uint16_t*>(block.data())[i] = ref::FloatToHalf(number());
+    if (o.dtype == DType::kBfloat16) reinterpret_cast<uint16_t*>(block.data())[i] = ref::FloatToBfloat16(number());
   }
-  return DeviceBuffer::Upload(device, host.data(), host.size());
+  TFE_ASSIGN_OR_RETURN(DeviceBuffer buffer, DeviceBuffer::Allocate(device, bytes));
+  const DriverApi& api = device.driver();
+  char* to = static_cast<char*>(buffer.data());
+  if (!block.empty()) TFE_RETURN_IF_ERROR(device.Check(api.MemcpyHtoD(DevicePointer(to), block.data(), block.size()), "copying to the device"));
+  for (size_t done = block.size(); done > 0 && done < bytes; done += std::min(done, bytes - done))
+    TFE_RETURN_IF_ERROR(device.Check(api.MemcpyDtoDAsync(DevicePointer(to + done), DevicePointer(to), std::min(done, bytes - done), nullptr), "copying"));
+  TFE_RETURN_IF_ERROR(device.Check(api.StreamSynchronize(nullptr), "copying"));
+  return buffer;
 }
 
 }  // namespace
 
 std::string CudaBackend::Fingerprint() const { return device_.fingerprint() + (options_.tf32 ? " tf32" : ""); }
 
-bool CudaBackend::RunsTyped(const Network&, const Node& node) const {
-  return std::any_of(std::begin(kRows), std::end(kRows), [&](const Row& row) { return row.op == node.op; }) && node.op != Op::kConv2dTranspose;
-}
+bool CudaBackend::RunsTyped(const Network&, const Node& node) const { return HasTypedKernel(node.op); }
 
 std::vector<std::string> CudaBackend::Tactics(const ConcreteNode& node) const {
   std::vector<std::string> names;
@@ -176,5 +202,7 @@ Result<std::shared_ptr<const CompileBackend>> OpenBackend(const std::string& dev
   TFE_ASSIGN_OR_RETURN(cuda::Device* gpu, cuda::Device::Get(*index));
   return std::shared_ptr<const CompileBackend>(std::make_shared<cuda::CudaBackend>(*gpu, options));
 }
+
+std::shared_ptr<const CompileBackend> AbsentBackend(const std::string& device) { return std::make_shared<cuda::Absent>(device); }
 
 }  // namespace tfengine

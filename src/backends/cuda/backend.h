@@ -25,6 +25,7 @@ class CudaBackend : public CompileBackend {
   std::vector<std::string> Tactics(const ConcreteNode& node) const override;
   Result<Lowered> Lower(const ConcreteNode& node, const std::string& tactic, WeightStore& weights, int threads) const override;
   std::shared_ptr<const Kernel> Copy(size_t bytes) const override;
+  bool on_host() const override { return false; }
   std::optional<double> Measure(const Lowered& lowered, const ConcreteNode& node) const override;
 
  private:

@@ -39,6 +39,7 @@ class Descriptor {
     return Set(attribute, CUDNN_TYPE_INT64, static_cast<int64_t>(values.size()), values.data());
   }
   Descriptor& Set(int attribute, double value) { return Set(attribute, CUDNN_TYPE_DOUBLE, 1, &value); }
+  Descriptor& Set(int attribute, float value) { return Set(attribute, CUDNN_TYPE_FLOAT, 1, &value); }
   Descriptor& Set(int attribute, bool value) { return Set(attribute, CUDNN_TYPE_BOOLEAN, 1, &value); }
   Descriptor& Set(int attribute, const Descriptor& d) { return Set(attribute, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &d.handle_); }
   Descriptor& Handle(int attribute, void* handle) { return Set(attribute, CUDNN_TYPE_HANDLE, 1, &handle); }
@@ -61,7 +62,7 @@ int DnnType(DType type) {
 // Everything that a plan refers to lives here, in the order of its making.
 class Graph {
  public:
-  Graph(const Device& device, const DnnConv& c) : device_(device), api_(device.dnn()), conv_(c) {}
+  Graph(const Device& device, const DnnConv& c) : api_(device.dnn()), conv_(c) {}
 
   // A cuDNN status; 0: the graph is ready.
   int Build(void* handle) {
@@ -85,8 +86,8 @@ class Graph {
         .Set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, *tensors_[kX])
         .Set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, *tensors_[kW])
         .Set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, *tensors_[value])
-        .Set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, 1.0)
-        .Set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, 0.0)
+        .Set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, 1.0f)
+        .Set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, 0.0f)
         .Finalize();
     operations_.push_back(op.get());
     // This order of the additions is the one that precompiled engines know.
@@ -222,7 +223,6 @@ class Graph {
     return true;
   }
 
-  const Device& device_;
   const CudnnApi& api_;
   const DnnConv conv_;
   std::vector<std::unique_ptr<Descriptor>> made_;

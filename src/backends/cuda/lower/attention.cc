@@ -28,17 +28,19 @@ std::string MaskCode(const ConcreteNode& node, const std::vector<Elem>& elems) {
   return fmt::format("#define masked(s, b, h, q, j) ((s) + (float){})\n", elems[3].Load("mask[" + at + "]"));
 }
 
-// Tensor cores, 16 queries a warp, keys in tiles of 64 with a running maximum (Dao et al., arXiv:2205.14135). q, k and v
-// are f16 or bf16.
-Generated FlashCode(const ConcreteNode& node, const std::vector<Elem>& elems, const Sizes& z, int warps) {
+// Tensor cores, 16 queries a warp, keys in tiles with a running maximum (Dao et al., arXiv:2205.14135). q, k and v are f16
+// or bf16. `query_warps` times `key_warps` warps a block: those of the same queries share out the keys of a tile and
+// join their sums at the end.
+Generated FlashCode(const ConcreteNode& node, const std::vector<Elem>& elems, const Sizes& z, int query_warps, int key_warps) {
   const Elem &x = elems[0], &y = elems.back();
   const bool mask = node.has_input(3), half = x.dtype == DType::kFloat16;
   Generated g;
   g.inputs = 3 + mask;
   g.source = MaskCode(node, elems);
   g.source += fmt::format(
-      "#define T {0}\n#define D {1}\n#define E {2}\n#define SQ {3}\n#define SK {4}\n#define H {5}\n#define WARPS {6}\n#define SCALE {7}\n#define MMA \"mma.sync.aligned.m16n8k16.row.col.f32.{8}.{8}.f32 \"\n",
-      x.storage(), z.depth, z.value_depth, z.queries, z.keys, z.heads, warps, Literal(node.attrs.Float("scale", 1), "float"), half ? "f16" : "bf16");
+      "#define T {0}\n#define D {1}\n#define E {2}\n#define SQ {3}\n#define SK {4}\n#define H {5}\n#define WARPS ({6} * {9})\n#define KW {9}\n#define NT {10}\n#define TILE (KW * NT * 8)\n#define SCALE {7}\n#define MMA \"mma.sync.aligned.m16n8k16.row.col.f32.{8}.{8}.f32 \"\n",
+      x.storage(), z.depth, z.value_depth, z.queries, z.keys, z.heads, query_warps,
+      Literal(node.attrs.Float("scale", 1), "float"), half ? "f16" : "bf16", key_warps, key_warps > 1 ? 4 : 8);
   g.source += fmt::format("__forceinline__ unsigned pack(float a, float b) {{ return {0}(a).b | ((unsigned){0}(b).b << 16); }}\n", half ? "to_f16" : "to_bf16");
   g.source += R"cuda(
 __forceinline__ void mma(float* c, const unsigned* a, unsigned b0, unsigned b1) {
@@ -47,7 +49,7 @@ __forceinline__ void mma(float* c, const unsigned* a, unsigned b0, unsigned b1) 
 }
 // Rows of a [keys, width] tile from `from` (one head) to padded shared memory; rows behind the last key are 0.
 template <int W> __forceinline__ void load_tile(const T* from, int first, T* to) {
-  for (int i = threadIdx.x; i < 64 * W / 8; i += 32 * WARPS) {
+  for (int i = threadIdx.x; i < TILE * W / 8; i += 32 * WARPS) {
     const int row = i / (W / 8), column = i % (W / 8) * 8;
     uint4 v = {0, 0, 0, 0};
     if (first + row < SK) v = *(const uint4*)(from + (i64)(first + row) * H * W + column);
@@ -58,10 +60,11 @@ template <int W> __forceinline__ void load_tile(const T* from, int first, T* to)
   g.source += fmt::format("extern \"C\" __global__ void __launch_bounds__(32 * WARPS) k(const T* query, const T* key, const T* value, {}{}* out) {{\n",
                           mask ? fmt::format("const {}* mask, ", elems[3].storage()) : "", y.storage());
   g.source += R"cuda(
-  __shared__ __align__(16) T ks[64 * (D + 8)];
-  __shared__ __align__(16) T vs[64 * (E + 8)];
-  const int lane = threadIdx.x & 31, warp = threadIdx.x / 32, row = lane / 4, pair = lane % 4 * 2;
-  const int h = blockIdx.y, b = blockIdx.z, q0 = (blockIdx.x * WARPS + warp) * 16 + row, q1 = q0 + 8;
+  __shared__ __align__(16) T tiles[TILE * (D + 8) + TILE * (E + 8)];
+  T* ks = tiles;
+  T* vs = tiles + TILE * (D + 8);
+  const int lane = threadIdx.x & 31, warp = threadIdx.x / 32, row = lane / 4, pair = lane % 4 * 2, part = warp % KW;
+  const int h = blockIdx.y, b = blockIdx.z, q0 = (blockIdx.x * (WARPS / KW) + warp / KW) * 16 + row, q1 = q0 + 8;
   const T* kh = key + ((i64)b * SK * H + h) * D;
   const T* vh = value + ((i64)b * SK * H + h) * E;
   unsigned qa[D / 16][4];
@@ -76,24 +79,25 @@ template <int W> __forceinline__ void load_tile(const T* from, int first, T* to)
   }
   const float infinity = __int_as_float(0x7f800000), log2e = 1.4426950408889634f;
   float o[E / 8][4] = {}, most[2] = {-infinity, -infinity}, sum[2] = {0, 0};
-  for (int first = 0; first < SK; first += 64) {
+  for (int tile = 0; tile < SK; tile += TILE) {
+    const int mine = part * NT * 8, first = tile + mine;
     __syncthreads();
-    load_tile<D>(kh, first, ks);
-    load_tile<E>(vh, first, vs);
+    load_tile<D>(kh, tile, ks);
+    load_tile<E>(vh, tile, vs);
     __syncthreads();
-    float p[8][4];
+    float p[NT][4];
 #pragma unroll
-    for (int n = 0; n < 8; ++n) {
+    for (int n = 0; n < NT; ++n) {
       p[n][0] = p[n][1] = p[n][2] = p[n][3] = 0;
 #pragma unroll
       for (int s = 0; s < D / 16; ++s) {
-        const T* at = ks + (n * 8 + row) * (D + 8) + s * 16 + pair;
+        const T* at = ks + (mine + n * 8 + row) * (D + 8) + s * 16 + pair;
         mma(p[n], qa[s], *(const unsigned*)at, *(const unsigned*)(at + 8));
       }
     }
     float high[2] = {-infinity, -infinity};
 #pragma unroll
-    for (int n = 0; n < 8; ++n)
+    for (int n = 0; n < NT; ++n)
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         const int j = first + n * 8 + pair + (e & 1), q = e < 2 ? q0 : q1;
@@ -112,7 +116,7 @@ template <int W> __forceinline__ void load_tile(const T* from, int first, T* to)
       sum[r] *= shrink[r];
     }
 #pragma unroll
-    for (int n = 0; n < 8; ++n)
+    for (int n = 0; n < NT; ++n)
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         p[n][e] = exp2f(p[n][e] - base[e / 2]);
@@ -123,13 +127,13 @@ template <int W> __forceinline__ void load_tile(const T* from, int first, T* to)
 #pragma unroll
       for (int e = 0; e < 4; ++e) o[n][e] *= shrink[e / 2];
 #pragma unroll
-    for (int s = 0; s < 4; ++s) {
+    for (int s = 0; s < NT / 2; ++s) {
       const unsigned pa[4] = {pack(p[2 * s][0], p[2 * s][1]), pack(p[2 * s][2], p[2 * s][3]), pack(p[2 * s + 1][0], p[2 * s + 1][1]),
                               pack(p[2 * s + 1][2], p[2 * s + 1][3])};
 #pragma unroll
       for (int n = 0; n < E / 8; ++n) {
         unsigned b0, b1;
-        const unsigned at = (unsigned)__cvta_generic_to_shared(vs + (s * 16 + (lane & 15)) * (E + 8) + n * 8);
+        const unsigned at = (unsigned)__cvta_generic_to_shared(vs + (mine + s * 16 + (lane & 15)) * (E + 8) + n * 8);
         asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];" : "=r"(b0), "=r"(b1) : "r"(at));
         mma(o[n], pa, b0, b1);
       }
@@ -139,17 +143,59 @@ template <int W> __forceinline__ void load_tile(const T* from, int first, T* to)
   for (int r = 0; r < 2; ++r) {
     sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], 1);
     sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], 2);
+  }
+)cuda";
+  const std::string to = "out[(((i64)b * SQ + q) * H + h) * E + ";
+  if (key_warps == 1) {
+    g.source += fmt::format(R"cuda(#pragma unroll
+  for (int r = 0; r < 2; ++r) {{
     const int q = r == 0 ? q0 : q1;
     if (q >= SQ) continue;
 #pragma unroll
     for (int n = 0; n < E / 8; ++n)
 #pragma unroll
-      for (int e = 0; e < 2; ++e) {
+      for (int e = 0; e < 2; ++e) {{
         const float w = o[n][2 * r + e] / sum[r];
-)cuda";
-  g.source += fmt::format("        out[(((i64)b * SQ + q) * H + h) * E + n * 8 + pair + e] = {};\n      }}\n  }}\n}}\n", y.Store("w"));
-  g.block[0] = static_cast<unsigned>(32 * warps);
-  g.grid[0] = static_cast<unsigned>((z.queries + 16 * warps - 1) / (16 * warps));
+        {}n * 8 + pair + e] = {};
+      }}
+  }}
+}}
+)cuda", to, y.Store("w"));
+  } else {
+    // The parts of a query are weighted by how far their maxima lie below the greatest.
+    g.source += fmt::format(R"cuda(  __shared__ float highs[WARPS][16], sums[WARPS][16];
+  float* parts = (float*)tiles;  // [WARPS][16][E]
+  __syncthreads();
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {{
+    if (lane % 4 == 0) highs[warp][row + 8 * r] = most[r], sums[warp][row + 8 * r] = sum[r];
+#pragma unroll
+    for (int n = 0; n < E / 8; ++n)
+#pragma unroll
+      for (int e = 0; e < 2; ++e) parts[(warp * 16 + row + 8 * r) * E + n * 8 + pair + e] = o[n][2 * r + e];
+  }}
+  __syncthreads();
+  for (int i = threadIdx.x; i < WARPS / KW * 16 * E; i += 32 * WARPS) {{
+    const int group = i / (16 * E), line = i / E % 16, column = i % E, q = (blockIdx.x * (WARPS / KW) + group) * 16 + line;
+    if (q >= SQ) continue;
+    float high = -infinity, total = 0, z = 0;
+#pragma unroll
+    for (int j = 0; j < KW; ++j) high = fmaxf(high, highs[group * KW + j][line]);
+    const float base = high == -infinity ? 0 : high;
+#pragma unroll
+    for (int j = 0; j < KW; ++j) {{
+      const float weight = exp2f(highs[group * KW + j][line] - base);
+      total += weight * sums[group * KW + j][line];
+      z += weight * parts[((group * KW + j) * 16 + line) * E + column];
+    }}
+    const float w = z / total;
+    {}column] = {};
+  }}
+}}
+)cuda", to, y.Store("w"));
+  }
+  g.block[0] = static_cast<unsigned>(32 * query_warps * key_warps);
+  g.grid[0] = static_cast<unsigned>((z.queries + 16 * query_warps - 1) / (16 * query_warps));
   g.grid[1] = static_cast<unsigned>(z.heads);
   g.grid[2] = static_cast<unsigned>(z.batch);
   return g;
@@ -252,9 +298,11 @@ LowerResult LowerAttention(const LowerContext& c) {
   const bool tensor_cores = c.device.architecture() >= 80 && (x.dtype == DType::kFloat16 || x.dtype == DType::kBfloat16);
   auto fits = [](int64_t depth) { return depth % 16 == 0 && depth <= 128; };
   if (tensor_cores && fits(z.depth) && fits(z.value_depth) && (*elems)[1].dtype == x.dtype && (*elems)[2].dtype == x.dtype) {
+    // Few blocks: fewer queries each, and their keys shared out among warps.
     int warps = 4;
     while (warps > 1 && (z.queries + 16 * warps - 1) / (16 * warps) * z.heads * z.batch < c.device.processors()) warps /= 2;
-    return Finish(c, FlashCode(node, *elems, z, warps), "flash", PresentInputs(node));
+    const bool split = warps == 1 && z.keys > 32 && z.depth + z.value_depth <= 160;
+    return Finish(c, FlashCode(node, *elems, z, warps, split ? 4 : 1), split ? "flash_split" : "flash", PresentInputs(node));
   }
   // Scores and queries must fit into 40 KB.
   const auto width = static_cast<int64_t>(x.wide() == "double" ? 8 : 4);

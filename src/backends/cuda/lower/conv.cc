@@ -197,17 +197,23 @@ std::vector<std::string> Conv2dTactics(const ConcreteNode& node, const Device& d
     if (plans.ok())
       for (const std::string& plan : *plans) names.push_back("cudnn_" + plan);
   }
+  // Few terms for every result: loops may beat padding the channels.
+  const auto& f = node.inputs[1].shape;
+  if (!names.empty() && f[0] * f[1] * f[2] <= 256) names.push_back("direct");
   return names;
 }
 
 LowerResult LowerConv2d(const LowerContext& c) {
   TFE_RETURN_IF_ERROR(Window(c.node.attrs).Check());
   const std::string& t = c.tactic;
-  const bool dnn_first = t.rfind("cudnn_", 0) == 0;
+  if (t == "direct") return LowerConvDirect(c);
+  // Without a choice: a GEMM where its epilogue has the activation.
+  const std::string act = c.node.attrs.Str("act", "none");
+  const bool dnn_first = t.rfind("cudnn_", 0) == 0 || (t.empty() && act != "none" && act != "relu" && act != "gelu_tanh");
   for (const bool dnn : {dnn_first, !dnn_first}) {
     LowerResult lowered = std::optional<Lowered>();
     if (dnn) {
-      lowered = LowerDnn(c, dnn_first ? t.substr(6) : "");
+      lowered = LowerDnn(c, t.rfind("cudnn_", 0) == 0 ? t.substr(6) : "");
     } else if (IsGemm(c.node)) {
       lowered = LowerAsGemm(c, t.size() == 3 && t.compare(0, 2, "lt") == 0 ? t[2] - '0' : 0);
     }

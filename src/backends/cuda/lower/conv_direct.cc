@@ -50,7 +50,8 @@ LowerResult LowerConvDirect(const LowerContext& c) {
   const bool depthwise = channels == 1 && filters == 1;
   const Elem& x = (*elems)[0];
   const Elem filter = (*elems)[1];
-  int v = depthwise ? VectorWidth(out[3], x.size()) : 1;
+  // Neighbours in channels that a thread computes: they read the same pixels.
+  const int v = depthwise ? VectorWidth(out[3], x.size()) : groups == 1 ? VectorWidth(out[3], std::max(x.size(), elems->back().size())) : 1;
   const int64_t n = node.outputs[0].num_elements() / v;
   std::vector<int> inputs = {0, 1};
   const bool rounds = filter.dtype == DType::kFloat32 && (x.dtype == DType::kFloat16 || x.dtype == DType::kBfloat16);
@@ -89,9 +90,10 @@ LowerResult LowerConvDirect(const LowerContext& c) {
     g.source += fmt::format(
         "      const {0}* pixel = image + ((i64)iy * {1} + ix) * {2} + ch / {3} * {4};\n"
         "      const {5}* tap = filter + (i64)(ky * {6} + kx) * {7} + ch;\n"
-        "      for (int j = 0; j < {4}; ++j) {{\n        const {0} u = pixel[j];\n        const {5} t = tap[(i64)j * {8}];\n"
-        "        a[0] = add(a[0], mul((W){9}, (W){10}));\n      }}\n    }}\n  }}\n",
-        x.storage(), in[2], in[3], filters, channels, filter.storage(), f[1], channels * f[3], f[3], x.Load("u"), tap("t"));
+        "      for (int j = 0; j < {4}; ++j) {{\n        const {0} u = pixel[j];\n        const W p = (W){9};\n"
+        "        const vec<{5}, {11}> t = *(const vec<{5}, {11}>*)(tap + (i64)j * {8});\n#pragma unroll\n"
+        "        for (int e = 0; e < {11}; ++e) a[e] = add(a[e], mul(p, (W){10}));\n      }}\n    }}\n  }}\n",
+        x.storage(), in[2], in[3], filters, channels, filter.storage(), f[1], channels * f[3], f[3], x.Load("u"), tap("t.v[e]"), v);
   }
   g.source += OutputCode(node, *elems, v, bias, residual, *act);
   g.OneThreadEach(n);
