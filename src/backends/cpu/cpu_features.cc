@@ -3,6 +3,7 @@
 
 #include <cpuid.h>
 #include <fmt/format.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -94,6 +95,13 @@ std::string CpuFeatures::Fingerprint() const {
 const CpuFeatures& HostCpu() {
   static const CpuFeatures features = Detect();
   return features;
+}
+
+bool RequestAmxTiles() {
+  // Since Linux 5.16 tile data is a state component that a process must ask for (asm/prctl.h, asm/fpu/types.h).
+  constexpr int kRequestComponent = 0x1023, kTileData = 18;
+  static const bool granted = HostCpu().amx_tile && syscall(SYS_arch_prctl, kRequestComponent, kTileData) == 0;
+  return granted;
 }
 
 }  // namespace tfengine::cpu

@@ -22,7 +22,7 @@ struct CpuFeatures {
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
   bool avx512_fp16 = false;
-  bool amx_tile = false;  // the process must still ask the system for the tile registers
+  bool amx_tile = false;  // usable once RequestAmxTiles() is true, as the two below
   bool amx_int8 = false;
   bool amx_bf16 = false;
   int64_t l1d_bytes = 0;  // data caches of one core; l3 is the whole shared one, 0 when unknown
@@ -39,5 +39,9 @@ struct CpuFeatures {
 
 // This machine, looked up once. Thread-safe.
 const CpuFeatures& HostCpu();
+
+// Asks the system for the use of the tile registers by all threads of this process, on the first call. False if it refuses
+// or the CPU has none. Thread-safe.
+bool RequestAmxTiles();
 
 }  // namespace tfengine::cpu

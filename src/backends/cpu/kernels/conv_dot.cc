@@ -21,7 +21,11 @@ class DirectDotConv : public DotConvTactic {
   }
   double EstimateWork(const ConvShape& s) const override {
     const double vectors = static_cast<double>(CeilDiv(s.out_c / s.groups, kernels_.lanes) * s.groups);
-    const double words = static_cast<double>(CeilDiv(Terms(s), kernels_.per_word)) + 4;  // 4: the output
+    double words = static_cast<double>(CeilDiv(Terms(s), kernels_.per_word)) + 4;  // 4: the output
+    if (kernels_.tiles) {  // a product of 16 pixels and 16 words takes as long as 32 vectors' multiply-adds
+      const double products = static_cast<double>(CeilDiv(s.Pixels(), kTileRows) * TileSteps(CeilDiv(Terms(s), kernels_.per_word)));
+      words = products * 32 / static_cast<double>(std::max<int64_t>(1, s.Pixels())) + 4;
+    }
     return static_cast<double>(s.Pixels()) * words * vectors + kWorkPerWeightByte * static_cast<double>(PackedBytes(s));
   }
   int64_t PackedBytes(const ConvShape& s) const override { return DotPackedBytes(kernels_, s.groups, DotSegmentsOf(s, kernels_), s.out_c / s.groups); }
@@ -44,9 +48,11 @@ class DirectDotConv : public DotConvTactic {
 };
 
 const std::vector<const DotConvTactic*>& All() {
+  static const DirectDotConv int8_amx("direct_int8_amx", DotInt8Amx());
   static const DirectDotConv int8_avx512vnni("direct_int8_avx512vnni", DotInt8Avx512vnni());
   static const DirectDotConv int8_avx2("direct_int8_avx2", DotInt8Avx2());
   static const DirectDotConv int8_portable("direct_int8_portable", DotInt8Portable());
+  static const DirectDotConv bf16_amx("direct_bf16_amx", DotBf16Amx());
   static const DirectDotConv bf16_avx512bf16("direct_bf16_avx512bf16", DotBf16Avx512bf16());
   static const DirectDotConv bf16_avx2("direct_bf16_avx2", DotBf16Avx2());
   static const DirectDotConv bf16_portable("direct_bf16_portable", DotBf16Portable());
@@ -56,7 +62,7 @@ const std::vector<const DotConvTactic*>& All() {
   static const DirectDotConv f32_portable("direct_f32_portable", DotF32Portable());
   static const std::vector<const DotConvTactic*> all = [] {
     std::vector<const DotConvTactic*> list = DepthwiseDotTactics();
-    list.insert(list.end(), {&int8_avx512vnni, &int8_avx2, &int8_portable, &bf16_avx512bf16, &bf16_avx2, &bf16_portable,
+    list.insert(list.end(), {&int8_amx, &int8_avx512vnni, &int8_avx2, &int8_portable, &bf16_amx, &bf16_avx512bf16, &bf16_avx2, &bf16_portable,
                              &f32_avx512, &f32_avx2, &f32_portable, &winograd2_bf16_avx512bf16});
     return list;
   }();

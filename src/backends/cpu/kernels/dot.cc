@@ -16,6 +16,10 @@ namespace {
 constexpr int64_t kGatherSlack = 63;
 // Inputs and outputs of a block of tiles, which stay in the second-level cache while weights pass.
 constexpr int64_t kBlockBytes = 384 << 10;
+// The same on CPUs with tile registers, which have 2 MiB of it.
+constexpr int64_t kTiledBlockBytes = 768 << 10;
+// Fewer words leave tile registers emptier than it costs to copy segments together.
+constexpr int64_t kLeastTileWords = 12;
 
 int64_t OperandBytes(const DotKernels& kernels) { return 4 / kernels.per_word; }
 
@@ -56,8 +60,8 @@ uint16_t RoundToBf16(float v) { return Bf16Of(v); }
 int8_t WeightCode(float w, float step) { return static_cast<int8_t>(CodeOf(w, step)); }
 
 const std::vector<const DotKernels*>& AllDotKernels(DotType type) {
-  static const std::vector<const DotKernels*> int8 = {&DotInt8Avx512vnni(), &DotInt8Avx2(), &DotInt8Portable()};
-  static const std::vector<const DotKernels*> bf16 = {&DotBf16Avx512bf16(), &DotBf16Avx2(), &DotBf16Portable()};
+  static const std::vector<const DotKernels*> int8 = {&DotInt8Amx(), &DotInt8Avx512vnni(), &DotInt8Avx2(), &DotInt8Portable()};
+  static const std::vector<const DotKernels*> bf16 = {&DotBf16Amx(), &DotBf16Avx512bf16(), &DotBf16Avx2(), &DotBf16Portable()};
   static const std::vector<const DotKernels*> f32 = {&DotF32Avx512(), &DotF32Avx2(), &DotF32Portable()};
   return type == DotType::kInt8 ? int8 : type == DotType::kBf16 ? bf16 : f32;
 }
@@ -70,6 +74,11 @@ DotSegments DotSegmentsOf(const ConvShape& s, const DotKernels& kernels) {
   DotSegments gather = in_place;
   gather.gather = true;
   if (kernels.widens) return gather;
+  if (kernels.tiles) {  // segments are whole products
+    const int64_t words = in_place.length / kernels.per_word, steps = TileSteps(words);
+    const bool whole = in_place.length % kernels.per_word == 0 && steps > 0 && words % steps == 0;
+    return whole && (in_place.count == 1 || words / steps >= kLeastTileWords) ? in_place : gather;
+  }
   if (in_place.length % kernels.per_word == 0) return in_place;
   // A few more products cost less than copies, but not for the plain matrix product, whose copies serve all panels.
   const bool few_more = 3 * in_place.Words(kernels.per_word) <= 4 * gather.Words(kernels.per_word);
@@ -77,14 +86,15 @@ DotSegments DotSegmentsOf(const ConvShape& s, const DotKernels& kernels) {
 }
 
 int64_t DotPackedBytes(const DotKernels& kernels, int64_t groups, const DotSegments& segments, int64_t group_out) {
-  const int64_t vectors = CeilDiv(group_out, kernels.lanes);
-  return SumBytes(kernels, groups, vectors) + RoundUp(groups * vectors * kernels.lanes * segments.Words(kernels.per_word) * 4, kCacheLine);
+  const int64_t vectors = CeilDiv(group_out, kernels.lanes), words = PaddedWords(kernels, segments.Words(kernels.per_word));
+  return SumBytes(kernels, groups, vectors) + RoundUp(groups * vectors * kernels.lanes * words * 4, kCacheLine);
 }
 
 void DotPack(const DotKernels& kernels, const float* from, int64_t row_stride, int64_t col_stride, int64_t groups,
              const DotSegments& segments, int64_t group_out, const float* steps, void* packed) {
   const int64_t lanes = kernels.lanes, per_word = kernels.per_word, bytes = OperandBytes(kernels);
-  const int64_t vectors = CeilDiv(group_out, lanes), words = segments.Words(per_word), k = segments.count * segments.length;
+  const int64_t vectors = CeilDiv(group_out, lanes), words = PaddedWords(kernels, segments.Words(per_word));
+  const int64_t k = segments.count * segments.length;
   const int64_t run = segments.gather ? k : segments.length, run_words = CeilDiv(run, per_word);
   std::memset(packed, 0, DotPackedBytes(kernels, groups, segments, group_out));
   int32_t* sums = static_cast<int32_t*>(packed);
@@ -137,13 +147,14 @@ DotPlan MakeDotPlan(const ConvShape& s, const DotKernels& kernels, int threads) 
   p.seg_len = segments.length;
   const int64_t k_total = p.seg_count * p.seg_len;
   plan.gather = segments.gather;
-  plan.word_total = segments.Words(per_word);
-  plan.words = plan.gather ? plan.word_total : plan.word_total / p.seg_count;
+  plan.word_total = PaddedWords(kernels, segments.Words(per_word));
+  plan.words = plan.gather ? plan.word_total : segments.Words(per_word) / p.seg_count;
+  if (kernels.tiles && plan.words > 0) plan.tile_words = plan.words / TileSteps(plan.words);
   plan.last_word = plan.gather ? plan.words * 4 - 4 : p.seg_len * value - 4;
   plan.gather_stride = RoundUp(plan.word_total * 4 + kGatherSlack, kCacheLine);
   plan.residual_stride = s.out_c;
   p.pixels = s.Pixels();
-  p.tile = ChooseTile(s, p.pixels, kernels.max_tile);
+  p.tile = kernels.tiles ? kernels.max_tile : ChooseTile(s, p.pixels, kernels.max_tile);
   p.tiles = CeilDiv(p.pixels, p.tile);
   p.vectors = CeilDiv(p.group_out, kernels.lanes);
   p.panels = CeilDiv(p.vectors, 2);
@@ -151,19 +162,20 @@ DotPlan MakeDotPlan(const ConvShape& s, const DotKernels& kernels, int threads) 
 
   const int64_t weight_bytes = plan.word_total * p.vectors * kernels.lanes * 4;
   const int64_t input_bytes = s.batch * s.in_h * s.in_w * p.group_in * value;
-  const Split split = ChooseSplit(s.groups, p.tiles, p.panels, static_cast<double>(p.tile * plan.word_total),
+  const Split split = ChooseSplit(s.groups, p.tiles, p.panels, static_cast<double>(p.tile * plan.word_total) / (kernels.tiles ? 8 : 1),
                                   static_cast<double>(weight_bytes), static_cast<double>(input_bytes), threads);
   p.pixel_parts = split.pixel_parts;
   p.panel_parts = split.panel_parts;
   p.tasks = p.groups * p.pixel_parts * p.panel_parts;
 
   // One panel's weights stay in the first-level cache (or pass from the second) while a block of tiles passes.
-  const int64_t read = plan.gather ? p.tile * plan.gather_stride : std::min(CeilDiv(input_bytes, p.tiles), p.tile * k_total * value);
+  const bool copies = plan.gather || (kernels.tiles && !p.dense);  // all of a tile, or any part of it
+  const int64_t read = copies ? p.tile * plan.gather_stride : std::min(CeilDiv(input_bytes, p.tiles), p.tile * k_total * value);
   const int64_t tile_bytes = read + p.tile * p.group_out * value + p.seg_count * kSegmentRowBytes;
-  p.block_tiles = std::clamp<int64_t>(kBlockBytes / tile_bytes, 1, CeilDiv(p.tiles, p.pixel_parts));
+  p.block_tiles = std::clamp<int64_t>((kernels.tiles ? kTiledBlockBytes : kBlockBytes) / tile_bytes, 1, CeilDiv(p.tiles, p.pixel_parts));
 
-  const int64_t tables = p.dense ? 0 : plan.gather ? 1 : p.block_tiles;  // a gathered tile's table is used once
-  p.source_bytes = RoundUp(p.block_tiles * kTileSourceBytes, kCacheLine);
+  const int64_t tables = p.dense ? 0 : kernels.tiles ? 2 : plan.gather ? 1 : p.block_tiles;  // with copies a table is used once
+  p.source_bytes = kernels.tiles ? 0 : RoundUp(p.block_tiles * kTileSourceBytes, kCacheLine);
   p.table_bytes = (1 + tables) * p.seg_count * kSegmentRowBytes;
   p.zero_bytes = RoundUp(p.seg_len * value, kCacheLine);
   const int64_t patch_bytes = p.whole_rows ? s.k_h * kernels.max_tile * p.seg_len * value : 0;
@@ -171,8 +183,10 @@ DotPlan MakeDotPlan(const ConvShape& s, const DotKernels& kernels, int threads) 
   plan.patches_at = plan.zeros_at + p.zero_bytes;
   plan.rows_at = plan.patches_at + RoundUp(tables * patch_bytes, kCacheLine);
   plan.gathered_at = plan.rows_at + (plan.gather ? p.block_tiles * kSegmentRowBytes : 0);
-  p.worker_bytes = plan.gathered_at;
-  if (plan.gather) p.worker_bytes += p.block_tiles * p.tile * plan.gather_stride;
+  if (kernels.tiles) plan.gathered_at = plan.rows_at + p.block_tiles * RoundUp(p.seg_count * kTileRowBytes, kCacheLine);
+  const int64_t copied_tiles = copies ? p.block_tiles : kernels.tiles ? 1 : 0;  // 1: an incomplete one
+  plan.sums_at = plan.gathered_at + copied_tiles * p.tile * plan.gather_stride;
+  p.worker_bytes = plan.sums_at + (kernels.tiles ? kTileSumBytes : 0);
   return plan;
 }
 

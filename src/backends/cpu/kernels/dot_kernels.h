@@ -26,18 +26,20 @@ struct DotSegments {
 
 // A matrix product or direct convolution whose reduction runs over 32-bit words of x, each of `per_word` operands.
 // Packed weights: [group][kInt8: int32 sums of each channel's codes, padded to vectors], then
-// [group][panel of two vectors, the last of one if their number is odd][word][vector][lane][per_word].
+// [group][panel of two vectors, the last of one if their number is odd][word][vector][lane][per_word]; words are padded with
+// zeros to PaddedWords().
 struct DotPlan {
   DirectPlan d;             // segments, tiles, panels, tasks; g.in_c and g.out_c are distances of pixels in x and y
   int64_t residual_stride;  // distance of pixels in the residual
   bool gather;              // see DotSegments
   int64_t words;            // per segment; with `gather` per pixel
   int64_t last_word;        // bytes from a segment's start to its last word
-  int64_t word_total;       // per pixel
+  int64_t word_total;       // per pixel, as packed
+  int64_t tile_words;       // with tile registers: words of one product, a divisor of `words`
   int64_t gather_stride;    // bytes of a copied pixel
   int64_t weights_offset;   // bytes from packed to the weights
   // Offsets in a worker's scratch, in bytes.
-  int64_t zeros_at, patches_at, rows_at, gathered_at;
+  int64_t zeros_at, patches_at, rows_at, gathered_at, sums_at;
 };
 
 struct DotArgs {
@@ -67,9 +69,24 @@ struct DotKernels {
   // A 3x3 convolution by Winograd's F(2x2, 3x3), see conv_winograd_dot.h; null: there is none.
   void (*winograd)(const WinogradPlan& plan, const DotArgs& args, int64_t task, int worker) = nullptr;
 
+  bool tiles = false;           // multiplies in tile registers (dot_amx_inl.h)
+  bool (*allowed)() = nullptr;  // asked last of all, or null
+
   int64_t ValueBytes() const { return type == DotType::kInt8 ? 1 : type == DotType::kBf16 ? 2 : 4; }  // of x
-  bool Usable() const { return HostCpu().Has(isa) && (extension == nullptr || HostCpu().*extension); }
+  bool Usable() const {
+    return HostCpu().Has(isa) && (extension == nullptr || HostCpu().*extension) && (allowed == nullptr || allowed());
+  }
 };
+
+// Tile registers have 16 rows of 16 words. Reductions are cut into equal products of at most as many words.
+inline constexpr int64_t kTileRows = 16;
+inline constexpr int64_t kTileRowBytes = 32;  // of a table of two tile registers' input segments
+inline constexpr int64_t kTileSumBytes = 4 * kTileRows * 64;
+inline int64_t TileSteps(int64_t words) { return (words + kTileRows - 1) / kTileRows; }
+inline int64_t PaddedWords(const DotKernels& kernels, int64_t words) {
+  const int64_t steps = kernels.tiles ? TileSteps(words) : 0;
+  return steps == 0 ? words : (words + steps - 1) / steps * steps;
+}
 
 // Fastest first.
 const std::vector<const DotKernels*>& AllDotKernels(DotType type);
@@ -86,9 +103,11 @@ int64_t DotPackedBytes(const DotKernels& kernels, int64_t groups, const DotSegme
 void DotPack(const DotKernels& kernels, const float* from, int64_t row_stride, int64_t col_stride, int64_t groups,
              const DotSegments& segments, int64_t group_out, const float* steps, void* packed);
 
+const DotKernels& DotInt8Amx();
 const DotKernels& DotInt8Avx512vnni();
 const DotKernels& DotInt8Avx2();
 const DotKernels& DotInt8Portable();
+const DotKernels& DotBf16Amx();
 const DotKernels& DotBf16Avx512bf16();
 const DotKernels& DotBf16Avx2();
 const DotKernels& DotBf16Portable();

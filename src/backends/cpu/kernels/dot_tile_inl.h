@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "backends/cpu/kernels/dot_output_inl.h"
+#include "backends/cpu/kernels/dot_task_inl.h"
 
 // The register tile of the products in reduced precision: `kPixels` x `kVectors` vectors of sums over words of x.
 namespace tfengine::cpu::TFE_SIMD {
@@ -229,14 +229,7 @@ template <typename D>
 void DotTask(const DotPlan& plan, const DotArgs& args, int64_t task, int worker) {
   using Value = typename D::Value;
   const DirectPlan& p = plan.d;
-  const int64_t per_group = p.pixel_parts * p.panel_parts;
-  const int64_t group = task / per_group;
-  task -= group * per_group;
-  const int64_t pixel_part = task % p.pixel_parts, panel_part = task / p.pixel_parts;
-  const int64_t tile_begin = p.tiles * pixel_part / p.pixel_parts;
-  const int64_t tile_end = p.tiles * (pixel_part + 1) / p.pixel_parts;
-  const int64_t panel_begin = p.panels * panel_part / p.panel_parts;
-  const int64_t panel_end = p.panels * (panel_part + 1) / p.panel_parts;
+  const DotTaskView<D> view(plan, args, task);
 
   char* scratch = static_cast<char*>(args.scratch) + worker * p.worker_bytes;
   TileSource* sources = reinterpret_cast<TileSource*>(scratch);
@@ -245,42 +238,27 @@ void DotTask(const DotPlan& plan, const DotArgs& args, int64_t task, int worker)
   SegmentRow* rows = reinterpret_cast<SegmentRow*>(scratch + plan.rows_at);
   Value* zeros = reinterpret_cast<Value*>(scratch + plan.zeros_at);
   Value* patches = reinterpret_cast<Value*>(scratch + plan.patches_at);
-  const Value padding = static_cast<Value>(D::kInteger ? args.zero : 0);
-  for (int64_t i = 0; i < p.seg_len; ++i) zeros[i] = padding;
+  for (int64_t i = 0; i < p.seg_len; ++i) zeros[i] = view.padding;
 
   const int64_t patch_values = p.whole_rows ? p.g.k_h * kMaxTile * p.seg_len : 0;
-  const int64_t word_bytes = plan.word_total * kLanes * 4;  // of one vector's weights
-  const int32_t* weight_sums = static_cast<const int32_t*>(args.packed) + group * p.vectors * kLanes;
-  const char* weights = static_cast<const char*>(args.packed) + plan.weights_offset + group * p.vectors * word_bytes;
-  const Value* x = static_cast<const Value*>(args.x) + group * p.group_in;
-  BuildInside(p, x, inside);
-  const OutputStage& stage = *args.stage;
-  const Storage own = sizeof(Value) == 1 ? Storage::kU8 : sizeof(Value) == 2 ? Storage::kBf16 : Storage::kF32;
-  const OutputConstants constants = MakeConstants(stage, args.residual != nullptr, kWritesInRegisters, own);
-  auto bytes = [](Storage s) { return s == Storage::kF32 ? 4 : s == Storage::kBf16 ? 2 : 1; };
-  const int64_t y_bytes = bytes(stage.out.storage), residual_bytes = bytes(stage.residual.storage);
+  BuildInside(p, view.x, inside);
 
-  DotCall call = {};
+  DotCall call = view.Call();
   call.segs = plan.gather ? 1 : p.seg_count;
   call.words = plan.words;
   call.last_word = plan.last_word;
-  call.skip_empty = !plan.gather && padding == 0;
-  call.zero = args.zero;
-  call.stage = &stage;
-  call.out = &constants;
-  call.residual_stride = plan.residual_stride;
-  call.y_stride = p.g.out_c;
+  call.skip_empty = !plan.gather && view.padding == 0;
 
-  for (int64_t block = tile_begin; block < tile_end; block += p.block_tiles) {
-    const int64_t tiles = tile_end - block < p.block_tiles ? tile_end - block : p.block_tiles;
+  for (int64_t block = view.tile_begin; block < view.tile_end; block += p.block_tiles) {
+    const int64_t tiles = view.tile_end - block < p.block_tiles ? view.tile_end - block : p.block_tiles;
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t pixel = (block + t) * p.tile;
-      const int64_t count = p.pixels - pixel < p.tile ? p.pixels - pixel : p.tile;
+      const int64_t count = view.Pixels(pixel);
       if (!plan.gather) {
-        sources[t] = FindTile(p, x, pixel, count, zeros, patches + t * patch_values, inside, tables + t * p.seg_count);
+        sources[t] = FindTile(p, view.x, pixel, count, zeros, patches + t * patch_values, inside, tables + t * p.seg_count);
         continue;
       }
-      const TileSource from = FindTile(p, x, pixel, count, zeros, patches, inside, tables);
+      const TileSource from = FindTile(p, view.x, pixel, count, zeros, patches, inside, tables);
       rows[t].empty = 0;
       sources[t] = {rows + t, 0};
       char* to = scratch + plan.gathered_at + t * p.tile * plan.gather_stride;
@@ -293,38 +271,23 @@ void DotTask(const DotPlan& plan, const DotArgs& args, int64_t task, int worker)
         CopyOperands<D>(from.rows[s].at, from.shift, p.seg_len, count, to, plan.gather_stride);
       }
     }
-    for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
-      const int64_t vector = panel * 2;
-      const int64_t nv = p.vectors - vector < 2 ? p.vectors - vector : 2;
-      const int64_t first = vector * kLanes;
-      const int64_t channel = group * p.group_out + first;
-      call.width = p.group_out - first < nv * kLanes ? p.group_out - first : nv * kLanes;
-      call.tail = Tail(call.width - (nv - 1) * kLanes);
-      call.full = call.width == nv * kLanes;
-      call.w = weights + vector * word_bytes;
-      call.weight_sums = weight_sums + first;
-      call.scale = stage.scale ? stage.scale + channel : nullptr;
-      call.bias = stage.bias ? stage.bias + channel : nullptr;
-      call.writer = constants.writer;
-      if (!FitsRegisters(call, nv, plan.word_total * kPerWord<D>)) call.writer = DotWriter::kBuffer;
+    for (int64_t panel = view.panel_begin; panel < view.panel_end; ++panel) {
+      const int64_t nv = view.Vectors(panel);
+      view.SetPanel(panel, call);
       const DotTileFunction* tile_functions = DotTilesOf<D>(call.width);
       // The next panel's weights are fetched a share per tile.
-      const char* next = call.w + nv * word_bytes;
-      const char* next_end = panel + 1 < panel_end && tiles >= 2 ? next + nv * word_bytes : next;
+      const char* next = call.w + nv * view.word_bytes;
+      const char* next_end = panel + 1 < view.panel_end && tiles >= 2 ? next + nv * view.word_bytes : next;
       const int64_t step = tiles >= 4 * nv ? 64 : 128;
       for (int64_t t = 0; t < tiles; ++t) {
         const int64_t pixel = (block + t) * p.tile;
-        const int64_t count = p.pixels - pixel < p.tile ? p.pixels - pixel : p.tile;
         call.rows = sources[t].rows;
         call.shift = sources[t].shift;
-        call.y = static_cast<char*>(args.y) + (pixel * p.g.out_c + channel) * y_bytes;
-        call.residual = args.residual ? static_cast<const char*>(args.residual) +
-                                            (pixel * plan.residual_stride + channel) * residual_bytes
-                                      : nullptr;
+        view.SetOutput(panel, pixel, call);
         call.prefetch_step = next < next_end ? step : 0;
         call.prefetch = next < next_end ? next : call.w;
         next += call.segs * (plan.words / kWordUnroll) * step;
-        tile_functions[count](call);
+        tile_functions[view.Pixels(pixel)](call);
       }
     }
   }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times Matmul with packed B, once with B in the caches ("warm") and once with a different B each time out of more
 // memory than the caches hold ("cold", as the layers of a large network see it).
-//   matmul_bench [--precision f32|bf16|int8] [threads] [m k n]...
-// Reduced precision: bf16 in and out, or u8 in and bf16 out.
+//   matmul_bench [--precision f32|bf16|int8] [--kernels amx|avx512vnni|...] [threads] [m k n]...
+// Reduced precision: bf16 in and out, or u8 in and bf16 out; with the fastest kernels unless they are named.
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
@@ -45,9 +45,8 @@ void Time(int64_t m, int64_t k, int64_t n, Gang& gang) {
               flops / warm / 1e7 / peak, cold * 1e6, flops / cold / 1e9, flops / cold / 1e7 / peak, size * 4 / cold / 1e9);
 }
 
-void TimeDot(DotType type, int64_t m, int64_t k, int64_t n, Gang& gang) {
-  const bool int8 = type == DotType::kInt8;
-  const DotKernels& kernels = BestDotKernels(type);
+void TimeDot(const DotKernels& kernels, int64_t m, int64_t k, int64_t n, Gang& gang) {
+  const bool int8 = kernels.type == DotType::kInt8;
   const MatmulShape shape = DenseMatmul(m, n, k);
   const int64_t size = DotPackedMatmulBBytes(kernels, k, n);
   const int64_t copies = std::max<int64_t>(1, (int64_t{96} << 20) / size);
@@ -86,6 +85,17 @@ int main(int argc, char** argv) {
     argc -= 2;
     argv += 2;
   }
+  const cpu::DotType type = precision == "int8" ? cpu::DotType::kInt8 : cpu::DotType::kBf16;
+  const cpu::DotKernels* kernels = &cpu::BestDotKernels(type, 16);
+  if (argc > 2 && std::string_view(argv[1]) == "--kernels") {
+    kernels = cpu::FindDotKernels(type, argv[2]);
+    if (kernels == nullptr) {
+      std::fprintf(stderr, "this machine has no kernels %s\n", argv[2]);
+      return 1;
+    }
+    argc -= 2;
+    argv += 2;
+  }
   const int threads = argc > 1 ? std::atoi(argv[1]) : AvailableCpus();
   ThreadPool pool(std::max(1, threads - 1));
   Gang gang(threads, [&](auto helper) { pool.Schedule(std::move(helper)); });
@@ -98,7 +108,7 @@ int main(int argc, char** argv) {
     if (precision == "f32") {
       cpu::Time(m, k, n, gang);
     } else {
-      cpu::TimeDot(precision == "int8" ? cpu::DotType::kInt8 : cpu::DotType::kBf16, m, k, n, gang);
+      cpu::TimeDot(*kernels, m, k, n, gang);
     }
   }
 }

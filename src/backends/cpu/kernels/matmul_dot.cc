@@ -12,6 +12,7 @@
 namespace tfengine::cpu {
 namespace {
 
+constexpr int64_t kLeastTiledRows = 4;
 constexpr int64_t kItemMacs = 1 << 22;  // batch items below this are not split
 
 // The reduction as one segment whose last word is padded.
@@ -160,9 +161,11 @@ void RunItem(const DotKernels& kernels, const Plan& p, const Run& run, const Ite
 
 }  // namespace
 
-const DotKernels& BestDotKernels(DotType type) {
+const DotKernels& BestDotKernels(DotType type, int64_t rows) {
   const auto& all = AllDotKernels(type);
-  return **std::find_if(all.begin(), all.end(), [](const DotKernels* k) { return k->Usable(); });
+  // Tile registers always multiply 16 rows.
+  const bool tiles = type != DotType::kInt8 || rows >= kLeastTiledRows;
+  return **std::find_if(all.begin(), all.end(), [&](const DotKernels* k) { return (tiles || !k->tiles) && k->Usable(); });
 }
 
 const DotKernels* FindDotKernels(DotType type, std::string_view isa_name) {
@@ -171,6 +174,8 @@ const DotKernels* FindDotKernels(DotType type, std::string_view isa_name) {
   }
   return nullptr;
 }
+
+const char* DotKernelsName(const DotKernels& kernels) { return kernels.isa_name; }
 
 int64_t DotPackedMatmulBBytes(const DotKernels& kernels, int64_t k, int64_t n) { return DotPackedBytes(kernels, 1, Segment(k), n); }
 

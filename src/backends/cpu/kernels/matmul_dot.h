@@ -10,9 +10,10 @@ namespace tfengine::cpu {
 
 struct DotKernels;
 
-// The fastest kernels of a type on this CPU, or those named ("avx2") if it can run them, else null.
-const DotKernels& BestDotKernels(DotType type);
+// The fastest kernels of a type on this CPU for products of `rows` rows, or those named ("avx2") if it can run them, else null.
+const DotKernels& BestDotKernels(DotType type, int64_t rows);
 const DotKernels* FindDotKernels(DotType type, std::string_view isa_name);
+const char* DotKernelsName(const DotKernels& kernels);
 
 // As MatmulArgs (matmul.h): a is u8 codes, bf16 or f32, c as the stage says.
 struct DotMatmulArgs {

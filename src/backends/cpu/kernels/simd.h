@@ -2,7 +2,7 @@
 #pragma once
 
 // One vector of floats for kernels that are written once and compiled for each instruction set (files ending in
-// _avx512.cc, its extensions' _avx512vnni.cc and _avx512bf16.cc, _avx2.cc, and one plain file). Everything lives in a
+// _avx512.cc, its extensions' _avx512vnni.cc, _avx512bf16.cc, _amxint8.cc and _amxbf16.cc, _avx2.cc, and one plain file). Everything lives in a
 // namespace named after the instruction set, so that inline functions compiled for different sets are different symbols:
 // the linker must never give a plain caller the AVX-512 copy. Kernels open the namespace themselves:
 //   namespace tfengine::cpu::TFE_SIMD { ... }
@@ -19,7 +19,11 @@
 
 #include <cstdint>
 
-#if defined(__AVX512BF16__)
+#if defined(__AMX_INT8__)
+#define TFE_SIMD simd_amxint8
+#elif defined(__AMX_BF16__)
+#define TFE_SIMD simd_amxbf16
+#elif defined(__AVX512BF16__)
 #define TFE_SIMD simd_avx512bf16
 #elif defined(__AVX512VNNI__)
 #define TFE_SIMD simd_avx512vnni

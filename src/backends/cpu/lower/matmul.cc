@@ -42,11 +42,12 @@ LowerResult LowerTypedMatMul(const LowerContext& c, const MatmulOperands& operan
     const auto b = FormatOf(c.node.inputs[1]);
     if (product.type == DotType::kInt8 || !b || b->storage != product.x.storage) return std::optional<Lowered>();
   }
-  const DotKernels& kernels = BestDotKernels(product.type);
+  const DotKernels& kernels = BestDotKernels(product.type, s.m);
   std::shared_ptr<const AlignedBuffer> packed;
   if (packs) {
     const auto& b = c.node.inputs[1].constant;
-    const std::string key = fmt::format("matmul {} {} {}", static_cast<const void*>(b->data()), operands.transposed_b, product.key);
+    const std::string key = fmt::format("matmul {} {} {} {}", static_cast<const void*>(b->data()), operands.transposed_b, product.key,
+                                        DotKernelsName(kernels));
     const auto bytes = static_cast<size_t>(DotPackedMatmulBBytes(kernels, s.k, s.n));
     packed = c.weights.Get(key, bytes, [&](void* p) {
       const bool t = operands.transposed_b;
