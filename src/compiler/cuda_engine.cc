@@ -27,6 +27,21 @@ bool Reports(const Executable& exe) {
   return std::any_of(exe.steps.begin(), exe.steps.end(), [](const Step& step) { return KernelOf(step).reports(); });
 }
 
+// Large copies between host buffers take several threads: one cannot use the memory's bandwidth.
+void CopyOnHost(void* to, const void* from, size_t bytes, const EngineOptions& options) {
+  constexpr size_t kPiece = size_t{1} << 20, kLarge = 4 * kPiece;
+  constexpr int kMostThreads = 8;
+  if (bytes <= kLarge) {
+    std::memcpy(to, from, bytes);
+    return;
+  }
+  Gang gang(std::min(options.threads, kMostThreads), options.spawn);
+  gang.Run(static_cast<int64_t>((bytes + kPiece - 1) / kPiece), [&](int64_t piece, int) {
+    const size_t at = static_cast<size_t>(piece) * kPiece;
+    std::memcpy(static_cast<char*>(to) + at, static_cast<const char*>(from) + at, std::min(kPiece, bytes - at));
+  });
+}
+
 size_t Rounded(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 Result<std::shared_ptr<const cuda::CudaBackend>> BackendFor(const EngineOptions& options) {
@@ -51,9 +66,7 @@ CudaEngine::Context::~Context() {
 }
 
 CudaEngine::CudaEngine(quant::Assignment assignment, const Numerics& numerics, std::shared_ptr<const cuda::CudaBackend> backend, const EngineOptions& options)
-    : EngineBase(std::move(assignment), numerics, *backend, options), backend_(std::move(backend)), device_(backend_->device()) {
-  options_.max_cached_shapes = std::max(options_.max_cached_shapes, 1);
-}
+    : EngineBase(std::move(assignment), numerics, *backend, options), backend_(std::move(backend)), device_(backend_->device()) {}
 
 Result<std::shared_ptr<CudaEngine>> CudaEngine::Create(const Network& network, const Numerics& numerics, const DeviceChoices& choices,
                                                        const EngineOptions& options) {
@@ -298,7 +311,7 @@ Status CudaEngine::Run(const std::vector<InputView>& inputs, const OutputAllocat
     c->busy = false;
   }
   for (size_t i = 0; i < inputs.size(); ++i)
-    if (inputs[i].data != nullptr) std::memcpy(c->host_inputs[i].data(), inputs[i].data, exe.inputs[i].bytes);
+    if (inputs[i].data != nullptr) CopyOnHost(c->host_inputs[i].data(), inputs[i].data, exe.inputs[i].bytes, options_);
   const auto graph = std::find_if(c->graphs.begin(), c->graphs.end(), [](const Captured& g) { return g.copies; });
   TFE_RETURN_IF_ERROR(device_.Check(api.GraphLaunch(graph->exec, c->stream), "launching"));
   TFE_RETURN_IF_ERROR(device_.Check(api.StreamSynchronize(c->stream), "running"));
@@ -311,7 +324,7 @@ Status CudaEngine::Run(const std::vector<InputView>& inputs, const OutputAllocat
     return status;
   }
   for (size_t i = 0; i < outputs.size(); ++i)
-    if (exe.outputs[i].bytes > 0) std::memcpy(outputs[i], c->host_outputs[i].data(), exe.outputs[i].bytes);
+    if (exe.outputs[i].bytes > 0) CopyOnHost(outputs[i], c->host_outputs[i].data(), exe.outputs[i].bytes, options_);
   Give(*plan, std::move(c));
   return OkStatus();
 }

@@ -17,6 +17,19 @@
 namespace tfengine {
 namespace {
 
+// One pool for all engines of the process that bring no scheduler of their own: idle engines must not cost threads.
+std::shared_ptr<ThreadPool> SharedPool(int threads) {
+  static std::mutex mu;
+  static std::weak_ptr<ThreadPool> pool;
+  std::lock_guard<std::mutex> lock(mu);
+  auto current = pool.lock();
+  if (!current || current->threads() < threads) {
+    current = std::make_shared<ThreadPool>(threads);
+    pool = current;
+  }
+  return current;
+}
+
 std::string TacticOf(const ShapeChoices& choices, const std::string& value) {
   auto tactic = choices.tactics.find(value);
   return tactic == choices.tactics.end() ? "" : tactic->second;
@@ -36,6 +49,12 @@ EngineBase::EngineBase(quant::Assignment assignment, const Numerics& numerics, c
       layers_(std::move(assignment.layers)),
       precision_(numerics.precision),
       described_(backend) {
+  if (options_.threads <= 0) options_.threads = AvailableCpus();
+  options_.max_cached_shapes = std::max(options_.max_cached_shapes, 1);
+  if (!options_.spawn && options_.threads > 1) {
+    pool_ = SharedPool(options_.threads - 1);
+    options_.spawn = [pool = pool_.get()](std::function<void()> f) { pool->Schedule(std::move(f)); };
+  }
   for (ValueId v : network_.inputs()) input_specs_.push_back(SpecOf(network_.value(v)));
   for (ValueId v : network_.outputs()) output_specs_.push_back(SpecOf(network_.value(v)));
 }

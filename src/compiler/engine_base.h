@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backends/compile_backend.h"
+#include "base/gang.h"
 #include "network/network.h"
 #include "plan/plan.h"
 #include "quant/assign.h"
@@ -32,6 +33,7 @@ class EngineBase : public Engine {
   const std::vector<TensorSpec>& outputs() const override { return output_specs_; }
 
  protected:
+  // Completes the options: threads, and a way to use them.
   EngineBase(quant::Assignment assignment, const Numerics& numerics, const CompileBackend& backend, const EngineOptions& options);
   // What was chosen at the sizes nearest to these.
   const ShapeChoices& ChoicesFor(const std::vector<int64_t>& symbols) const;
@@ -50,6 +52,7 @@ class EngineBase : public Engine {
   WeightStore weights_;
 
  private:
+  std::shared_ptr<ThreadPool> pool_;
   const CompileBackend& described_;
 };
 

@@ -16,23 +16,6 @@
 #include "compiler/typed.h"
 
 namespace tfengine {
-namespace {
-
-// One pool for all engines of the process that bring no scheduler of their own: idle engines must not cost threads.
-std::shared_ptr<ThreadPool> SharedPool(int threads) {
-  static std::mutex mu;
-  static std::weak_ptr<ThreadPool> pool;
-  std::lock_guard<std::mutex> lock(mu);
-  auto current = pool.lock();
-  if (!current || current->threads() < threads) {
-    current = std::make_shared<ThreadPool>(threads);
-    pool = current;
-  }
-  return current;
-}
-
-}  // namespace
-
 EngineImpl::EngineImpl(quant::Assignment assignment, const Numerics& numerics, const EngineOptions& options)
     : EngineBase(std::move(assignment), numerics, *FindBackend("cpu"), options), backend_(FindBackend("cpu")) {}
 
@@ -60,12 +43,6 @@ Result<std::shared_ptr<EngineImpl>> EngineImpl::Create(const Network& network, c
 }
 
 Status EngineImpl::Initialize() {
-  if (options_.threads <= 0) options_.threads = AvailableCpus();
-  options_.max_cached_shapes = std::max(options_.max_cached_shapes, 1);
-  if (!options_.spawn && options_.threads > 1) {
-    pool_ = SharedPool(options_.threads - 1);
-    options_.spawn = [pool = pool_.get()](std::function<void()> f) { pool->Schedule(std::move(f)); };
-  }
   separation_ = AnalyzeBatch(network_);
   return OkStatus();
 }

@@ -64,7 +64,6 @@ class EngineImpl : public EngineBase {
   const CompileBackend* backend_ = nullptr;
   BatchSeparation separation_;
   MemoryPool memory_;
-  std::shared_ptr<ThreadPool> pool_;
 
   std::mutex mu_;  // guards shapes_; never held while a plan is made
   std::list<std::shared_ptr<const ShapePlan>> shapes_;  // most recently used first

@@ -197,7 +197,8 @@ class Graph {
     count = 0;
     if (api_.BackendGetAttribute(handle, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &count, notes) != 0) return false;
     for (int64_t i = 0; i < std::min<int64_t>(count, CUDNN_NUMERICAL_NOTE_TYPE_COUNT); ++i) {
-      if (notes[i] == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION) return false;
+      // Partial sums in 16 bits: only where there are few terms, as in first layers.
+      if (notes[i] == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION && conv_.channels * conv_.k_h * conv_.k_w > 256) return false;
       const bool rounds = notes[i] == CUDNN_NUMERICAL_NOTE_TENSOR_CORE || notes[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS ||
                           notes[i] == CUDNN_NUMERICAL_NOTE_FFT;
       if (conv_.type == DType::kFloat32 && !conv_.tf32 && rounds) return false;
