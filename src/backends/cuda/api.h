@@ -5,7 +5,7 @@
 #include <cstdint>
 
 // What we call of NVIDIA's libraries, declared here so that neither building nor loading tfengine needs them. Names and
-// numbers are those of the C headers (CUDA 12 and 13, cuDNN 9); abi_check.cc in tests/gpu compares them with the headers.
+// numbers are those of the C headers (CUDA 12 and 13, cuDNN 9); tests/gpu/abi_check.cc compares the numbers.
 namespace tfengine::cuda {
 
 // --- libcuda.so.1 (the driver) ---
