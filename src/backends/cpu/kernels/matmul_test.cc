@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cpu/kernels/matmul.h"
 
+#include "backends/cpu/kernels/matmul_test_util.h"
 #include "backends/cpu/kernels/test_util.h"
 
 namespace tfengine::cpu {
@@ -11,16 +12,6 @@ struct Case {
   bool packed = false, bias = false, residual = false;
   Activation activation;
 };
-
-int64_t Extent(const MatmulShape& s, const MatrixLayout& x, int64_t rows, int64_t cols) {
-  if (rows == 0 || cols == 0) return 0;
-  int64_t last = (rows - 1) * x.row + (cols - 1) * x.col;
-  for (int d = 0; d < s.batch_rank; ++d) {
-    if (s.batch[d] == 0) return 0;
-    last += (s.batch[d] - 1) * x.batch[d];
-  }
-  return last + 1;
-}
 
 void Check(const Case& test, CpuIsa isa, Gang& gang, Random& random) {
   const MatmulShape& s = test.s;
@@ -77,23 +68,6 @@ void Check(const Case& test, CpuIsa isa, Gang& gang, Random& random) {
 int64_t RandomExtent(Random& random) {
   static constexpr int64_t kInteresting[] = {0, 1, 2, 13, 14, 15, 31, 32, 33, 64, 97, 130};
   return random.OneIn(2) ? random.Int(1, 70) : kInteresting[random.Int(0, 11)];
-}
-
-MatrixLayout RandomLayout(Random& random, bool may_transpose, int64_t rows, int64_t cols, const MatmulShape& s, bool may_repeat) {
-  MatrixLayout x;
-  const int64_t gap = random.OneIn(3) ? random.Int(1, 5) : 0;
-  int64_t size;
-  if (may_transpose && random.OneIn(3)) {
-    x.row = 1, x.col = rows + gap, size = cols * x.col;
-  } else {
-    x.row = cols + gap, x.col = 1, size = rows * x.row;
-  }
-  for (int d = s.batch_rank - 1; d >= 0; --d) {
-    if (may_repeat && random.OneIn(4)) continue;
-    x.batch[d] = size;
-    size *= s.batch[d];
-  }
-  return x;
 }
 
 TEST(Matmul, AgreesWithNaiveLoopsOnRandomShapes) {
