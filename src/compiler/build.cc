@@ -95,19 +95,47 @@ Status ChooseBatching(EngineImpl& engine, const Network& network, const std::vec
   return OkStatus();
 }
 
-// Tactics at every set of sizes, then ways to cut batches. A network that was timed at single samples only gets an entry for
-// a batch too: it will meet one.
+// The sizes of the symbols, by name.
+std::map<std::string, int64_t> SizesOf(const Network& network, const std::vector<int64_t>& symbols) {
+  std::map<std::string, int64_t> sizes;
+  for (size_t s = 0; s < symbols.size(); ++s) sizes[network.dims().symbol_name(static_cast<int>(s))] = symbols[s];
+  return sizes;
+}
+
+// Ways to cut batches, on the CPU. A network that was timed at single samples only gets an entry for a batch too: it will
+// meet one.
+Status ChoosePieces(const Network& network, const Network& typed, const BuildOptions& build, int threads,
+                    const std::vector<std::vector<int64_t>>& symbol_sets, TimingCache& cache, Optimized* result) {
+  constexpr int64_t kProbeBatch = 8;
+  EngineOptions options;
+  options.threads = threads;
+  TFE_ASSIGN_OR_RETURN(std::shared_ptr<EngineImpl> engine, EngineImpl::Create(network, result->numerics, result->choices, options));
+  const BatchSeparation& separation = engine->separation();
+  if (!separation.separable) return OkStatus();
+  if (build.progress) build.progress("choosing batch pieces", 0.9);
+  auto batch_of = [&](size_t k) { return symbol_sets[k][separation.symbol]; };
+  size_t largest = 0;
+  for (size_t k = 0; k < symbol_sets.size(); ++k)
+    if (batch_of(k) > batch_of(largest)) largest = k;
+  if (batch_of(largest) == 1) {
+    std::vector<int64_t> symbols = symbol_sets[largest];
+    symbols[separation.symbol] = kProbeBatch;
+    ShapeChoices choices = result->choices.at[largest];
+    choices.sizes = SizesOf(typed, symbols);
+    TFE_RETURN_IF_ERROR(ChooseBatching(*engine, typed, symbols, threads, cache, &choices));
+    result->choices.at.push_back(std::move(choices));
+  }
+  for (size_t k = 0; k < symbol_sets.size(); ++k)
+    if (batch_of(k) > 1) TFE_RETURN_IF_ERROR(ChooseBatching(*engine, typed, symbol_sets[k], threads, cache, &result->choices.at[k]));
+  return OkStatus();
+}
+
+// Tactics at every set of sizes, then ways to cut batches.
 Status ChooseByTiming(const Network& network, const Network& typed, const BuildOptions& build,
                       const CompileBackend& backend, const std::vector<std::vector<int64_t>>& symbol_sets, Optimized* result) {
-  constexpr int64_t kProbeBatch = 8;
   const int threads = build.threads > 0 ? build.threads : AvailableCpus();
   TimingCache cache;
   if (!build.timing_cache.empty()) cache = TimingCache::Load(build.timing_cache);
-  auto sizes_of = [&](const std::vector<int64_t>& symbols) {
-    std::map<std::string, int64_t> sizes;
-    for (size_t s = 0; s < symbols.size(); ++s) sizes[typed.dims().symbol_name(static_cast<int>(s))] = symbols[s];
-    return sizes;
-  };
   ThreadPool pool(threads - 1);
   Gang gang(threads, [&](std::function<void()> f) { pool.Schedule(std::move(f)); });
   for (size_t k = 0; k < symbol_sets.size(); ++k) {
@@ -121,35 +149,12 @@ Status ChooseByTiming(const Network& network, const Network& typed, const BuildO
     if (build.progress)
       options.progress = [&](double f) { build.progress("timing tactics", 0.9 * (static_cast<double>(k) + f) / static_cast<double>(symbol_sets.size())); };
     ShapeChoices choices;
-    choices.sizes = sizes_of(symbol_sets[k]);
+    choices.sizes = SizesOf(typed, symbol_sets[k]);
     TFE_ASSIGN_OR_RETURN(choices.tactics, ChooseTactics(typed, backend, options));
     result->choices.at.push_back(std::move(choices));
   }
-  if (build.device != "cpu") {  // whole batches only
-    if (!build.timing_cache.empty()) TFE_RETURN_IF_ERROR(cache.Save(build.timing_cache));
-    return OkStatus();
-  }
-  EngineOptions options;
-  options.threads = threads;
-  TFE_ASSIGN_OR_RETURN(std::shared_ptr<EngineImpl> engine, EngineImpl::Create(network, result->numerics, result->choices, options));
-  const BatchSeparation& separation = engine->separation();
-  if (separation.separable && build.effort > 0) {
-    if (build.progress) build.progress("choosing batch pieces", 0.9);
-    auto batch_of = [&](size_t k) { return symbol_sets[k][separation.symbol]; };
-    size_t largest = 0;
-    for (size_t k = 0; k < symbol_sets.size(); ++k)
-      if (batch_of(k) > batch_of(largest)) largest = k;
-    if (batch_of(largest) == 1) {
-      std::vector<int64_t> symbols = symbol_sets[largest];
-      symbols[separation.symbol] = kProbeBatch;
-      ShapeChoices choices = result->choices.at[largest];
-      choices.sizes = sizes_of(symbols);
-      TFE_RETURN_IF_ERROR(ChooseBatching(*engine, typed, symbols, threads, cache, &choices));
-      result->choices.at.push_back(std::move(choices));
-    }
-    for (size_t k = 0; k < symbol_sets.size(); ++k)
-      if (batch_of(k) > 1) TFE_RETURN_IF_ERROR(ChooseBatching(*engine, typed, symbol_sets[k], threads, cache, &result->choices.at[k]));
-  }
+  if (build.device == "cpu" && build.effort > 0)  // other devices run whole batches
+    TFE_RETURN_IF_ERROR(ChoosePieces(network, typed, build, threads, symbol_sets, cache, result));
   if (!build.timing_cache.empty()) TFE_RETURN_IF_ERROR(cache.Save(build.timing_cache));
   return OkStatus();
 }
@@ -171,10 +176,7 @@ Status ChooseNumerics(const Network& network, const BuildOptions& build, const C
     const std::vector<int> uses = network.UseCounts();
     for (size_t i = 0; i < uses.size(); ++i) {
       const Value& v = network.value(static_cast<ValueId>(i));
-      if (v.dtype != DType::kFloat32 || v.constant || uses[i] == 0) continue;
-      // What is only moved has the range of where it comes from.
-      const Node* producer = v.producer < 0 ? nullptr : &network.nodes()[v.producer];
-      if (producer == nullptr || !MovesElements(producer->op, producer->attrs)) values.push_back(v.name);
+      if (v.dtype == DType::kFloat32 && !v.constant && uses[i] > 0 && !IsMoved(network, v)) values.push_back(v.name);
     }
     const auto engine = FindEngine(build.table->engines, build.engine_name);
     const bool found = engine != build.table->engines.end();

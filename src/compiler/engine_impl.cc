@@ -182,8 +182,7 @@ Status EngineImpl::RunObserved(CalibrationImpl& calibration, const std::vector<I
   std::vector<Tensor> outputs;
   TFE_RETURN_IF_ERROR(Observe(inputs, [&](const Value& value, const std::vector<int64_t>& shape, const void* at) {
     // Moved values have the range of where they come from.
-    const Node* producer = value.producer < 0 ? nullptr : &network_.nodes()[value.producer];
-    if (producer == nullptr || !MovesElements(producer->op, producer->attrs)) CalibrationImpl::Observe(*data, value, shape, at);
+    if (!IsMoved(network_, value)) CalibrationImpl::Observe(*data, value, shape, at);
   }, &outputs));
   for (size_t i = 0; i < outputs.size(); ++i) {
     void* to = allocate(static_cast<int>(i), outputs[i].dtype(), outputs[i].shape());

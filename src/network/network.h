@@ -198,6 +198,8 @@ void EraseOutType(Attrs* attrs);
 // Ops whose results are elements of their data inputs, of the same type and quantization: reshape, slice, concat, max
 // pooling ... `kind`: the attribute of that name.
 bool MovesElements(Op op, const Attrs& attrs);
+// Whether a value is what such an op made: it holds elements of other values, and their range.
+bool IsMoved(const Network& network, const Value& value);
 // Ops that may read reals of any representation and have `out` attributes.
 bool CanBeTyped(Op op, const Attrs& attrs);
 // The inputs of an op that moves elements that it moves: [first, last).

@@ -44,6 +44,12 @@ bool MovesElements(Op op, const Attrs& attrs) {
   }
 }
 
+bool IsMoved(const Network& network, const Value& value) {
+  if (value.producer < 0) return false;
+  const Node& producer = network.nodes()[value.producer];
+  return MovesElements(producer.op, producer.attrs);
+}
+
 bool CanBeTyped(Op op, const Attrs& attrs) {
   switch (op) {
     case Op::kConv2d: case Op::kMatMul: case Op::kAttention: case Op::kBatchNorm: case Op::kLayerNorm: case Op::kSoftmax:

@@ -65,9 +65,7 @@ class Assigner {
 
   // Writes a value instead of moving others' elements into it.
   bool IsWritten(ValueId v) const {
-    if (!IsReal(v) || value(v).constant) return false;
-    const int p = value(v).producer;
-    return p < 0 || !MovesElements(net_.nodes()[p].op, net_.nodes()[p].attrs);
+    return IsReal(v) && !value(v).constant && !tfengine::IsMoved(net_, value(v));
   }
 
   // What an explicit quantization to 8 bits or fewer makes of a tensor; dtype kInvalid for every other node. Roundings
