@@ -306,6 +306,30 @@ TEST(Engine, ChainsInStripesEqualSingleLayers) {
   }
 }
 
+// EfficientNet's blocks meet with two pointwise convolutions before a depthwise one: no chain of stripes, whatever a file says.
+TEST(Engine, ChainNeedsTheDepthwiseLayerBetweenThePointwiseOnes) {
+  auto parsed = ParseNetwork(R"(network {
+    input %x: f32[batch,9,7,8]
+    const %w1: f32[1,1,8,16] @0
+    const %w2: f32[1,1,16,48] @1
+    const %w3: f32[3,3,1,48] @2
+    %a = conv2d(%x, %w1) "a"
+    %b = conv2d(%a, %w2) "b"
+    %y = conv2d(%b, %w3) {groups=48, strides=[2,2], pads=[1,1,1,1]} "y"
+    return %y
+  })", {RandomF32({1, 1, 8, 16}, 1), RandomF32({1, 1, 16, 48}, 2), RandomF32({3, 3, 1, 48}, 3)});
+  ASSERT_TRUE(parsed.ok()) << parsed.status().ToString();
+  DeviceChoices chained;
+  chained.at.push_back({{}, {{"a#chain", "3"}}, 0, false});
+  auto engine = EngineImpl::Create(*parsed, Numerics(), chained, EngineOptions());
+  ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+  const Tensor x = *RandomF32({2, 9, 7, 8}, 9);
+  auto want = ref::Execute(*parsed, {x});
+  auto got = static_cast<Engine&>(**engine).Run({x});
+  ASSERT_TRUE(want.ok() && got.ok());
+  ExpectClose((*got)[0], (*want)[0], "chain");
+}
+
 TEST(AnalyzeBatch, SaysNoWhenSamplesMix) {
   EXPECT_FALSE(AnalyzeBatch(Parse(R"(network {
     input %x: f32[batch,6]

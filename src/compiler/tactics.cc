@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <list>
 #include <span>
@@ -80,6 +81,7 @@ class Sequence {
         std::fill_n(buffers_.back().mutable_as<char>(), buffers_.back().num_bytes(), 0);
         out.push_back(buffers_.back().mutable_data());
       }
+      result_ = &*std::prev(buffers_.end(), static_cast<std::ptrdiff_t>(part.node->outputs.size()));
       previous = out[0];
     }
   }
@@ -89,6 +91,9 @@ class Sequence {
       if (!parts_[p].lowered.kernel->Run(in_[p].data(), out_[p].data(), scratch_.data(), gang).ok()) return false;
     return true;
   }
+
+  // What the last part wrote.
+  const Tensor& result() const { return *result_; }
 
  private:
   const void* Filled(const Operand& o) {
@@ -107,8 +112,14 @@ class Sequence {
   std::list<Tensor> buffers_;
   std::vector<std::vector<const void*>> in_;
   std::vector<std::vector<void*>> out_;
+  const Tensor* result_ = nullptr;
   AlignedBuffer scratch_;
 };
+
+// Two ways to compute one value must agree bit for bit, as the kernels of a chain are those of its layers.
+bool SameBits(const Tensor& a, const Tensor& b) {
+  return a.num_bytes() == b.num_bytes() && std::memcmp(a.data(), b.data(), a.num_bytes()) == 0;
+}
 
 std::vector<const Operand*> InputsOf(std::span<const ConcreteNode> nodes) {
   std::vector<const Operand*> inputs;
@@ -119,7 +130,7 @@ std::vector<const Operand*> InputsOf(std::span<const ConcreteNode> nodes) {
 
 // Least time of a few runs; infinity if a kernel fails. Gives up early on what is many times slower than `best_so_far`.
 // `cold`: weights to evict before each run, or null.
-double TimeSequence(Sequence sequence, const WeightStore* cold, const TacticOptions& options, double best_so_far) {
+double TimeSequence(Sequence& sequence, const WeightStore* cold, const TacticOptions& options, double best_so_far) {
   const int patience = options.patience;
   double best = std::numeric_limits<double>::infinity();
   double spent = 0;
@@ -159,10 +170,10 @@ Status ChooseChains(const Network& network, const CompileBackend& backend, const
         WeightStore weights;
         TFE_ASSIGN_OR_RETURN(std::optional<Lowered> chain, backend.LowerChain(nodes, tactics, weights, options.threads));
         if (!chain) continue;
-        auto timed = [&](const char* way, std::vector<Sequence::Part> parts, double least) {
+        auto timed = [&](const char* way, Sequence& sequence, double least) {
           const auto found = options.cache ? options.cache->Find(fingerprint, key, way) : std::nullopt;
           if (found) return *found;
-          const double time = TimeSequence(Sequence(std::move(parts), options.threads), cold ? &weights : nullptr, options, least);
+          const double time = TimeSequence(sequence, cold ? &weights : nullptr, options, least);
           if (options.cache && std::isfinite(time)) options.cache->Put(fingerprint, key, way, time);
           return time;
         };
@@ -171,10 +182,13 @@ Status ChooseChains(const Network& network, const CompileBackend& backend, const
           TFE_ASSIGN_OR_RETURN(Lowered lowered, backend.Lower(nodes[k], tactics[k], weights, options.threads));
           separate.push_back({std::move(lowered), InputsOf({&nodes[k], 1}), &nodes[k]});
         }
-        const double apart = timed("separate", std::move(separate), std::numeric_limits<double>::infinity());
         std::vector<Sequence::Part> together;
         together.push_back({*std::move(chain), InputsOf(nodes), &nodes.back()});
-        const double joined = timed("together", std::move(together), apart);
+        Sequence layers(std::move(separate), options.threads), joint(std::move(together), options.threads);
+        // A chain that computes something else would win by doing less.
+        if (!layers.Run(*options.gang) || !joint.Run(*options.gang) || !SameBits(layers.result(), joint.result())) continue;
+        const double apart = timed("separate", layers, std::numeric_limits<double>::infinity());
+        const double joined = timed("together", joint, apart);
         known = by_key.emplace(key, joined < 0.98 * apart ? std::to_string(length) : "").first;
       }
       if (known->second.empty()) continue;
@@ -223,7 +237,8 @@ Result<TacticMap> ChooseTactics(const Network& network, const CompileBackend& ba
         if (!time) {
           std::vector<Sequence::Part> parts;
           parts.push_back({*std::move(lowered), InputsOf({&concrete, 1}), &concrete});
-          time = TimeSequence(Sequence(std::move(parts), options.threads), cold ? &weights : nullptr, options, least);
+          Sequence sequence(std::move(parts), options.threads);
+          time = TimeSequence(sequence, cold ? &weights : nullptr, options, least);
         }
         if (!std::isfinite(*time)) continue;
         if (options.cache) options.cache->Put(fingerprint, key, tactic, *time);

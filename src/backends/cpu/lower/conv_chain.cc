@@ -42,8 +42,9 @@ class Chain {
         if (chain.depthwise_) return std::nullopt;
         chain.depthwise_ = std::move(call);
       } else if (IsPointwise(call.shape)) {
-        if (chain.after_) return std::nullopt;
-        (chain.depthwise_ ? chain.after_ : chain.before_) = std::move(call);
+        std::optional<ConvCall>& side = chain.depthwise_ ? chain.after_ : chain.before_;
+        if (side) return std::nullopt;
+        side = std::move(call);
       } else {
         return std::nullopt;
       }
