@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Times the convolutions of ResNet-50 and MobileNetV2 per tactic, and each network's convolutions in a row.
-//   conv_bench [--precision f32|bf16|int8] [resnet50|mobilenetv2|<layer substring>] [batch] [threads] [tactic substring]
+// Times the convolutions of ResNet-50 and MobileNetV2 per tactic, those of other filters, and each network's convolutions in a row.
+//   conv_bench [--precision f32|bf16|int8] [resnet50|mobilenetv2|filters|<layer substring>] [batch] [threads] [tactic substring]
 // Reduced precision: inputs, outputs and residuals (1x1 layers that expand) are bf16 or u8.
 #include <fmt/format.h>
 #include <time.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
@@ -92,6 +93,22 @@ std::vector<Layer> MobileNetV2(int64_t n) {
     }
   }
   return merged;
+}
+
+// Filters of other sizes: 5x5, and single rows and columns (Inception, audio).
+std::vector<Layer> Filters(int64_t n) {
+  std::vector<Layer> layers = {Make(1, n, 28, 1, 5, 1, 32), Make(1, n, 14, 32, 5, 1, 64), Make(1, n, 35, 48, 5, 1, 64), Make(1, n, 28, 32, 5, 1, 96)};
+  for (auto [k, c, size] : {std::array<int64_t, 3>{7, 128, 17}, {7, 192, 17}, {3, 384, 8}, {5, 64, 32}}) {
+    for (bool row : {true, false}) {
+      Layer layer = Make(1, n, size, c, k, 1, c);
+      ConvShape& s = layer.shape;
+      (row ? s.k_h : s.k_w) = 1;
+      (row ? s.pad_top : s.pad_left) = 0;
+      layer.name = fmt::format("  {}x{} s1 {:>4}->{:<4} @{}", s.k_h, s.k_w, c, c, size);
+      layers.push_back(std::move(layer));
+    }
+  }
+  return layers;
 }
 
 struct Free {
@@ -323,9 +340,10 @@ int main(int argc, char** argv) {
   ThreadPool pool(threads);
   Gang gang(threads, [&](auto helper) { pool.Schedule(std::move(helper)); });
   const double peak = cpu::MeasurePeak(gang);
-  const bool resnet = what == "resnet50", mobilenet = what == "mobilenetv2";
-  if (resnet || mobilenet) what.clear();
-  if (!mobilenet) cpu::Bench("ResNet-50", cpu::ResNet50(batch), what, tactic, gang, peak);
-  if (!resnet) cpu::Bench("MobileNetV2", cpu::MobileNetV2(batch), what, tactic, gang, peak);
+  const bool resnet = what == "resnet50", mobilenet = what == "mobilenetv2", filters = what == "filters";
+  if (resnet || mobilenet || filters) what.clear();
+  if (!mobilenet && !filters) cpu::Bench("ResNet-50", cpu::ResNet50(batch), what, tactic, gang, peak);
+  if (filters) cpu::Bench("filters", cpu::Filters(batch), what, tactic, gang, peak);
+  if (!resnet && !filters) cpu::Bench("MobileNetV2", cpu::MobileNetV2(batch), what, tactic, gang, peak);
   return 0;
 }

@@ -56,11 +56,34 @@ struct DepthwisePlan {
 inline constexpr int64_t kMaxDepthwiseTaps = 256;
 inline constexpr int64_t kMaxDepthwiseColumns = 8;
 
-// A 3x3 convolution of stride 1 by Winograd's F(m x m, 3 x 3): tiles of m x m outputs, (m + 2)^2 positions, for each of which
-// tiles x in_c times in_c x out_c is multiplied. A task is a block of tiles times a range of panels.
+// The tiles of Winograd's F(m_y x m_x, r_y x r_x): m_y x m_x outputs from n_y x n_x inputs, n = m + r - 1. An axis without a
+// filter has m = n = 1.
+struct WinogradTile {
+  int64_t m_y, m_x, n_y, n_x;
+  int64_t positions() const { return n_y * n_x; }
+};
+
+// n interpolation points: 0, infinity, and these with both signs.
+template <int n>
+struct WinogradPoints {};
+template <>
+struct WinogradPoints<4> {
+  static constexpr double at[1] = {1};
+};
+template <>
+struct WinogradPoints<6> {
+  static constexpr double at[2] = {0.75, 1.5};
+};
+template <>
+struct WinogradPoints<8> {
+  static constexpr double at[3] = {0.5, 1, 1.75};
+};
+
+// A convolution of stride 1 by Winograd's algorithm: at each position, tiles x in_c times in_c x out_c is multiplied. A task is
+// a block of tiles times a range of panels.
 struct WinogradPlan {
   ConvGeometry g;
-  int64_t m;
+  WinogradTile tile;
   int64_t tiles_y, tiles_x, tiles;  // per image; over all images
   int64_t blocks, panel_parts;
   int64_t block_tiles;              // most tiles of a block
@@ -70,9 +93,6 @@ struct WinogradPlan {
   // Per worker scratch: block whose transformed input it holds (-1: none), zeros, transformed input, products, tables.
   int64_t zero_offset, input_offset, product_offset, table_offset, worker_bytes;
 };
-
-constexpr double kWinogradA = 0.75;  // F(4x4): points 0, +-a, +-b and infinity; F(2x2): 0, +-1 and infinity
-constexpr double kWinogradB = 1.5;
 
 struct ConvKernels {
   CpuIsa isa;

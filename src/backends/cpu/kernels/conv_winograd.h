@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
+
 #include "backends/cpu/kernels/conv.h"
 #include "backends/cpu/kernels/conv_kernels.h"
 
@@ -8,27 +10,36 @@ namespace tfengine::cpu {
 
 // What the Winograd tactics share.
 
-// 3x3, stride 1, no dilation, one group and channels enough.
-bool WinogradApplies(const ConvShape& shape);
+// The tile of m outputs along every axis that has a filter. nullopt: no such tile, or not stride 1, no dilation, one group and
+// channels enough.
+std::optional<WinogradTile> WinogradTileOf(const ConvShape& shape, int64_t m);
 
-WinogradPlan MakeWinogradPlan(const ConvShape& shape, int64_t m, int64_t value_bytes, int64_t lanes, int64_t max_tile, int64_t panels,
-                              int64_t filter_bytes, int threads);
+WinogradPlan MakeWinogradPlan(const ConvShape& shape, const WinogradTile& tile, int64_t value_bytes, int64_t lanes, int64_t max_tile,
+                              int64_t panels, int64_t filter_bytes, int threads);
+
+inline constexpr int kMaxWinogradPositions = 36;
 
 // The filter transform G w G^T.
 class WinogradFilter {
  public:
-  explicit WinogradFilter(int64_t m);
+  explicit WinogradFilter(const WinogradTile& tile);
   // to[position]: of the filter from input channel i to output channel o.
-  void Transform(const float* hwio, int64_t in_c, int64_t out_c, int64_t i, int64_t o, double (&to)[36]) const;
+  void Transform(const float* hwio, int64_t in_c, int64_t out_c, int64_t i, int64_t o, double (&to)[kMaxWinogradPositions]) const;
 
  private:
-  int64_t n_;
-  double g_[6][3];
+  struct Axis {
+    int64_t n, r;
+    double g[8][7];  // n x r
+  };
+  static Axis MakeAxis(int64_t m, int64_t n);
+  Axis y_, x_;
 };
 
-// 3x3, stride 1, no dilation, no groups, by F(2x2, 3x3) or F(4x4, 3x3) (A. Lavin and S. Gray, "Fast Algorithms for
-// Convolutional Neural Networks", 2015). F(4x4) takes the points 0, +-3/4, +-3/2, infinity: a half to a quarter of the
-// rounding error of 0, +-1, +-2, infinity at the same cost; about twice that of direct summation.
+// Stride 1, no dilation, no groups (A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks", 2015): 3x3 by
+// F(2x2) or F(4x4), 5x5 by F(2x2), and filters of one row or column: 3 and 5 by F(4), 7 by F(2).
+// Points (conv_kernels.h): 0, +-3/4, +-3/2, infinity have a half to a quarter of the rounding error of 0, +-1, +-2, infinity at the
+// same cost. Root mean square error over that of direct summation: F(2x2, 3x3) 0.7, F(4x4, 3x3) 2, F(2x2, 5x5) 1.4; eight
+// points are worse (4 to 5 for squares) and serve one axis only, where it is about the root of that.
 class WinogradConv : public ConvTactic {
  public:
   WinogradConv(const char* name, const ConvKernels& kernels, int64_t m) : ConvTactic(name, kernels.isa), kernels_(kernels), m_(m) {}

@@ -11,10 +11,11 @@ namespace tfengine::cpu {
 namespace {
 
 constexpr int64_t kPositions = 16;
+constexpr WinogradTile kTile = {2, 2, 4, 4};
 
 }  // namespace
 
-bool WinogradDotConv::Supports(const ConvShape& s) const { return WinogradApplies(s); }
+bool WinogradDotConv::Supports(const ConvShape& s) const { return s.k_h == 3 && s.k_w == 3 && WinogradTileOf(s, 2); }
 
 double WinogradDotConv::EstimateWork(const ConvShape& s) const {
   const double tiles = static_cast<double>(s.batch * CeilDiv(s.out_h, 2) * CeilDiv(s.out_w, 2));
@@ -30,7 +31,7 @@ int64_t WinogradDotConv::PackedBytes(const ConvShape& s) const {
 
 // [panel of two vectors, the last of one if their number is odd][position][word][vector][lane][2]
 void WinogradDotConv::Pack(const ConvShape& s, const float* hwio, const float*, void* packed) const {
-  const WinogradFilter filter(2);
+  const WinogradFilter filter(kTile);
   const int64_t lanes = kernels_.lanes, words = CeilDiv(s.in_c, 2), vectors = CeilDiv(s.out_c, lanes);
   std::memset(packed, 0, PackedBytes(s));
   uint16_t* panel = static_cast<uint16_t*>(packed);
@@ -39,7 +40,7 @@ void WinogradDotConv::Pack(const ConvShape& s, const float* hwio, const float*, 
     const int64_t columns = std::min(width, s.out_c - first * lanes);
     for (int64_t i = 0; i < s.in_c; ++i) {
       for (int64_t o = 0; o < columns; ++o) {
-        double t[36];
+        double t[kMaxWinogradPositions];
         filter.Transform(hwio, s.in_c, s.out_c, i, first * lanes + o, t);
         for (int64_t p = 0; p < kPositions; ++p) {
           panel[((p * words + i / 2) * width + o) * 2 + i % 2] = RoundToBf16(static_cast<float>(t[p]));
@@ -51,7 +52,7 @@ void WinogradDotConv::Pack(const ConvShape& s, const float* hwio, const float*, 
 }
 
 WinogradPlan WinogradDotConv::MakePlan(const ConvShape& s, int threads) const {
-  WinogradPlan p = MakeWinogradPlan(s, 2, 2, kernels_.lanes, kernels_.max_tile, CeilDiv(CeilDiv(s.out_c, kernels_.lanes), 2), PackedBytes(s), threads);
+  WinogradPlan p = MakeWinogradPlan(s, kTile, 2, kernels_.lanes, kernels_.max_tile, CeilDiv(CeilDiv(s.out_c, kernels_.lanes), 2), PackedBytes(s), threads);
   p.worker_bytes = RoundUp(p.table_offset + CeilDiv(p.block_tiles, p.row_tiles) * kSegmentRowBytes, kCacheLine);
   return p;
 }

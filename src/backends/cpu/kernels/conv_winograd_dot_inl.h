@@ -24,14 +24,14 @@ TFE_INLINE void TransformRun(const float* product, int64_t plane, int64_t count,
         VF d[4], column[2];
 #pragma GCC unroll 4
         for (int y = 0; y < 4; ++y) d[y] = Load(from + (y * 4 + x) * plane);
-        OutputLine<2>(d, column);
+        OutputLine<2, 4>(d, column);
         half[0][x] = column[0];
         half[1][x] = column[1];
       }
 #pragma GCC unroll 2
       for (int y = 0; y < 2; ++y) {
         VF line[2];
-        OutputLine<2>(half[y], line);
+        OutputLine<2, 4>(half[y], line);
         Store(to + y * row, line[0]);
         Store(to + y * row + width, line[1]);
       }
@@ -56,7 +56,7 @@ void WinogradDotTask(const WinogradPlan& p, const DotArgs& args, int64_t task, i
   const int64_t plane_bytes = p.block_tiles * p.padded_in * 2;
   if (*held != block) {
     __builtin_memset(zeros, 0, p.padded_in * sizeof(uint16_t));
-    TransformBlock<2, Storage::kBf16>(p, static_cast<const uint16_t*>(args.x), first, count, zeros, input);
+    TransformBlock<4, 4, Storage::kBf16>(p, static_cast<const uint16_t*>(args.x), first, count, zeros, input);
     for (int64_t t = 0; t < count; ++t) table[t / p.row_tiles].at[t % p.row_tiles] = input + t * p.padded_in;
     *held = block;
   }

@@ -23,27 +23,26 @@ struct WinogradOutput {
   VTail tail;
 };
 
-template <int m>
+template <int m_y, int n_y, int m_x, int n_x>
 TFE_INLINE void TransformOutput(const WinogradOutput& o) {
-  constexpr int n = m + 2;
-  VF t[m][n];
+  VF t[m_y][n_x];
 #pragma GCC unroll 8
-  for (int x = 0; x < n; ++x) {
-    VF d[n], column[m];
+  for (int x = 0; x < n_x; ++x) {
+    VF d[n_y], column[m_y];
 #pragma GCC unroll 8
-    for (int y = 0; y < n; ++y) d[y] = Load(o.product + (y * n + x) * o.plane);
-    OutputLine<m>(d, column);
+    for (int y = 0; y < n_y; ++y) d[y] = Load(o.product + (y * n_x + x) * o.plane);
+    OutputLine<m_y, n_y>(d, column);
 #pragma GCC unroll 8
-    for (int y = 0; y < m; ++y) t[y][x] = column[y];
+    for (int y = 0; y < m_y; ++y) t[y][x] = column[y];
   }
   const VF low = Set(o.low), high = Set(o.high);
 #pragma GCC unroll 8
-  for (int y = 0; y < m; ++y) {
-    VF row[m];
-    OutputLine<m>(t[y], row);
+  for (int y = 0; y < m_y; ++y) {
+    VF row[m_x];
+    OutputLine<m_x, n_x>(t[y], row);
     if (y >= o.height) return;
 #pragma GCC unroll 8
-    for (int x = 0; x < m; ++x) {
+    for (int x = 0; x < m_x; ++x) {
       if (x >= o.width) break;
       const int64_t at = y * o.row + x * o.column;
       VF sum = Add(row[x], o.bias);
@@ -53,9 +52,62 @@ TFE_INLINE void TransformOutput(const WinogradOutput& o) {
   }
 }
 
-template <int m>
-void WinogradTaskOf(const WinogradPlan& p, const ConvArgs& args, int64_t task, int worker) {
-  constexpr int kPositions = (m + 2) * (m + 2);
+// The outputs of tiles [first, first + count) in channels [channel, channel + channels) from the products of that panel.
+template <int m_y, int n_y, int m_x, int n_x>
+__attribute__((noinline)) void FinishBlock(const WinogradPlan& p, const ConvArgs& args, int64_t first, int64_t count, const float* product,
+                                           int64_t width, int64_t channel, int64_t channels) {
+  const ConvGeometry& g = p.g;
+  WinogradOutput out;
+  const bool clip = IsClip(args.activation, &out.low, &out.high);
+  out.row = g.out_w * g.out_c;
+  out.column = g.out_c;
+  out.plane = p.block_tiles * width;
+  for (int64_t t = 0; t < count; ++t) {
+    const TilePlace place = PlaceOf(p, first + t);
+    const int64_t at = ((place.n * g.out_h + place.y) * g.out_w + place.x) * g.out_c + channel;
+    out.height = g.out_h - place.y;
+    out.width = g.out_w - place.x;
+    for (int64_t c = 0; c < channels; c += kLanes) {
+      out.tail = Tail(channels - c);
+      out.product = product + t * width + c;
+      out.y = args.y + at + c;
+      out.residual = args.residual ? args.residual + at + c : nullptr;
+      out.bias = args.bias ? Load(args.bias + channel + c, out.tail) : Zero();
+      TransformOutput<m_y, n_y, m_x, n_x>(out);
+    }
+    if (clip) continue;
+    for (int64_t y = 0; y < m_y && y < out.height; ++y) {
+      for (int64_t x = 0; x < m_x && x < out.width; ++x) {
+        float* pixel = args.y + at + y * out.row + x * out.column;
+        ActivateRange(args.activation, pixel, pixel, channels);
+      }
+    }
+  }
+}
+
+// The transforms of one kind of tile.
+struct WinogradForm {
+  int64_t m_y, n_y, m_x, n_x;
+  void (*input)(const WinogradPlan& p, const float* x, int64_t first, int64_t count, const float* zeros, float* v);
+  void (*output)(const WinogradPlan& p, const ConvArgs& args, int64_t first, int64_t count, const float* product, int64_t width,
+                 int64_t channel, int64_t channels);
+};
+
+template <int m_y, int n_y, int m_x, int n_x>
+inline constexpr WinogradForm kWinogradForm = {
+    m_y, n_y, m_x, n_x, &TransformBlock<n_y, n_x, Storage::kF32>, &FinishBlock<m_y, n_y, m_x, n_x>};
+
+// As WinogradTileOf gives them.
+inline constexpr WinogradForm kWinogradForms[] = {
+    kWinogradForm<2, 4, 2, 4>, kWinogradForm<4, 6, 4, 6>, kWinogradForm<2, 6, 2, 6>,  // 3x3, 3x3, 5x5
+    kWinogradForm<1, 1, 4, 6>, kWinogradForm<1, 1, 4, 8>, kWinogradForm<1, 1, 2, 8>,  // rows of 3, 5, 7
+    kWinogradForm<4, 6, 1, 1>, kWinogradForm<4, 8, 1, 1>, kWinogradForm<2, 8, 1, 1>,  // columns
+};
+
+void WinogradTask(const WinogradPlan& p, const ConvArgs& args, int64_t task, int worker) {
+  const WinogradForm* form = kWinogradForms;
+  while (form->m_y != p.tile.m_y || form->n_y != p.tile.n_y || form->m_x != p.tile.m_x || form->n_x != p.tile.n_x) ++form;
+  const int64_t positions = p.tile.n_y * p.tile.n_x;
   const ConvGeometry& g = p.g;
   // Neighbouring tasks are different blocks: threads start apart and stay with a block.
   const int64_t block = task % p.blocks, part = task / p.blocks;
@@ -70,7 +122,7 @@ void WinogradTaskOf(const WinogradPlan& p, const ConvArgs& args, int64_t task, i
   SegmentRow* table = reinterpret_cast<SegmentRow*>(scratch + p.table_offset);
   if (*held != block) {
     __builtin_memset(zeros, 0, p.padded_in * sizeof(float));
-    TransformBlock<m, Storage::kF32>(p, args.x, first, count, zeros, input);
+    form->input(p, args.x, first, count, zeros, input);
     for (int64_t t = 0; t < count; ++t) table[t / p.row_tiles].at[t % p.row_tiles] = input + t * p.padded_in;
     for (int64_t r = 0; r < row_calls; ++r) table[r].empty = 0;
     *held = block;
@@ -83,19 +135,15 @@ void WinogradTaskOf(const WinogradPlan& p, const ConvArgs& args, int64_t task, i
   call.first = true;
   call.full = true;
   call.tail = Tail(kLanes);
-  WinogradOutput out;
-  const bool clip = IsClip(args.activation, &out.low, &out.high);
-  out.row = g.out_w * g.out_c;
-  out.column = g.out_c;
   const int64_t panel_end = p.panels * (part + 1) / p.panel_parts;
   for (int64_t panel = p.panels * part / p.panel_parts; panel < panel_end; ++panel) {
     const int64_t vector = panel * 2;
     const int64_t nv = panel + 1 == p.panels ? p.vectors - vector : 2;
     const int64_t width = nv * kLanes;
-    const float* w = static_cast<const float*>(args.packed) + kPositions * g.in_c * vector * kLanes;
+    const float* w = static_cast<const float*>(args.packed) + positions * g.in_c * vector * kLanes;
     call.ldc = width;
     call.prefetch_step = row_calls >= 2 ? 128 : 0;
-    for (int64_t position = 0; position < kPositions; ++position) {
+    for (int64_t position = 0; position < positions; ++position) {
       call.w = w + position * g.in_c * width;
       call.shift = position * p.block_tiles * p.padded_in * static_cast<int64_t>(sizeof(float));
       const char* next = reinterpret_cast<const char*>(call.w + g.in_c * width);
@@ -109,34 +157,8 @@ void WinogradTaskOf(const WinogradPlan& p, const ConvArgs& args, int64_t task, i
     }
     const int64_t channel = vector * kLanes;
     const int64_t channels = g.out_c - channel < width ? g.out_c - channel : width;
-    out.plane = p.block_tiles * width;
-    for (int64_t t = 0; t < count; ++t) {
-      const TilePlace place = PlaceOf(p, first + t);
-      const int64_t at = ((place.n * g.out_h + place.y) * g.out_w + place.x) * g.out_c + channel;
-      out.height = g.out_h - place.y;
-      out.width = g.out_w - place.x;
-      for (int64_t c = 0; c < channels; c += kLanes) {
-        out.tail = Tail(channels - c);
-        out.product = product + t * width + c;
-        out.y = args.y + at + c;
-        out.residual = args.residual ? args.residual + at + c : nullptr;
-        out.bias = args.bias ? Load(args.bias + channel + c, out.tail) : Zero();
-        TransformOutput<m>(out);
-      }
-      if (clip) continue;
-      for (int64_t y = 0; y < m && y < out.height; ++y) {
-        for (int64_t x = 0; x < m && x < out.width; ++x) {
-          float* pixel = args.y + at + y * out.row + x * out.column;
-          ActivateRange(args.activation, pixel, pixel, channels);
-        }
-      }
-    }
+    form->output(p, args, first, count, product, width, channel, channels);
   }
-}
-
-void WinogradTask(const WinogradPlan& p, const ConvArgs& args, int64_t task, int worker) {
-  if (p.m == 2) return WinogradTaskOf<2>(p, args, task, worker);
-  WinogradTaskOf<4>(p, args, task, worker);
 }
 
 }  // namespace tfengine::cpu::TFE_SIMD

@@ -7,70 +7,122 @@
 // The transforms of Winograd convolutions, whatever their products are made of.
 namespace tfengine::cpu::TFE_SIMD {
 
-// B^T of the input transform, applied to one line of m + 2 vectors.
-template <int m>
-TFE_INLINE void InputLine(const VF (&d)[m + 2], VF (&t)[m + 2]) {
-  if constexpr (m == 2) {
-    t[0] = Sub(d[0], d[2]);
-    t[1] = Add(d[1], d[2]);
-    t[2] = Sub(d[2], d[1]);
-    t[3] = Sub(d[3], d[1]);
+// The polynomials of B^T, from the constant term: products of x^2 - p^2 over the points p, all[..] of all points, but[i] of all
+// but the i-th.
+template <int n>
+struct WinogradPolynomials {
+  static constexpr int kPairs = n / 2 - 1;
+  float all[kPairs + 1] = {};
+  float but[kPairs][kPairs] = {};
+  constexpr WinogradPolynomials() {
+    for (int skip = -1; skip < kPairs; ++skip) {
+      double c[kPairs + 1] = {1};
+      int degree = 0;
+      for (int i = 0; i < kPairs; ++i) {
+        if (i == skip) continue;
+        const double p = WinogradPoints<n>::at[i];
+        ++degree;
+        for (int k = degree; k >= 0; --k) c[k] = (k > 0 ? c[k - 1] : 0) - (k < degree ? p * p * c[k] : 0);
+      }
+      for (int k = 0; k <= degree; ++k) (skip < 0 ? all : but[skip])[k] = static_cast<float>(c[k]);
+    }
+  }
+};
+
+// B^T of the input transform, applied to one line of n vectors.
+template <int n>
+TFE_INLINE void InputLine(const VF (&d)[n], VF (&t)[n]) {
+  if constexpr (n == 1) {
+    t[0] = d[0];
   } else {
-    constexpr float a = kWinogradA, b = kWinogradB;
-    const VF aa = Set(a * a), bb = Set(b * b), aabb = Set(a * a * b * b), sum = Set(a * a + b * b);
-    const VF even_a = Fnma(bb, d[2], d[4]), odd_a = Mul(Set(a), Fnma(bb, d[1], d[3]));
-    const VF even_b = Fnma(aa, d[2], d[4]), odd_b = Mul(Set(b), Fnma(aa, d[1], d[3]));
-    t[0] = Fma(aabb, d[0], Fnma(sum, d[2], d[4]));
-    t[1] = Add(even_a, odd_a);
-    t[2] = Sub(even_a, odd_a);
-    t[3] = Add(even_b, odd_b);
-    t[4] = Sub(even_b, odd_b);
-    t[5] = Fma(aabb, d[1], Fnma(sum, d[3], d[5]));
+    constexpr WinogradPolynomials<n> polynomials;
+    constexpr int kPairs = n / 2 - 1;
+    VF first = d[n - 2], last = d[n - 1];
+#pragma GCC unroll 8
+    for (int k = kPairs - 1; k >= 0; --k) {
+      first = Fma(Set(polynomials.all[k]), d[2 * k], first);
+      last = Fma(Set(polynomials.all[k]), d[2 * k + 1], last);
+    }
+    t[0] = first;
+    t[n - 1] = last;
+#pragma GCC unroll 8
+    for (int i = 0; i < kPairs; ++i) {
+      VF even = d[n - 2], odd = d[n - 3];
+#pragma GCC unroll 8
+      for (int k = kPairs - 2; k >= 0; --k) {
+        even = Fma(Set(polynomials.but[i][k]), d[2 * k + 2], even);
+        odd = Fma(Set(polynomials.but[i][k]), d[2 * k + 1], odd);
+      }
+      odd = Mul(Set(static_cast<float>(WinogradPoints<n>::at[i])), odd);
+      t[1 + 2 * i] = Add(even, odd);
+      t[2 + 2 * i] = Sub(even, odd);
+    }
   }
 }
 
-// A^T of the output transform.
-template <int m>
-TFE_INLINE void OutputLine(const VF (&d)[m + 2], VF (&y)[m]) {
-  const VF plus = Add(d[1], d[2]), minus = Sub(d[1], d[2]);
-  if constexpr (m == 2) {
-    y[0] = Add(d[0], plus);
-    y[1] = Add(minus, d[3]);
+// A^T: at[k][i] is the k-th power of the i-th point.
+template <int m, int n>
+struct WinogradPowers {
+  float at[m][n / 2 - 1] = {};
+  constexpr WinogradPowers() {
+    for (int i = 0; i < n / 2 - 1; ++i) {
+      double power = 1;
+      for (int k = 0; k < m; ++k, power *= WinogradPoints<n>::at[i]) at[k][i] = static_cast<float>(power);
+    }
+  }
+};
+
+// A^T of the output transform: n vectors to m.
+template <int m, int n>
+TFE_INLINE void OutputLine(const VF (&d)[n], VF (&y)[m]) {
+  if constexpr (n == 1) {
+    y[0] = d[0];
   } else {
-    constexpr float a = kWinogradA, b = kWinogradB;
-    const VF plus_b = Add(d[3], d[4]), minus_b = Sub(d[3], d[4]);
-    y[0] = Add(d[0], Add(plus, plus_b));
-    y[1] = Fma(Set(a), minus, Mul(Set(b), minus_b));
-    y[2] = Fma(Set(a * a), plus, Mul(Set(b * b), plus_b));
-    y[3] = Fma(Set(a * a * a), minus, Fma(Set(b * b * b), minus_b, d[5]));
+    constexpr WinogradPowers<m, n> powers;
+    constexpr int kPairs = n / 2 - 1;
+    VF plus[kPairs], minus[kPairs];
+#pragma GCC unroll 8
+    for (int i = 0; i < kPairs; ++i) {
+      plus[i] = Add(d[1 + 2 * i], d[2 + 2 * i]);
+      minus[i] = Sub(d[1 + 2 * i], d[2 + 2 * i]);
+    }
+#pragma GCC unroll 8
+    for (int k = 0; k < m; ++k) {
+      VF sum = k == 0 ? d[0] : k == m - 1 ? d[n - 1] : Zero();
+#pragma GCC unroll 8
+      for (int i = kPairs - 1; i >= 0; --i) {
+        const VF term = k % 2 == 0 ? plus[i] : minus[i];
+        sum = powers.at[k][i] == 1 ? Add(sum, term) : Fma(Set(powers.at[k][i]), term, sum);
+      }
+      y[k] = sum;
+    }
   }
 }
 
 // The transformed inputs of one tile, in f32 and rounded to what is stored: v[position * plane + channel], whole vectors.
-template <int m, Storage storage>
+template <int n_y, int n_x, Storage storage>
 TFE_INLINE void TransformInput(const typename Stored<storage>::Element* const* pixels, int64_t channels,
                                typename Stored<storage>::Element* v, int64_t plane) {
-  constexpr int n = m + 2;
   const Stored<storage> stored({});
   for (int64_t c = 0; c < channels; c += kLanes) {
     const VTail tail = Tail(channels - c);
     const bool whole = channels - c >= kLanes;
-    VF t[n][n];
+    VF t[n_y][n_x];
 #pragma GCC unroll 8
-    for (int x = 0; x < n; ++x) {
-      VF d[n], column[n];
+    for (int x = 0; x < n_x; ++x) {
+      VF d[n_y], column[n_y];
 #pragma GCC unroll 8
-      for (int y = 0; y < n; ++y) d[y] = whole ? stored.Read(pixels[y * n + x] + c) : stored.Read(pixels[y * n + x] + c, tail);
-      InputLine<m>(d, column);
+      for (int y = 0; y < n_y; ++y) d[y] = whole ? stored.Read(pixels[y * n_x + x] + c) : stored.Read(pixels[y * n_x + x] + c, tail);
+      InputLine<n_y>(d, column);
 #pragma GCC unroll 8
-      for (int y = 0; y < n; ++y) t[y][x] = column[y];
+      for (int y = 0; y < n_y; ++y) t[y][x] = column[y];
     }
 #pragma GCC unroll 8
-    for (int y = 0; y < n; ++y) {
-      VF row[n];
-      InputLine<m>(t[y], row);
+    for (int y = 0; y < n_y; ++y) {
+      VF row[n_x];
+      InputLine<n_x>(t[y], row);
 #pragma GCC unroll 8
-      for (int x = 0; x < n; ++x) stored.Write(v + (y * n + x) * plane + c, row[x]);
+      for (int x = 0; x < n_x; ++x) stored.Write(v + (y * n_x + x) * plane + c, row[x]);
     }
   }
 }
@@ -83,28 +135,27 @@ struct TilePlace {
 TFE_INLINE TilePlace PlaceOf(const WinogradPlan& p, int64_t tile) {
   const int64_t line = tile / p.tiles_x;
   const int64_t n = line / p.tiles_y;
-  return {n, (line - n * p.tiles_y) * p.m, (tile - line * p.tiles_x) * p.m};
+  return {n, (line - n * p.tiles_y) * p.tile.m_y, (tile - line * p.tiles_x) * p.tile.m_x};
 }
 
-template <int m, Storage storage>
+template <int n_y, int n_x, Storage storage>
 __attribute__((noinline)) void TransformBlock(const WinogradPlan& p, const typename Stored<storage>::Element* x, int64_t first,
                                               int64_t count, const typename Stored<storage>::Element* zeros,
                                               typename Stored<storage>::Element* v) {
-  constexpr int n = m + 2;
   const ConvGeometry& g = p.g;
   for (int64_t t = 0; t < count; ++t) {
     const TilePlace place = PlaceOf(p, first + t);
     const auto* image = x + place.n * g.in_h * g.in_w * g.in_c;
-    const typename Stored<storage>::Element* pixels[n * n];
-    for (int y = 0; y < n; ++y) {
+    const typename Stored<storage>::Element* pixels[n_y * n_x];
+    for (int y = 0; y < n_y; ++y) {
       const int64_t iy = place.y + y - g.pad_top;
-      for (int i = 0; i < n; ++i) {
+      for (int i = 0; i < n_x; ++i) {
         const int64_t ix = place.x + i - g.pad_left;
         const bool inside = iy >= 0 && iy < g.in_h && ix >= 0 && ix < g.in_w;
-        pixels[y * n + i] = inside ? image + (iy * g.in_w + ix) * g.in_c : zeros;
+        pixels[y * n_x + i] = inside ? image + (iy * g.in_w + ix) * g.in_c : zeros;
       }
     }
-    TransformInput<m, storage>(pixels, g.in_c, v + t * p.padded_in, p.block_tiles * p.padded_in);
+    TransformInput<n_y, n_x, storage>(pixels, g.in_c, v + t * p.padded_in, p.block_tiles * p.padded_in);
   }
 }
 
