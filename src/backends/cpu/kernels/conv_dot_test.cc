@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <limits>
 #include <map>
 #include <string>
 #include <string_view>
@@ -225,6 +226,51 @@ TEST_P(DotConv, RunsStemsAndLongReductions) {
     s.pad_top = s.pad_left = std::max<int64_t>(0, (s.out_h - 1) * stride + k - size) / 2;
     Check(s, random);
     if (HasFatalFailure()) return;
+  }
+}
+
+// Words that overlap, gathered pixels and padding must not turn an infinity into NaN, nor spread it.
+TEST(DotConvInfinity, StaysWhereItBelongs) {
+  Random random(3);
+  for (int64_t in_c : {1, 3, 5, 8}) {
+    for (int64_t stride : {1, 2}) {
+      ConvShape s;
+      s.in_h = s.in_w = 23;
+      s.in_c = in_c;
+      s.k_h = s.k_w = 7;
+      s.stride_h = s.stride_w = stride;
+      s.out_c = 20;
+      s.out_h = s.out_w = 23 / stride + 23 % stride;
+      s.pad_top = s.pad_left = 3;
+      std::vector<uint16_t> values(s.in_h * s.in_w * in_c, RoundToBf16(1.0f));
+      const int64_t row = 11, column = 9;
+      values[(row * s.in_w + column) * in_c + in_c - 1] = RoundToBf16(std::numeric_limits<float>::infinity());
+      const std::vector<float> ones(s.WeightCount(), 1.0f);
+      for (const DotConvTactic* tactic : DotConvTactics(s, DotType::kBf16)) {
+        Buffer<char> packed(tactic->PackedBytes(s)), scratch(tactic->ScratchBytes(s, 1), char{-1});
+        tactic->Pack(s, ones.data(), nullptr, packed.data());
+        DotConvArgs args;
+        std::vector<float> y(s.Pixels() * s.out_c);
+        args.x = values.data();
+        args.packed = packed.data();
+        args.y = y.data();
+        args.scratch = scratch.data();
+        Gang gang;
+        tactic->Run(s, args, gang);
+        for (int64_t oy = 0; oy < s.out_h; ++oy)
+          for (int64_t ox = 0; ox < s.out_w; ++ox) {
+            auto taps = [&](int64_t o, int64_t size) {
+              const int64_t from = std::max<int64_t>(0, o * stride - 3), to = std::min(size, o * stride + 4);
+              return std::pair{from, to};
+            };
+            const auto [top, bottom] = taps(oy, s.in_h);
+            const auto [left, right] = taps(ox, s.in_w);
+            const bool sees = top <= row && row < bottom && left <= column && column < right;
+            const float want = sees ? std::numeric_limits<float>::infinity() : static_cast<float>((bottom - top) * (right - left) * in_c);
+            ASSERT_EQ(y[(oy * s.out_w + ox) * s.out_c + 7], want) << tactic->name() << " channels " << in_c << " at " << oy << "," << ox;
+          }
+      }
+    }
   }
 }
 

@@ -46,6 +46,13 @@ bool WholeRows(const ConvShape& s, const DotKernels& kernels) {
   return s.groups == 1 && s.dil_w == 1 && s.k_w > 1 && s.in_c < 8 * 4 / kernels.ValueBytes();
 }
 
+inline float FloatOf(uint16_t bf16) {
+  const uint32_t bits = uint32_t{bf16} << 16;
+  float v;
+  std::memcpy(&v, &bits, 4);
+  return v;
+}
+
 // One row of a panel: `columns` weights at a distance of col_stride to every per_word-th operand.
 template <typename T, typename Convert>
 void PackRow(const float* from, int64_t col_stride, int64_t columns, int64_t per_word, void* to, const Convert& convert) {
@@ -124,7 +131,12 @@ void DotPack(const DotKernels& kernels, const float* from, int64_t row_stride, i
         } else if (kernels.widens) {
           PackRow<uint32_t>(row, col_stride, columns, per_word, to, [](float w, int64_t) { return uint32_t{Bf16Of(w)} << 16; });
         } else {
-          PackRow<uint16_t>(row, col_stride, columns, per_word, to, [](float w, int64_t) { return Bf16Of(w); });
+          // An infinity that two words hold must not meet a weight of 0: both get half of the weight, which is exact.
+          const bool twice = !segments.gather && run % 2 == 1 && j == run - 2;
+          const float share = twice ? 0.5f : 1.0f;
+          auto half = [=](float w, int64_t) { return Bf16Of(share * FloatOf(Bf16Of(w))); };
+          PackRow<uint16_t>(row, col_stride, columns, per_word, to, half);
+          if (twice) PackRow<uint16_t>(row, col_stride, columns, per_word, panel + (segment * run_words + run_words - 1) * nv * lanes * 4, half);
         }
       }
     }

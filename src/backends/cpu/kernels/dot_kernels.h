@@ -14,8 +14,9 @@ namespace tfengine::cpu {
 struct ConvShape;
 
 // How a reduction of count * length terms is cut into words. In place, each segment is words of its own, of which the last
-// ends with the segment: where its values overlap the word before, weights are 0 (so an infinity there gives NaN). Else every tile is copied, all segments in
-// a row, into one segment per pixel whose last word is padded.
+// ends with the segment: of a value that it shares with the word before, int8 has weight 0 there and bf16 half of the weight in both
+// (an infinity times 0 would be NaN). Else every tile is copied, all segments in a row, into one segment per pixel whose last word is
+// padded.
 struct DotSegments {
   int64_t count, length;
   bool gather;
