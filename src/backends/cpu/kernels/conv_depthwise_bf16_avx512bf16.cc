@@ -28,7 +28,7 @@ struct Bf16Window {
   static TFE_INLINE Sums Start(const ChunkConstants&) { return {{Zero(), Zero()}}; }
   static TFE_INLINE VF Real(const Sums& sum, int k) { return sum.v[k]; }
   static TFE_INLINE Bounds MakeBounds(const Format&, float low, float high) { return {Set(low), Set(high)}; }
-  static TFE_INLINE void Prepare(const Format&, int32_t, const char*, ChunkConstants&) {}
+  static TFE_INLINE void Prepare(const Format&, int32_t, const char*, bool, ChunkConstants&) {}
 
   static TFE_INLINE VI Outputs(const Sums& sum, const ChunkConstants& c, const Bounds& bounds) {
     VF real[2];
@@ -40,6 +40,9 @@ struct Bf16Window {
     const VI order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
     return _mm512_permutexvar_epi64(order, (VI)_mm512_cvtne2ps_pbh(real[1], real[0]));
   }
+  template <int kParts>
+  static TFE_INLINE ActivateRowFunction<Bf16Window> Activated(const OutputStage&) { return nullptr; }
+  static TFE_INLINE bool Fits(const OutputStage&, int64_t) { return false; }
 };
 
 }  // namespace TFE_SIMD

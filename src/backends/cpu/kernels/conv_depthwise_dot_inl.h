@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "backends/cpu/kernels/activated_codes_inl.h"
 #include "backends/cpu/kernels/conv_depthwise_dot.h"
 #include "backends/cpu/kernels/conv_depthwise_inl.h"
 
@@ -70,10 +71,20 @@ void DepthwiseDotTask(const DepthwisePlan& p, const DotArgs& args, int64_t task,
   const int residual = args.residual ? 1 + static_cast<int>(stage.residual.storage) : 0;
   const FinishDepthwiseFunction finish = kFinishDepthwise[residual][static_cast<int>(stage.out.storage)];
   const int64_t residual_bytes = BytesOf(stage.residual.storage), y_bytes = BytesOf(stage.out.storage);
+  const ActivateCodesFunction activate =
+      kX == Storage::kU8 && stage.out.storage == Storage::kU8 && !residual &&
+              FitsCodes(stage, p.g.out_c, p.g.k_h * p.g.k_w)
+          ? ActivateCodesFor<4>(stage)
+          : nullptr;
   auto at = [](int64_t, int64_t) {};
   auto done = [&](int64_t first, int64_t columns) {
     f.scale = stage.scale ? stage.scale + s.begin : nullptr;
     f.bias = stage.bias ? stage.bias + s.begin : nullptr;
+    if (activate != nullptr) {
+      const ActivatedCodes a = {f.scale, f.bias, stage.out, stage.activation.alpha, stage.activation.beta, stage.lines,
+                                static_cast<uint8_t*>(args.y) + first + s.begin, s.out_c, s.end - s.begin};
+      return activate(a, s.sums, columns, s.sums_row);
+    }
     for (int64_t j = 0; j < columns; ++j) {
       const int64_t element = first + j * s.out_c + s.begin;
       if (residual) f.residual = static_cast<const char*>(args.residual) + element * residual_bytes;

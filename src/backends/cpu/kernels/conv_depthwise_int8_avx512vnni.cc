@@ -41,11 +41,13 @@ struct Int8Window {
     return {code(low), code(high)};
   }
   // Codes directly: sum * scale / out.scale + bias / out.scale + out.zero. NaN gives out.zero.
-  static TFE_INLINE void Prepare(const Format& out, int32_t zero, const char* weight_sums, ChunkConstants& c) {
-    const VF inverse = Set(out.storage == Storage::kU8 ? 1.0f / out.scale : 1.0f), out_zero = Set(static_cast<float>(out.zero));
+  static TFE_INLINE void Prepare(const Format& out, int32_t zero, const char* weight_sums, bool codes, ChunkConstants& c) {
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) _mm512_store_si512(c.start[k], Multiply(LoadWords(weight_sums + k * 64), SetInt(-zero)));
+    if (!codes) return;
+    const VF inverse = Set(1.0f / out.scale), out_zero = Set(static_cast<float>(out.zero));
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) {
-      _mm512_store_si512(c.start[k], Multiply(LoadWords(weight_sums + k * 64), SetInt(-zero)));
       const VF bias = Fma(Load(c.bias[k]), inverse, out_zero), scale = Mul(Load(c.scale[k]), inverse);
       const VMask nan = IsNan(bias);
       Store(c.bias[k], Select(nan, out_zero, bias));
@@ -61,6 +63,30 @@ struct Int8Window {
     }
     const VI codes = _mm512_packus_epi16(_mm512_packs_epi32(code[0], code[1]), _mm512_packs_epi32(code[2], code[3]));
     return _mm512_min_epu8(_mm512_max_epu8(codes, bounds.low), bounds.high);
+  }
+
+  template <typename By, int kParts>
+  static void ActivateRow(const DepthwiseRow<Int8Window>& r, const OutputStage& stage) {
+    const By by({nullptr, nullptr, stage.out, stage.activation.alpha, stage.activation.beta, stage.lines, nullptr, 0, 0});
+    const VI low = _mm512_set1_epi8(static_cast<char>(stage.out.lo)), high = _mm512_set1_epi8(static_cast<char>(stage.out.hi));
+    VF scale[4], bias[4];
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) scale[k] = by.Scale(Load(r.constants->scale[k])), bias[k] = by.Bias(Load(r.constants->bias[k]));
+    const float* sums = r.sums;
+    for (int64_t ox = 0; ox < r.out_w; ++ox, sums += kChannels) {
+      VI part[4];
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; ++k) part[k] = by.Part(Load(sums + k * kLanes), scale[k], bias[k]);
+      StoreParts<kParts, false>(r.y, ox * r.y_step, r.bytes, PackCodes(by, part, low, high));
+    }
+  }
+  static TFE_INLINE bool Fits(const OutputStage& stage, int64_t channels) { return FitsCodes(stage, channels, 9); }
+  template <int kParts>
+  static TFE_INLINE ActivateRowFunction<Int8Window> Activated(const OutputStage& stage) {
+    if (stage.lines != nullptr) return ActivateRow<ByLines, kParts>;
+    return PickActivated(stage.activation.kind, []<ActivationKind kind>() -> ActivateRowFunction<Int8Window> {
+      return ActivateRow<ByFunction<kind>, kParts>;
+    });
   }
 };
 

@@ -8,7 +8,9 @@
 // are in the same order. A last chunk of few channels takes two or four rows at once: their values lie side by side in the
 // vectors, each row in kParts-th of the 64 bytes. A window type W has:
 //   Element, kStorage, kChannels of a chunk (64 bytes), kSums vectors of sums,
-//   Interleave, Add (words times weights), Start (what sums begin with), Real (sums as f32), Outputs (stored like inputs)
+//   Interleave, Add (words times weights), Start (what sums begin with), Real (sums as f32), Outputs (stored like inputs),
+//   Activated (null, or what writes a row's sums, left in the order of vectors, through the activation), Fits (which it asks
+//   of the constants of all channels)
 #include "backends/cpu/kernels/conv_depthwise_dot_inl.h"
 #include "backends/cpu/kernels/dot_simd.h"
 
@@ -26,6 +28,13 @@ struct ChunkConstants {
 };
 
 inline constexpr int kMaxParts = 4;
+
+// Where the sums of a column go.
+enum RowTarget {
+  kRowSums,     // sums, channels in order
+  kRowVectors,  // sums, vector by vector
+  kRowOutputs,  // y, by Outputs()
+};
 
 // One or more output rows of a chunk.
 template <typename W>
@@ -94,10 +103,13 @@ TFE_INLINE Words Column(const DepthwiseRow<W>& r, int64_t ix) {
   return W::Interleave(load(0), load(1), load(2));
 }
 
-template <typename W, int kParts, bool kStored, bool kFull>
+template <typename W, int kParts, RowTarget kTarget, bool kFull>
 TFE_INLINE void FinishColumn(const DepthwiseRow<W>& r, const typename W::Sums& sum, int64_t ox) {
-  if constexpr (kStored) {
+  if constexpr (kTarget == kRowOutputs) {
     StoreParts<kParts, kFull>(r.y, ox * r.y_step, r.bytes, W::Outputs(sum, *r.constants, r.bounds));
+  } else if constexpr (kTarget == kRowVectors) {
+#pragma GCC unroll 4
+    for (int k = 0; k < W::kSums; ++k) Store(r.sums + ox * W::kChannels + k * kLanes, W::Real(sum, k));
   } else {
 #pragma GCC unroll 4
     for (int k = 0; k < W::kSums; ++k) {
@@ -112,7 +124,7 @@ TFE_INLINE void FinishColumn(const DepthwiseRow<W>& r, const typename W::Sums& s
 }
 
 // Columns are visited once each; a column adds to every output that it belongs to.
-template <typename W, int kParts, int kStride, bool kStored, bool kFull>
+template <typename W, int kParts, int kStride, RowTarget kTarget, bool kFull>
 __attribute__((noinline)) void RunRow(const DepthwiseRow<W>& row) {
   using Sums = typename W::Sums;
   const DepthwiseRow<W> r = row;
@@ -130,7 +142,7 @@ __attribute__((noinline)) void RunRow(const DepthwiseRow<W>& row) {
       W::Add(a, Column<W, kParts, kFull>(r, ix++), w[1]);
       const Words x = Column<W, kParts, kFull>(r, ix++);
       W::Add(a, x, w[2]);
-      FinishColumn<W, kParts, kStored, kFull>(r, a, ox);
+      FinishColumn<W, kParts, kTarget, kFull>(r, a, ox);
       a = W::Start(*r.constants);
       W::Add(a, x, w[0]);
     }
@@ -148,7 +160,7 @@ __attribute__((noinline)) void RunRow(const DepthwiseRow<W>& row) {
       W::Add(second, x, w[1]);
       third = W::Start(*r.constants);
       W::Add(third, x, w[0]);
-      FinishColumn<W, kParts, kStored, kFull>(r, first, ox);
+      FinishColumn<W, kParts, kTarget, kFull>(r, first, ox);
     };
     int64_t ox = 0;
     for (; ox + 3 <= r.out_w; ox += 3) {
@@ -161,12 +173,19 @@ __attribute__((noinline)) void RunRow(const DepthwiseRow<W>& row) {
   }
 }
 
+template <typename W>
+using RunRowFunction = void (*)(const DepthwiseRow<W>&);
 template <typename W, int kParts>
-inline constexpr void (*kRunRow[2][2][2])(const DepthwiseRow<W>&) = {  // [stride - 1][stored][full]
-    {{RunRow<W, kParts, 1, false, false>, RunRow<W, kParts, 1, false, true>},
-     {RunRow<W, kParts, 1, true, false>, RunRow<W, kParts, 1, true, true>}},
-    {{RunRow<W, kParts, 2, false, false>, RunRow<W, kParts, 2, false, true>},
-     {RunRow<W, kParts, 2, true, false>, RunRow<W, kParts, 2, true, true>}}};
+inline constexpr RunRowFunction<W> kRunRow[2][3][2] = {  // [stride - 1][target][full]
+    {{RunRow<W, kParts, 1, kRowSums, false>, RunRow<W, kParts, 1, kRowSums, true>},
+     {RunRow<W, kParts, 1, kRowVectors, false>, RunRow<W, kParts, 1, kRowVectors, true>},
+     {RunRow<W, kParts, 1, kRowOutputs, false>, RunRow<W, kParts, 1, kRowOutputs, true>}},
+    {{RunRow<W, kParts, 2, kRowSums, false>, RunRow<W, kParts, 2, kRowSums, true>},
+     {RunRow<W, kParts, 2, kRowVectors, false>, RunRow<W, kParts, 2, kRowVectors, true>},
+     {RunRow<W, kParts, 2, kRowOutputs, false>, RunRow<W, kParts, 2, kRowOutputs, true>}}};
+
+template <typename W>
+using ActivateRowFunction = void (*)(const DepthwiseRow<W>& r, const OutputStage& stage);
 
 // The `count` channels from p in the order of the vectors, once for each part; `missing` beyond them and where p is null.
 template <int kSums>
@@ -192,7 +211,9 @@ void DepthwiseWindowTask(const DepthwisePlan& p, const DotArgs& args, int64_t ta
   DepthwiseFinish f;
   f.stage = &stage;
   f.clip = IsClip(stage.activation, &f.low, &f.high);
-  const bool stored = f.clip && args.residual == nullptr && stage.out.storage == W::kStorage;
+  const bool own = args.residual == nullptr && stage.out.storage == W::kStorage;
+  const bool activated = own && !f.clip && W::template Activated<1>(stage) != nullptr && W::Fits(stage, g.out_c);
+  const RowTarget target = own && f.clip ? kRowOutputs : activated ? kRowVectors : kRowSums;
   const int residual = args.residual ? 1 + static_cast<int>(stage.residual.storage) : 0;
   const FinishDepthwiseFunction finish = kFinishDepthwise[residual][static_cast<int>(stage.out.storage)];
   const int64_t residual_bytes = BytesOf(stage.residual.storage), y_bytes = BytesOf(stage.out.storage);
@@ -217,9 +238,13 @@ void DepthwiseWindowTask(const DepthwisePlan& p, const DotArgs& args, int64_t ta
     f.bias = stage.bias ? stage.bias + first : nullptr;
     Spread<W::kSums>(f.scale, count, parts, 1, constants.scale);
     Spread<W::kSums>(f.bias, count, parts, 0, constants.bias);
-    W::Prepare(stage.out, args.zero, packed + 12 * 64, constants);
+    W::Prepare(stage.out, args.zero, packed + 12 * 64, target == kRowOutputs, constants);
     const auto& functions = parts == 4 ? kRunRow<W, 4> : parts == 2 ? kRunRow<W, 2> : kRunRow<W, 1>;
-    const auto run = functions[g.stride_w - 1][stored][count == width];
+    const auto run = functions[g.stride_w - 1][target][count == width];
+    const ActivateRowFunction<W> activate = !activated   ? nullptr
+                                            : parts == 4 ? W::template Activated<4>(stage)
+                                            : parts == 2 ? W::template Activated<2>(stage)
+                                                         : W::template Activated<1>(stage);
     for (int64_t row = row_begin; row < row_end; row += parts) {
       const int rows = row_end - row < parts ? static_cast<int>(row_end - row) : parts;
       for (int i = 0; i < parts; ++i) {
@@ -234,7 +259,8 @@ void DepthwiseWindowTask(const DepthwisePlan& p, const DotArgs& args, int64_t ta
         r.y[i] = i < rows ? static_cast<char*>(args.y) + ((row + i) * g.out_w * g.out_c + first) * y_bytes : nullptr;
       }
       run(r);
-      for (int64_t j = 0; j < rows * g.out_w && !stored; ++j) {
+      if (activate != nullptr) activate(r, stage);
+      for (int64_t j = 0; j < rows * g.out_w && target == kRowSums; ++j) {
         const int64_t i = j / g.out_w, ox = j - i * g.out_w, element = ((row + i) * g.out_w + ox) * g.out_c + first;
         if (residual) f.residual = static_cast<const char*>(args.residual) + element * residual_bytes;
         f.y = static_cast<char*>(args.y) + element * y_bytes;

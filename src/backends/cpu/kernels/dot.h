@@ -5,6 +5,7 @@
 
 #include "backends/cpu/cpu_features.h"
 #include "backends/cpu/kernels/activation.h"
+#include "backends/cpu/kernels/activation_lines.h"
 #include "backends/cpu/kernels/format.h"
 
 // What the convolutions and matrix products in reduced precision share: how operands are multiplied, how sums are written.
@@ -24,6 +25,7 @@ struct OutputStage {
   Format residual;               // used if there is one
   Activation activation;
   Format out;
+  const ActivationLines* lines = nullptr;  // of activation and out: may be used instead
 };
 
 // The longest reduction whose kInt8 sums cannot overflow.

@@ -177,7 +177,7 @@ TFE_INLINE void WriteInRegisters(const DotCall& call, const void* sums) {
 
 template <typename D, int kVectors>
 void WriteTiles(const DotCall& call, void* sums, int64_t pixels) {
-  if (call.writer != DotWriter::kBuffer && pixels == kTileRows) {
+  if ((call.writer == DotWriter::kStored || call.writer == DotWriter::kResidual) && pixels == kTileRows) {
     return call.writer == DotWriter::kResidual ? WriteInRegisters<D, true, kVectors>(call, sums)
                                                : WriteInRegisters<D, false, kVectors>(call, sums);
   }
@@ -186,6 +186,7 @@ void WriteTiles(const DotCall& call, void* sums, int64_t pixels) {
     const int32_t* integers = static_cast<const int32_t*>(sums);
     for (int64_t i = 0; i < pixels * kVectors * kLanes; i += kLanes) Store(reals + i, ToFloat(LoadInt(integers + i)));
   }
+  if (call.writer == DotWriter::kActivated) return ActivateTile(call, reals, pixels, kVectors * kLanes);
   call.out->finish(call, reals, pixels, kVectors * kLanes);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "backends/cpu/kernels/activation_simd.h"
+#include "backends/cpu/kernels/activated_codes_inl.h"
 #include "backends/cpu/kernels/conv_table_inl.h"
 #include "backends/cpu/kernels/dot_kernels.h"
 #include "backends/cpu/kernels/dot_simd.h"
@@ -16,6 +16,7 @@ using FinishFunction = void (*)(const DotCall& call, float* sums, int64_t pixels
 
 enum class DotWriter : uint8_t {
   kBuffer,    // finish() is called
+  kActivated,  // codes of another activation: activate is called for the sums
   kStored,    // in registers: clip activation, output in the storage of x
   kResidual,  // the same with a residual of that storage too
   kSums,      // y is f32: the sums as they are
@@ -26,9 +27,11 @@ enum class DotWriter : uint8_t {
 struct OutputConstants {
   DotWriter writer;
   FinishFunction finish;
+  ActivateCodesFunction activate[2];  // for tiles of one and two vectors
   bool clip;
   float low, high;  // of the activation
   float inverse;    // of the output's scale
+  float units;      // what a real 1 is as an integer, before it is packed
   float zero;       // of the output, less the residual's zero in output codes
   float residual_scale;
   uint8_t code_low, code_high;
@@ -106,6 +109,14 @@ void FinishTile(const DotCall& call, float* sums, int64_t pixels, int64_t row) {
   }
 }
 
+// The same for DotWriter::kActivated.
+TFE_INLINE void ActivateTile(const DotCall& call, const float* sums, int64_t pixels, int64_t row) {
+  const Activation& activation = call.stage->activation;
+  const ActivatedCodes a = {call.scale, call.bias, call.stage->out, activation.alpha, activation.beta, call.stage->lines,
+                            static_cast<uint8_t*>(call.y), call.y_stride, call.width};
+  call.out->activate[row > kLanes](a, sums, pixels, row);
+}
+
 inline constexpr FinishFunction kFinish[1 + kStorages][kStorages] = {
     {FinishTile<0, Storage::kF32>, FinishTile<0, Storage::kBf16>, FinishTile<0, Storage::kU8>},
     {FinishTile<1, Storage::kF32>, FinishTile<1, Storage::kBf16>, FinishTile<1, Storage::kU8>},
@@ -113,14 +124,26 @@ inline constexpr FinishFunction kFinish[1 + kStorages][kStorages] = {
     {FinishTile<3, Storage::kF32>, FinishTile<3, Storage::kBf16>, FinishTile<3, Storage::kU8>},
 };
 
+#if defined(__AVX512VNNI__)
+inline constexpr bool kActivatesCodes = true;
+#else
+inline constexpr bool kActivatesCodes = false;
+#endif
+
 TFE_INLINE OutputConstants MakeConstants(const OutputStage& stage, bool has_residual, bool in_registers, Storage own) {
   OutputConstants c = {};
   c.clip = IsClip(stage.activation, &c.low, &c.high);
   c.finish = kFinish[has_residual ? 1 + static_cast<int>(stage.residual.storage) : 0][static_cast<int>(stage.out.storage)];
   in_registers = in_registers && c.clip && stage.out.storage == own && (!has_residual || stage.residual.storage == own);
   c.writer = !in_registers ? DotWriter::kBuffer : has_residual ? DotWriter::kResidual : DotWriter::kStored;
+  if (kActivatesCodes && !c.clip && own == Storage::kU8 && stage.out.storage == own && !has_residual) {
+    c.activate[0] = ActivateCodesFor<1>(stage);
+    c.activate[1] = ActivateCodesFor<2>(stage);
+    if (c.activate[0] != nullptr) c.writer = DotWriter::kActivated;
+  }
   const Format& out = stage.out;
   c.inverse = 1.0f / out.scale;
+  c.units = c.writer == DotWriter::kActivated && stage.lines ? stage.lines->scale : c.inverse;
   c.zero = static_cast<float>(out.zero);
   c.residual_scale = has_residual ? stage.residual.scale * c.inverse : 0;
   if (has_residual) c.zero -= static_cast<float>(stage.residual.zero) * c.residual_scale;
@@ -140,11 +163,11 @@ TFE_INLINE OutputConstants MakeConstants(const OutputStage& stage, bool has_resi
 // infinite or NaN bias or an output scale far too small.
 TFE_INLINE bool FitsRegisters(const DotCall& call, int64_t vectors, int64_t terms) {
   const OutputConstants& c = *call.out;
-  const VF most = Set(static_cast<float>(terms) * 255 * 127), rest = Set(255 * c.residual_scale + 512);
+  const VF most = Set(static_cast<float>(terms) * 255 * 127), rest = Set(255 * c.residual_scale + 65536);
   bool fits = true;
   for (int64_t v = 0; v < vectors; ++v) {
     const VF real = Fma(Abs(LoadOr<false>(call, call.scale, v, vectors, 1.0f)), most, Abs(LoadOr<false>(call, call.bias, v, vectors, 0.0f)));
-    fits = fits && Less(Fma(real, Set(c.inverse), rest), Set(1e9f)) == 0xffff;
+    fits = fits && Less(Fma(real, Set(c.units), rest), Set(1e9f)) == 0xffff;
   }
   return fits;
 }

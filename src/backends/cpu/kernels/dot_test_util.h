@@ -48,8 +48,9 @@ struct RandomStage {
       : int8(type == DotType::kInt8), terms(k), bias(random.Floats(channels)) {
     static constexpr Activation kActivations[] = {
         {ActivationKind::kNone}, {ActivationKind::kRelu}, {ActivationKind::kRelu6}, {ActivationKind::kClip, -0.5f, 0.25f},
-        {ActivationKind::kLeakyRelu, 0.3f}, {ActivationKind::kGeluErf}, {ActivationKind::kSilu}};
-    stage.activation = kActivations[random.Int(0, own ? 3 : 6)];
+        {ActivationKind::kLeakyRelu, 0.3f}, {ActivationKind::kGeluErf}, {ActivationKind::kSilu}, {ActivationKind::kSigmoid},
+        {ActivationKind::kTanh}, {ActivationKind::kGeluTanh}, {ActivationKind::kHardSwish}, {ActivationKind::kHardSigmoid, 0.2f, 0.5f}};
+    stage.activation = kActivations[random.Int(0, own && random.OneIn(2) ? 3 : 11)];
     auto format = [&](Storage storage) {
       Format f = RandomFormat(random, storage);
       if (storage == Storage::kU8) f.scale = (4 * std::sqrt(static_cast<float>(terms)) + 1) / 255 * random.Float(0.5f, 1.5f);
@@ -59,6 +60,8 @@ struct RandomStage {
     stage.out = format(own ? x : kAllStorages[random.Int(0, 2)]);
     stage.residual = format(own ? x : kAllStorages[random.Int(0, 2)]);
     if (int8) stage.scale = weights.scale.data();
+    if (int8 && random.OneIn(2)) lines = MakeActivationLines(stage.activation, stage.out);
+    stage.lines = lines.get();
     if (random.OneIn(2)) stage.bias = bias.data();
     if (random.OneIn(2)) residual = RandomValues(random, stage.residual, outputs, -1, 1);
     in_place = stage.residual.storage == stage.out.storage && random.OneIn(2);
@@ -74,19 +77,21 @@ struct RandomStage {
     ApplyActivationReference(stage.activation, &real, &want, 1);
     // int8 sums are exact; what remains is the f32 arithmetic after them.
     const double roundings = int8 ? 8 : 8 + 2 * std::sqrt(static_cast<double>(terms));
-    return Rounded(y, at, want, roundings * 0x1p-24 * 1.2 * (magnitude + std::fabs(b) + std::fabs(r)) + 1e-6 + 1.2 * error);
+    const double lines_error = lines ? kMaxLinesError * stage.out.scale : 0;
+    return Rounded(y, at, want, roundings * 0x1p-24 * 1.2 * (magnitude + std::fabs(b) + std::fabs(r)) + 1e-6 + 1.2 * error + lines_error);
   }
 
   std::string Describe() const {
-    return fmt::format("out {} residual {} (in place {}) bias {} {}", static_cast<int>(stage.out.storage),
+    return fmt::format("out {} residual {} (in place {}) bias {} {}{}", static_cast<int>(stage.out.storage),
                        residual ? static_cast<int>(stage.residual.storage) : -1, in_place, stage.bias != nullptr,
-                       ActivationName(stage.activation.kind));
+                       ActivationName(stage.activation.kind), lines ? " by lines" : "");
   }
 
   bool int8;
   int64_t terms;
   Buffer<float> bias;
   OutputStage stage;  // points into bias and the weights
+  std::shared_ptr<const ActivationLines> lines;
   std::optional<TypedBuffer> residual;
   bool in_place;
 };

@@ -29,6 +29,7 @@ TFE_INLINE void FinishDotTile(const DotCall& call, const typename D::Sum (&sum)[
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) Store(buffer + (m * kVectors + v) * kLanes, D::Real(sum[m][v]));
   }
+  if (call.writer == DotWriter::kActivated) return ActivateTile(call, buffer, kPixels, kVectors * kLanes);
   call.out->finish(call, buffer, kPixels, kVectors * kLanes);
 }
 

@@ -28,6 +28,7 @@ OutputStage TypedProduct::Stage() const {
   stage.scale = scale ? scale->data() : nullptr;
   stage.residual = residual;
   stage.out = out;
+  stage.lines = lines.get();
   return stage;
 }
 
@@ -48,6 +49,7 @@ std::optional<TypedProduct> TypedProductOf(const ConcreteNode& node, int64_t cha
   auto scale = std::make_shared<std::vector<float>>(p.steps, p.steps + channels);
   for (float& s : *scale) s *= p.x.scale;
   p.scale = std::move(scale);
+  if (const auto activation = ActivationOf(node.attrs)) p.lines = MakeActivationLines(*activation, p.out);
   p.key = "int8 " + Digest(p.steps, channels);
   return p;
 }
