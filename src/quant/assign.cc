@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "base/status_macros.h"
+#include "quant/transposed.h"
 
 namespace tfengine::quant {
 namespace {
@@ -429,6 +430,13 @@ bool ParsePrecision(std::string_view name, Precision* precision) {
   return false;
 }
 
-Result<Assignment> Assign(const Network& network, const AssignOptions& options) { return Assigner(network, options).Run(); }
+Result<Assignment> Assign(const Network& network, const AssignOptions& options) {
+  const bool transposed = std::any_of(network.nodes().begin(), network.nodes().end(), [](const Node& n) { return n.op == Op::kConv2dTranspose; });
+  if (!transposed) return Assigner(network, options).Run();
+  Network rewritten = network;
+  AssignOptions own = options;
+  TFE_RETURN_IF_ERROR(TransposedToBlocks(rewritten, own).status());
+  return Assigner(rewritten, own).Run();
+}
 
 }  // namespace tfengine::quant

@@ -47,7 +47,7 @@ struct Assignment {
   std::vector<LayerPrecision> layers;  // in the network's order
 };
 
-// `network`: f32 and verified. Its inputs, outputs and value names are kept.
+// `network`: f32 and verified. Its inputs, outputs and value names are kept (of transposed convolutions see transposed.h).
 Result<Assignment> Assign(const Network& network, const AssignOptions& options);
 
 }  // namespace tfengine::quant

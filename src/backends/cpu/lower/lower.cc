@@ -60,7 +60,7 @@ Lowered LowerToRef(const ConcreteNode& node) {
 struct Row {
   Op op;
   LowerResult (*lower)(const LowerContext&);
-  bool typed = false;  // knows bf16 and quantized operands and the `out` attributes
+  bool typed = false;  // knows bf16 and quantized operands and the `out` attributes (conv2d_transpose: as blocks, quant/transposed.h)
 };
 
 // Ops without a row run on the reference kernels.
@@ -79,7 +79,7 @@ constexpr Row kRows[] = {
     {Op::kGatherNd, LowerGatherNd, true}, {Op::kOneHot, LowerOneHot},
     {Op::kTile, LowerTile, true}, {Op::kResize, LowerResize, true},
     {Op::kDepthToSpace, LowerBlocks, true}, {Op::kSpaceToDepth, LowerBlocks, true},
-    {Op::kConv2dTranspose, LowerConv2dTranspose}, {Op::kConvert, LowerConvert, true},
+    {Op::kConv2dTranspose, LowerConv2dTranspose, true}, {Op::kConvert, LowerConvert, true},
     {Op::kFakeQuant, LowerFakeQuant},
 };
 
