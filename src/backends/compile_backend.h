@@ -100,13 +100,19 @@ class CompileBackend {
                                                     WeightStore& weights, int threads) const {
     return std::optional<Lowered>();
   }
+  // One kernel for matmuls of one input (JointProducts); its result is theirs, one behind the other in memory. Tactics: as
+  // above; empty: there is no such kernel. Lowered::in numbers the inputs of the first node.
+  virtual std::vector<std::string> JointTactics(const std::vector<ConcreteNode>& nodes) const { return {}; }
+  virtual Result<std::optional<Lowered>> LowerJoint(const std::vector<ConcreteNode>& nodes, const std::string& tactic, WeightStore& weights) const {
+    return std::optional<Lowered>();
+  }
   // Copies one buffer of `bytes` bytes.
   virtual std::shared_ptr<const Kernel> Copy(size_t bytes) const;
   // Whether packed weights are host memory, whose place in the caches decides timings.
   virtual bool on_host() const { return true; }
   // Milliseconds of the kernel, measured by the backend itself; infinity if it fails. nullopt: it runs on the host and
-  // the caller measures.
-  virtual std::optional<double> Measure(const Lowered& lowered, const ConcreteNode& node) const { return std::nullopt; }
+  // the caller measures. `node`: whose inputs and outputs the kernel has. `cold`: weights come from memory, not from a cache.
+  virtual std::optional<double> Measure(const Lowered& lowered, const ConcreteNode& node, bool cold) const { return std::nullopt; }
 };
 
 // The backend for "cpu"; nullptr for any other name.

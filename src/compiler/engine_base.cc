@@ -129,7 +129,7 @@ std::string EngineBase::Describe(const std::string& more) const {
 std::string EngineBase::PrecisionText(quant::Precision precision) const {
   switch (precision) {
     case quant::Precision::kF32: return "FP32";
-    case quant::Precision::kHalf: return described_.half() == DType::kBfloat16 ? "BF16" : "FP16";
+    case quant::Precision::kHalf: return described_.half() == DType::kBfloat16 || precision_ == "BF16" ? "BF16" : "FP16";
     case quant::Precision::kInt8: return "INT8";
   }
   return "";

@@ -44,7 +44,11 @@ class Specializer {
       storage_of_[v] = AddStorage({BufferRef::Kind::kInput, static_cast<int>(i), 0}, port.bytes);
     }
     FindAliasesAndUses();
+    joined_.assign(network_.nodes().size(), false);
     for (size_t i = 0; i < network_.nodes().size(); ++i) {
+      if (joined_[i]) continue;
+      TFE_ASSIGN_OR_RETURN(const bool joint, LowerJointAt(static_cast<int>(i)));
+      if (joint) continue;
       TFE_ASSIGN_OR_RETURN(const int chained, LowerChainAt(static_cast<int>(i)));
       if (chained > 0) {
         i += static_cast<size_t>(chained) - 1;
@@ -65,6 +69,7 @@ class Specializer {
     int64_t bytes = 0;
     int first = 0;  // step that writes it first
     int last = 0;   // last step that touches it
+    int whole = -1;  // the storage that it is a piece of, at ref.offset
   };
 
   Result<Executable::Port> MakePort(ValueId v) const {
@@ -81,7 +86,7 @@ class Specializer {
     return static_cast<size_t>(bytes);
   }
   int AddStorage(BufferRef ref, size_t bytes) {
-    storages_.push_back({ref, static_cast<int64_t>(bytes), 0, 0});
+    storages_.push_back({ref, static_cast<int64_t>(bytes), 0, 0, -1});
     return static_cast<int>(storages_.size()) - 1;
   }
 
@@ -162,8 +167,46 @@ class Specializer {
     return length;
   }
 
-  // A step that reads `lowered.in` of `inputs` and writes the outputs of `node`.
-  Status AddStep(const Node& node, int index, const std::vector<ValueId>& inputs, const ConcreteNode& concrete, const Lowered& lowered) {
+  // Lowers the matmuls that can run together with `index`, unless they were found to be faster alone.
+  Result<bool> LowerJointAt(int index) {
+    const Node& node = network_.nodes()[index];
+    if (node.op != Op::kMatMul) return false;
+    const auto chosen = tactics_.find(network_.value(node.outputs[0]).name + kJointSuffix);
+    if (chosen != tactics_.end() && chosen->second == kSeparately) return false;
+    std::vector<int> members;
+    for (int i : JointProducts(network_, index))
+      if (!is_output_[alias_root_[network_.nodes()[i].outputs[0]]] && !joined_[i]) members.push_back(i);
+    if (members.size() < 2 || members[0] != index) return false;
+    std::vector<ConcreteNode> nodes;
+    for (int i : members) {
+      TFE_ASSIGN_OR_RETURN(ConcreteNode concrete, MakeConcrete(network_, network_.nodes()[i], symbols_, constants_));
+      nodes.push_back(std::move(concrete));
+    }
+    if (nodes[0].outputs[0].num_elements() == 0 || nodes[0].inputs[0].constant) return false;
+    TFE_ASSIGN_OR_RETURN(std::optional<Lowered> lowered, backend_.LowerJoint(nodes, chosen == tactics_.end() ? "" : chosen->second, weights_));
+    if (!lowered) return false;
+    const int step_index = static_cast<int>(exe_->steps.size());
+    TFE_ASSIGN_OR_RETURN(const size_t bytes, Bytes(nodes[0].outputs[0].dtype, nodes[0].outputs[0].shape));
+    const int whole = AddStorage({BufferRef::Kind::kArena, 0, 0}, bytes * members.size());
+    storages_[whole].first = storages_[whole].last = step_index;
+    Step step = MakeStep(node, *lowered, node.inputs);
+    step.values.clear();
+    for (size_t k = 0; k < members.size(); ++k) {
+      joined_[members[k]] = true;
+      const int piece = AddStorage({BufferRef::Kind::kArena, 0, static_cast<int64_t>(k * bytes)}, bytes);
+      storages_[piece].whole = whole;
+      const ValueId v = network_.nodes()[members[k]].outputs[0];
+      storage_of_[v] = piece;
+      step.values.push_back(v);
+      step_out_.push_back({step_index, piece});
+      step.out.push_back({});
+    }
+    exe_->steps.push_back(std::move(step));
+    return true;
+  }
+
+  // The step without its outputs; its inputs are recorded as read by the next step.
+  Step MakeStep(const Node& node, const Lowered& lowered, const std::vector<ValueId>& inputs) {
     Step step;
     step.name = node.name;
     step.op = OpName(node.op);
@@ -177,6 +220,14 @@ class Specializer {
       step_in_.push_back({step_index, s});
       step.in.push_back({});
     }
+    exe_->scratch_bytes = std::max(exe_->scratch_bytes, step.kernel->scratch_bytes(threads_));
+    return step;
+  }
+
+  // A step that reads `lowered.in` of `inputs` and writes the outputs of `node`.
+  Status AddStep(const Node& node, int index, const std::vector<ValueId>& inputs, const ConcreteNode& concrete, const Lowered& lowered) {
+    Step step = MakeStep(node, lowered, inputs);
+    const int step_index = static_cast<int>(exe_->steps.size());
     for (size_t k = 0; k < node.outputs.size(); ++k) {
       const ValueId v = node.outputs[k];
       TFE_ASSIGN_OR_RETURN(size_t bytes, Bytes(concrete.outputs[k].dtype, concrete.outputs[k].shape));
@@ -190,7 +241,6 @@ class Specializer {
       step_out_.push_back({step_index, s});
       step.out.push_back({});
     }
-    exe_->scratch_bytes = std::max(exe_->scratch_bytes, step.kernel->scratch_bytes(threads_));
     exe_->steps.push_back(std::move(step));
     return OkStatus();
   }
@@ -236,7 +286,7 @@ class Specializer {
       const BufferRef target{BufferRef::Kind::kOutput, static_cast<int>(i), 0};
       const int s = StorageOf(v);
       taken.resize(storages_.size(), false);
-      if (storages_[s].ref.kind == BufferRef::Kind::kArena && !taken[s]) {
+      if (storages_[s].ref.kind == BufferRef::Kind::kArena && storages_[s].whole < 0 && !taken[s]) {
         storages_[s].ref = target;
         taken[s] = true;
         continue;
@@ -261,14 +311,18 @@ class Specializer {
   void PlanArena() {
     std::vector<BufferUse> uses;
     std::vector<int> ids;
+    for (const Storage& piece : storages_)
+      if (piece.whole >= 0) storages_[piece.whole].last = std::max(storages_[piece.whole].last, piece.last);
     for (size_t s = 0; s < storages_.size(); ++s) {
-      if (storages_[s].ref.kind != BufferRef::Kind::kArena) continue;
+      if (storages_[s].ref.kind != BufferRef::Kind::kArena || storages_[s].whole >= 0) continue;
       uses.push_back({storages_[s].bytes, storages_[s].first, storages_[s].last});
       ids.push_back(static_cast<int>(s));
     }
     int64_t total = 0;
     const auto offsets = PlanBuffers(uses, &total);
     for (size_t i = 0; i < ids.size(); ++i) storages_[ids[i]].ref.offset = offsets[i];
+    for (Storage& piece : storages_)
+      if (piece.whole >= 0) piece.ref.offset += storages_[piece.whole].ref.offset;
     // A little room behind the activations: vector kernels may load, never store, a register past the end.
     exe_->arena_bytes = static_cast<size_t>(total) + 64;
     Fill(step_in_, &Step::in);
@@ -299,6 +353,7 @@ class Specializer {
   std::vector<std::shared_ptr<const Tensor>> constants_;
   std::vector<int> storage_of_, alias_root_, last_use_;
   std::vector<bool> is_output_;
+  std::vector<bool> joined_;  // nodes that a step of an earlier node computes
   std::vector<int> uses_;
   std::vector<Storage> storages_;
   std::vector<StepOperand> step_in_, step_out_;
@@ -315,6 +370,21 @@ int ChainLength(const Network& network, const std::vector<int>& uses, int index,
     if (before.outputs.size() != 1 || uses[before.outputs[0]] != 1 || next.inputs.empty() || next.inputs[0] != before.outputs[0]) break;
   }
   return length;
+}
+
+std::vector<int> JointProducts(const Network& network, int index) {
+  const Node& first = network.nodes()[index];
+  auto constant = [&](const Node& node, size_t i) { return node.inputs.size() > i && node.inputs[i] != kNoValue && network.value(node.inputs[i]).constant; };
+  auto absent = [&](const Node& node, size_t i) { return node.inputs.size() <= i || node.inputs[i] == kNoValue; };
+  std::vector<int> found;
+  for (int i = index; i < static_cast<int>(network.nodes().size()); ++i) {
+    const Node& node = network.nodes()[i];
+    if (node.op != Op::kMatMul || node.inputs[0] != first.inputs[0] || !(node.attrs == first.attrs) || !constant(node, 1) || !absent(node, 3)) continue;
+    if (absent(node, 2) != absent(first, 2) || (!absent(node, 2) && !constant(node, 2))) continue;
+    if (network.value(node.inputs[1]).constant->shape() != network.value(first.inputs[1]).constant->shape()) continue;
+    found.push_back(i);
+  }
+  return found;
 }
 
 Result<ConcreteNode> MakeConcrete(const Network& network, const Node& node, const std::vector<int64_t>& symbols,

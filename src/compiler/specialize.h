@@ -21,6 +21,13 @@ inline constexpr char kChainSuffix[] = "#chain";
 // nobody else does. 1: no chain. `uses`: network.UseCounts().
 int ChainLength(const Network& network, const std::vector<int>& uses, int index, int most = 3);
 
+// How the matmuls of JointProducts run is recorded under the name of the first one's output plus kJointSuffix: a tactic, or
+// kSeparately. Without a record they run together where the backend can.
+inline constexpr char kJointSuffix[] = "#joint";
+inline constexpr char kSeparately[] = "separately";
+// `index` and every later matmul that differs from it in its constants only: same input, shapes and attributes.
+std::vector<int> JointProducts(const Network& network, int index);
+
 // The node with every dim a number. `constants[v]` overrides a value's constant (values known at these shapes).
 Result<ConcreteNode> MakeConcrete(const Network& network, const Node& node, const std::vector<int64_t>& symbols,
                                   const std::vector<std::shared_ptr<const Tensor>>& constants);

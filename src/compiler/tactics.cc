@@ -200,6 +200,55 @@ Status ChooseChains(const Network& network, const CompileBackend& backend, const
   return OkStatus();
 }
 
+// Decides which matmuls of one input run as one kernel. `times`: of the members alone, by the names of their values.
+Status ChooseJoint(const Network& network, const CompileBackend& backend, const TacticOptions& options, bool cold, const std::map<std::string, double>& times,
+                   TacticMap* chosen) {
+  const std::string fingerprint = backend.Fingerprint();
+  std::map<std::string, std::string> by_key;
+  std::vector<bool> taken(network.nodes().size(), false);
+  for (int i = 0; i < static_cast<int>(network.nodes().size()); ++i) {
+    if (taken[i] || network.nodes()[i].op != Op::kMatMul) continue;
+    const std::vector<int> members = JointProducts(network, i);
+    if (members.size() < 2 || members[0] != i) continue;
+    std::vector<ConcreteNode> nodes;
+    double apart = 0;
+    for (int m : members) {
+      taken[m] = true;
+      TFE_ASSIGN_OR_RETURN(ConcreteNode node, MakeConcrete(network, network.nodes()[m], options.symbols, {}));
+      nodes.push_back(std::move(node));
+      const auto time = times.find(network.value(network.nodes()[m].outputs[0]).name);
+      apart += time == times.end() ? std::numeric_limits<double>::infinity() : time->second;
+    }
+    const std::vector<std::string> tactics = backend.JointTactics(nodes);
+    if (tactics.empty()) continue;
+    const std::string key = fmt::format("joint{} {}{}", members.size(), LayerKey(nodes[0], options.threads), cold ? " cold" : "");
+    auto known = by_key.find(key);
+    if (known == by_key.end()) {
+      ConcreteNode whole = nodes[0];
+      whole.outputs[0].shape.insert(whole.outputs[0].shape.begin(), static_cast<int64_t>(nodes.size()));
+      std::string winner = kSeparately;
+      double least = apart;
+      WeightStore weights;
+      for (const std::string& tactic : tactics) {
+        std::optional<double> time = options.cache ? options.cache->Find(fingerprint, key, tactic) : std::nullopt;
+        if (!time) {
+          const auto lowered = backend.LowerJoint(nodes, tactic, weights);
+          if (!lowered.ok() || !*lowered || (*lowered)->tactic != tactic) continue;
+          time = backend.Measure(**lowered, whole, cold);
+          if (!time || !std::isfinite(*time)) continue;
+          if (options.cache) options.cache->Put(fingerprint, key, tactic, *time);
+        }
+        if (*time >= least) continue;
+        least = *time;
+        winner = tactic;
+      }
+      known = by_key.emplace(key, winner).first;
+    }
+    (*chosen)[network.value(network.nodes()[i].outputs[0]).name + kJointSuffix] = known->second;
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 Result<TacticMap> ChooseTactics(const Network& network, const CompileBackend& backend, const TacticOptions& options) {
@@ -211,16 +260,18 @@ Result<TacticMap> ChooseTactics(const Network& network, const CompileBackend& ba
   TacticMap chosen;
   const auto& nodes = network.nodes();
   std::map<std::string, std::string> by_key;  // equal layers get the same answer without a second measurement
+  std::map<std::string, double> least_by_key, times;
   for (size_t i = 0; i < nodes.size(); ++i) {
     if (options.progress) options.progress(static_cast<double>(i) / static_cast<double>(nodes.size()));
     TFE_ASSIGN_OR_RETURN(const ConcreteNode concrete, MakeConcrete(network, nodes[i], options.symbols, {}));
-    const std::string key = LayerKey(concrete, options.threads);
+    const std::string key = LayerKey(concrete, options.threads) + (cold && !backend.on_host() ? " cold" : "");
     std::vector<std::string> candidates = backend.Tactics(concrete);
     if (options.max_candidates > 0 && candidates.size() > static_cast<size_t>(options.max_candidates)) candidates.resize(options.max_candidates);
     if (candidates.size() < 2) continue;
     const std::string& value = network.value(nodes[i].outputs[0]).name;
     if (auto known = by_key.find(key); known != by_key.end()) {
       chosen[value] = known->second;
+      times[value] = least_by_key[key];
       continue;
     }
     std::string winner;
@@ -233,7 +284,7 @@ Result<TacticMap> ChooseTactics(const Network& network, const CompileBackend& ba
         WeightStore& weights = backend.on_host() ? own : shared;
         auto lowered = backend.Lower(concrete, tactic, weights, options.threads);
         if (!lowered.ok() || lowered->tactic != tactic) continue;
-        time = backend.Measure(*lowered, concrete);
+        time = backend.Measure(*lowered, concrete, cold);
         if (!time) {
           std::vector<Sequence::Part> parts;
           parts.push_back({*std::move(lowered), InputsOf({&concrete, 1}), &concrete});
@@ -250,7 +301,9 @@ Result<TacticMap> ChooseTactics(const Network& network, const CompileBackend& ba
     if (winner.empty()) continue;
     chosen[value] = winner;
     by_key[key] = winner;
+    times[value] = least_by_key[key] = least;
   }
+  TFE_RETURN_IF_ERROR(ChooseJoint(network, backend, options, cold, times, &chosen));
   TFE_RETURN_IF_ERROR(ChooseChains(network, backend, options, cold, &chosen));
   return chosen;
 }

@@ -16,6 +16,8 @@ Result<quant::Assignment> AssignFor(const Network& network, const Numerics& nume
     return Error(ErrorId::kBadFlag, "precision \"{}\": expected FP32, FP16, BF16 or INT8", numerics.precision);
   }
   options.half = backend.half();
+  // A device that has both formats follows the wish.
+  if (numerics.precision == "BF16" && options.half == DType::kFloat16) options.half = DType::kBfloat16;
   options.int8 = backend.int8();
   options.ranges = numerics.ranges;
   options.limits = numerics.limits;

@@ -18,8 +18,34 @@ class Cases {
     all.push_back({text, tolerance, sums, error});
   }
   static std::string In(const std::string& name, const std::string& type) { return fmt::format("  input %{}: {}\n", name, type); }
+  // `lines`: nodes; `results`: values without the %.
+  void AddNetwork(const std::string& inputs, const std::string& lines, const std::string& results, double tolerance, bool sums) {
+    all.push_back({"network {\n" + inputs + lines + "  return " + results + "\n}\n", tolerance, sums, ""});
+  }
   std::vector<Case> all;
 };
+
+// Matmuls of one input that differ in their constants only.
+void JointProductCases(Cases& c) {
+  for (const char* type : {"f32", "f16", "bf16"})
+    for (const char* sizes : {"2,33|96|64", "128|768|768", "5|40|24"}) {
+      const std::string t = type, out = t == "f32" ? "" : t == "f16" ? ", out=19" : ", out=14", s = sizes;
+      const size_t bar = s.find('|'), second = s.find('|', bar + 1);
+      const std::string rows = s.substr(0, bar), k = s.substr(bar + 1, second - bar - 1), n = s.substr(second + 1);
+      for (const char* act : {"none", "gelu_erf"}) {
+        std::string inputs = Cases::In("x", fmt::format("{}[{},{}]", type, rows, k)), lines, results;
+        for (const char* name : {"a", "b", "c"}) {
+          inputs += Cases::In(fmt::format("w{}", name), fmt::format("f32[{},{}]", k, n)) + Cases::In(fmt::format("wb{}", name), fmt::format("f32[{}]", n));
+          lines += fmt::format("  %{0} = matmul(%x, %w{0}, %wb{0}, _) {{act=\"{1}\"{2}}}\n", name, act, out);
+        }
+        for (const char* name : {"a", "b", "c"}) {
+          lines += fmt::format("  %{0}y = unary(%{0}) {{kind=\"neg\"}}\n", name);
+          results += fmt::format("{}%{}y", results.empty() ? "" : ", ", name);
+        }
+        c.AddNetwork(inputs, lines, results, ToleranceOf(type) * 4, true);
+      }
+    }
+}
 
 void Elementwise(Cases& c) {
   const char* floats[] = {"abs", "neg", "exp", "expm1", "sqrt", "rsqrt", "square", "reciprocal", "sin", "cos", "tan", "asin", "acos", "atan",
@@ -188,6 +214,10 @@ void Images(Cases& c) {
         {"[1,10,10,3]", "[3,3,1,6]", 6, "[1,8,8,6]", "groups=3"},
         {"[3,7,7,32]", "[1,1,32,48]", 48, "[3,7,7,48]", "act=\"relu6\""},
         {"[3,7,7,32]", "[1,1,32,48]", 48, "[3,7,7,48]", "act=\"silu\""},
+        {"[2,9,13,40]", "[3,2,40,24]", 24, "[2,4,7,24]", "strides=[2,2], pads=[0,1,1,0], act=\"silu\""},
+        {"[5,17,9,136]", "[3,3,136,200]", 200, "[5,17,9,200]", "pads=[1,1,1,1], act=\"silu\""},
+        {"[1,7,7,512]", "[3,3,512,64]", 64, "[1,7,7,64]", "pads=[1,1,1,1], act=\"silu\""},
+        {"[2,30,31,24]", "[5,3,24,144]", 144, "[2,30,31,144]", "pads=[4,4,1,1], dilations=[2,1], act=\"silu\""},
     };
     for (const Conv& v : convs) {
       const std::string base = Cases::In("x", type + std::string(v.x)) + Cases::In("w", "f32" + std::string(v.w)) + Cases::In("wb", fmt::format("f32[{}]", v.k));
@@ -263,6 +293,7 @@ std::vector<Case> OpCases() {
   Movement(c);
   Images(c);
   Products(c);
+  JointProductCases(c);
   return c.all;
 }
 

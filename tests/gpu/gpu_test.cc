@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Checks of the CUDA backend against the reference backend and the CPU engine, on a machine with a GPU.
-//   gpu_test ops [--tactics] [--filter TEXT] [--cache DIR]     every kernel; with --tactics every tactic of every node
+//   gpu_test ops [--tactics | --tiles] [--filter TEXT] [--cache DIR]     every kernel; with --tactics every tactic of every
+//                                                              node, with --tiles every cut of products on own kernels
 //   gpu_test compile [--arch 90]                               compiles every kernel without a GPU
 //   gpu_test network FILE [--batch 1,8] [--precision FP16] [--tune CACHE] [--profile] [--no-check]
 // Exit code 1 if anything is wrong.
@@ -20,6 +21,7 @@
 #include <thread>
 
 #include "backends/cuda/backend.h"
+#include "backends/cuda/tile_product.h"
 #include "backends/ref/element.h"
 #include "backends/ref/ref.h"
 #include "base/status_macros.h"
@@ -185,7 +187,20 @@ struct Outcome {
   int tactics = 0;
 };
 
-Outcome RunCase(const Case& c, uint32_t seed, const cuda::CudaBackend& backend, bool all_tactics) {
+// The ways to run the first node of a network, or the matmuls that run with it: names for a TacticMap.
+Result<std::vector<std::string>> TacticsOf(const Network& network, const cuda::CudaBackend& backend, bool tiles, std::string* suffix) {
+  std::vector<ConcreteNode> nodes;
+  const bool product = network.nodes()[0].op == Op::kMatMul;
+  for (int i : product ? JointProducts(network, 0) : std::vector<int>{0}) {
+    TFE_ASSIGN_OR_RETURN(ConcreteNode node, MakeConcrete(network, network.nodes()[static_cast<size_t>(i)], {}, {}));
+    nodes.push_back(std::move(node));
+  }
+  *suffix = nodes.size() > 1 ? kJointSuffix : "";
+  if (tiles) return cuda::TileNames(backend.device().architecture());
+  return nodes.size() > 1 ? backend.JointTactics(nodes) : backend.Tactics(nodes.empty() ? ConcreteNode() : nodes[0]);
+}
+
+Outcome RunCase(const Case& c, uint32_t seed, const cuda::CudaBackend& backend, bool all_tactics, bool tiles) {
   std::mt19937 random(seed);
   Outcome outcome;
   const std::string text = WithConstants(c.text);
@@ -201,15 +216,16 @@ Outcome RunCase(const Case& c, uint32_t seed, const cuda::CudaBackend& backend, 
     shapes.push_back(*shape);
   }
   std::vector<std::string> tactics = {""};
-  if (all_tactics) {
-    auto concrete = MakeConcrete(*network, network->nodes()[0], {}, {});
-    if (concrete.ok()) tactics = backend.Tactics(*concrete);
+  std::string suffix;
+  if (all_tactics || tiles) {
+    auto found = TacticsOf(*network, backend, tiles, &suffix);
+    if (found.ok()) tactics = *found;
   }
   auto want = ref::Execute(*network, inputs);
   for (const std::string& tactic : tactics) {
     WeightStore weights;
     TacticMap map;
-    map[network->value(network->nodes()[0].outputs[0]).name] = tactic;
+    map[network->value(network->nodes()[0].outputs[0]).name + suffix] = tactic;
     auto exe = Specialize(*network, backend, {}, map, weights, 1);
     if (!exe.ok()) return {"lower: " + exe.status().ToString()};
     ++outcome.tactics;
@@ -241,7 +257,7 @@ int RunOps(const Options& o, const cuda::CudaBackend& backend) {
   auto work = [&] {
     for (size_t i; (i = next++) < cases.size();) {
       if (cases[i].text.find(filter) == std::string::npos) continue;
-      const Outcome outcome = RunCase(cases[i], static_cast<uint32_t>(i + 1), backend, o.has("tactics"));
+      const Outcome outcome = RunCase(cases[i], static_cast<uint32_t>(i + 1), backend, o.has("tactics"), o.has("tiles"));
       ++ran;
       tactics += outcome.tactics;
       if (outcome.problem.empty()) continue;

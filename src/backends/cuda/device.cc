@@ -28,6 +28,8 @@ std::string KeyOf(const std::string& text) {
   return fmt::format("{:016x}{:016x}", a, b);
 }
 
+constexpr size_t kSharedWithoutAsking = 48 << 10;
+
 // A cached file: magic, CRC-32C of the code, code.
 constexpr char kMagic[9] = "TFECUB01";
 
@@ -62,28 +64,54 @@ void WriteCached(const std::string& path, const std::string& code) {
 
 class GeneratedKernel : public DeviceKernel {
  public:
-  GeneratedKernel(Function function, const Generated& code) : function_(std::move(function)), code_(code) { code_.source.clear(); }
+  GeneratedKernel(Function function, const Generated& code, bool overlaps) : function_(std::move(function)), code_(code), overlaps_(overlaps) {
+    code_.source.clear();
+  }
 
   Status Enqueue(const void* const* in, void* const* out, const Launch& launch) const override {
     const Device& device = launch.device;
     std::vector<const void*> values(in, in + (code_.inputs - code_.bound.size()));
-    for (const Generated::Bound& b : code_.bound) values.insert(values.begin() + static_cast<std::ptrdiff_t>(b.at), b.buffer->data());
+    for (const Generated::Bound& b : code_.bound)
+      values.insert(values.begin() + static_cast<std::ptrdiff_t>(b.at), b.weights && launch.weights ? launch.weights : b.buffer->data());
     values.insert(values.end(), out, out + code_.outputs);
     if (code_.scratch > 0) values.push_back(launch.scratch);
     if (code_.error) values.push_back(launch.error);
     std::vector<void*> arguments;
     for (const void*& value : values) arguments.push_back(&value);
     for (const int64_t& size : code_.sizes) arguments.push_back(const_cast<int64_t*>(&size));
-    return device.Check(device.driver().LaunchKernel(function_.handle, code_.grid[0], code_.grid[1], code_.grid[2], code_.block[0],
-                                                     code_.block[1], code_.block[2], 0, launch.stream, arguments.data(), nullptr),
-                        "launching a kernel");
+    CUlaunchAttribute attributes[2] = {};
+    unsigned count = 0;
+    if (overlaps_) {
+      attributes[count].id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+      attributes[count++].value.programmaticStreamSerializationAllowed = 1;
+    }
+    if (code_.cluster > 1) {
+      attributes[count].id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
+      attributes[count++].value.clusterDim = {1, 1, code_.cluster};
+    }
+    const CUlaunchConfig config = {code_.grid[0],  code_.grid[1],  code_.grid[2],   code_.block[0], code_.block[1],
+                                   code_.block[2], static_cast<unsigned>(code_.shared), launch.stream,  attributes,     count};
+    return device.Check(device.driver().LaunchKernelEx(&config, function_.handle, arguments.data(), nullptr), "launching a kernel");
   }
   size_t scratch_bytes(int) const override { return code_.scratch; }
   bool reports() const override { return code_.error; }
+  const DeviceBuffer* weights() const override {
+    for (const Generated::Bound& b : code_.bound)
+      if (b.weights) return b.buffer.get();
+    return nullptr;
+  }
+
  private:
   Function function_;
   Generated code_;
+  const bool overlaps_;  // may be started before the kernel in front of it has ended
 };
+
+// The source with after_previous() as the kernel's first statement; "" if its start is not found.
+std::string WithWait(const std::string& source) {
+  const size_t kernel = source.find("__global__"), at = kernel == std::string::npos ? kernel : source.find(") {", kernel);
+  return at == std::string::npos ? "" : source.substr(0, at + 3) + " after_previous();" + source.substr(at + 3);
+}
 
 }  // namespace
 
@@ -149,7 +177,8 @@ Status Device::Open(int index) {
 }
 
 Result<std::string> Device::Cubin(const std::string& source, const std::string& cache_dir) const {
-  const std::string architecture = fmt::format("--gpu-architecture=sm_{}", architecture_);
+  // "a": with the instructions that only this architecture has (wgmma).
+  const std::string architecture = fmt::format("--gpu-architecture=sm_{}{}", architecture_, architecture_ == 90 ? "a" : "");
   std::string path;
   if (!cache_dir.empty()) {
     path = fmt::format("{}/{}.cubin", cache_dir, KeyOf(fmt::format("{} nvrtc {}\n{}", architecture, nvrtc_->version, source)));
@@ -265,8 +294,16 @@ Result<Function> CompileKernel(Device& device, const std::string& cache_dir, con
 }
 
 Result<std::shared_ptr<const DeviceKernel>> MakeKernel(Device& device, const std::string& cache_dir, const Generated& code) {
-  TFE_ASSIGN_OR_RETURN(Function function, CompileKernel(device, cache_dir, code.source));
-  return std::shared_ptr<const DeviceKernel>(std::make_shared<GeneratedKernel>(std::move(function), code));
+  std::string source = code.waits ? code.source : WithWait(code.source);
+  const bool overlaps = device.architecture() >= 90 && !source.empty();
+  if (source.empty()) source = code.source;
+  TFE_ASSIGN_OR_RETURN(Function function, CompileKernel(device, cache_dir, source));
+  if (code.shared > kSharedWithoutAsking && !device.offline()) {
+    const Device::Scope scope(device);
+    TFE_RETURN_IF_ERROR(device.Check(device.driver().FuncSetAttribute(function.handle, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, static_cast<int>(code.shared)),
+                                     "asking for shared memory"));
+  }
+  return std::shared_ptr<const DeviceKernel>(std::make_shared<GeneratedKernel>(std::move(function), code, overlaps));
 }
 
 }  // namespace tfengine::cuda

@@ -136,6 +136,8 @@ struct Launch {
   CUstream stream = nullptr;
   void* scratch = nullptr;  // device memory of scratch_bytes()
   int* error = nullptr;     // device memory; a kernel that finds an error in its data writes a RunError
+  // Device memory that is read instead of the kernel's weights(): timing with weights that are in no cache.
+  const void* weights = nullptr;
 };
 
 // What kernels report through Launch::error.
@@ -148,6 +150,8 @@ class DeviceKernel : public Kernel {
   virtual Status Enqueue(const void* const* in, void* const* out, const Launch& launch) const = 0;
   // Whether it may write Launch::error.
   virtual bool reports() const { return false; }
+  // The largest constant that every run reads, where Launch::weights can stand in for it; nullptr: none.
+  virtual const DeviceBuffer* weights() const { return nullptr; }
   // A device kernel has no host form: an error.
   Status Run(const void* const* in, void* const* out, void* scratch, Gang& gang) const final;
 };
@@ -163,11 +167,17 @@ struct Generated {
   struct Bound {
     size_t at;
     std::shared_ptr<const DeviceBuffer> buffer;
+    bool weights = false;  // DeviceKernel::weights()
   };
   std::vector<Bound> bound;
   bool error = false;    // takes int* error
   size_t scratch = 0;    // takes void* scratch if > 0
   std::vector<int64_t> sizes;  // takes long longs: sizes that are no constants of the source
+  size_t shared = 0;     // bytes of dynamic shared memory
+  unsigned cluster = 1;  // blocks that share their memory, along z (compute capability 9.0)
+  // The source calls after_previous() itself, before it reads what a kernel wrote or writes anything. Otherwise that is
+  // put first.
+  bool waits = false;
 
   // 256 threads a block, a thread for each of n items; n is the one size.
   void OneThreadEach(int64_t n);

@@ -240,7 +240,7 @@ class DnnConvKernel : public DeviceKernel {
   Status Enqueue(const void* const* in, void* const* out, const Launch& launch) const override {
     const CudnnApi& api = launch.device.dnn();
     std::vector<int64_t> uids = {kX, kW, kY};
-    std::vector<const void*> pointers = {in[conv_.x_at], conv_.filter_buffer->data(), out[0]};
+    std::vector<const void*> pointers = {in[conv_.x_at], launch.weights ? launch.weights : conv_.filter_buffer->data(), out[0]};
     if (conv_.residual) uids.push_back(kResidual), pointers.push_back(in[conv_.residual_at]);
     if (conv_.bias) uids.push_back(kBias), pointers.push_back(conv_.bias_buffer->data());
     const auto count = static_cast<int64_t>(uids.size());
@@ -254,6 +254,7 @@ class DnnConvKernel : public DeviceKernel {
                       "running a convolution");
   }
   size_t scratch_bytes(int) const override { return workspace_; }
+  const DeviceBuffer* weights() const override { return conv_.filter_buffer.get(); }
 
  private:
   const DnnConv conv_;

@@ -43,6 +43,7 @@ class Descriptors {
       const int32_t type = CudaType(g.out);
       TFE_RETURN_IF_ERROR(set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type));
       TFE_RETURN_IF_ERROR(set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias));
+      if (g.stride_bias != 0) TFE_RETURN_IF_ERROR(set(CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE, g.stride_bias));
     }
     const int type = CudaType(g.type);
     TFE_RETURN_IF_ERROR(g.transpose_b ? Layout(0, type, g.k, g.n, g.batch, g.stride_b) : Layout(0, type, g.n, g.k, g.batch, g.stride_b));
@@ -77,7 +78,7 @@ class GemmKernel : public DeviceKernel {
   Status Enqueue(const void* const* in, void* const* out, const Launch& launch) const override {
     const CublasLtApi& api = launch.device.blas();
     const void* bias = !gemm_.bias ? nullptr : gemm_.bias_buffer ? gemm_.bias_buffer->data() : in[gemm_.bias_at];
-    const void* b = gemm_.b_buffer ? gemm_.b_buffer->data() : in[gemm_.b_at];
+    const void* b = gemm_.b_buffer ? launch.weights ? launch.weights : gemm_.b_buffer->data() : in[gemm_.b_at];
     const void* c = gemm_.residual ? in[gemm_.residual_at] : out[0];
     Descriptors d(api);
     TFE_RETURN_IF_ERROR(d.Init(gemm_, bias));
@@ -91,6 +92,7 @@ class GemmKernel : public DeviceKernel {
                          "cublasLtMatmul");
   }
   size_t scratch_bytes(int) const override { return choice_.workspaceSize; }
+  const DeviceBuffer* weights() const override { return gemm_.b_buffer.get(); }
 
  private:
   const Gemm gemm_;

@@ -16,7 +16,7 @@ struct Gemm {
   DType out = DType::kFloat32;   // of the result, the residual and the bias: `type`, or f32
   int64_t m = 0, n = 0, k = 0;
   bool transpose_a = false, transpose_b = false;
-  int64_t batch = 1, stride_a = 0, stride_b = 0;
+  int64_t batch = 1, stride_a = 0, stride_b = 0, stride_bias = 0;
   bool bias = false, residual = false;
   enum class Act { kNone, kRelu, kGeluTanh } act = Act::kNone;
   bool tf32 = false;

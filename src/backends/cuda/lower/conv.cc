@@ -179,6 +179,23 @@ LowerResult LowerAsGemm(const LowerContext& c, int rank) {
   }, rank);
 }
 
+// The sizes of a convolution for TileProduct; m = 0 if it is not one.
+TileProduct TileOf(const ConcreteNode& node) {
+  TileProduct p;
+  const Operand &x = node.inputs[0], &filter = node.inputs[1];
+  if (!filter.constant || filter.dtype != DType::kFloat32 || node.attrs.Int("groups", 1) != 1) return p;
+  const Window w(node.attrs);
+  const auto &in = x.shape, &f = filter.shape, &out = node.outputs[0].shape;
+  p.m = out[0] * out[1] * out[2], p.n = f[3], p.k = f[0] * f[1] * f[2];
+  p.image = !IsGemm(node);
+  p.in_h = in[1], p.in_w = in[2], p.channels = in[3];
+  p.k_h = f[0], p.k_w = f[1], p.out_h = out[1], p.out_w = out[2];
+  p.stride_h = w.strides[0], p.stride_w = w.strides[1];
+  p.dilation_h = w.dilations[0], p.dilation_w = w.dilations[1];
+  p.pad_h = w.pads[0], p.pad_w = w.pads[2];
+  return p;
+}
+
 constexpr int kGemmRanks = 8;
 
 }  // namespace
@@ -197,6 +214,7 @@ std::vector<std::string> Conv2dTactics(const ConcreteNode& node, const Device& d
     if (plans.ok())
       for (const std::string& plan : *plans) names.push_back("cudnn_" + plan);
   }
+  names = BothTactics(names, TileTactics(node, TileOf(node), device), IsOwnActivation(node));
   // Few terms for every result: loops may beat padding the channels.
   const auto& f = node.inputs[1].shape;
   if (!names.empty() && f[0] * f[1] * f[2] <= 256) names.push_back("direct");
@@ -207,6 +225,15 @@ LowerResult LowerConv2d(const LowerContext& c) {
   TFE_RETURN_IF_ERROR(Window(c.node.attrs).Check());
   const std::string& t = c.tactic;
   if (t == "direct") return LowerConvDirect(c);
+  if (IsTileTactic(t) || (t.empty() && IsOwnActivation(c.node))) {
+    const TileProduct p = TileOf(c.node);
+    if (p.m > 0) {
+      const Tensor& f = *c.node.inputs[1].constant;
+      LowerResult lowered = LowerTile(c, p, p.image ? fmt::format("filter {} {} c{}", f.data(), DTypeName(c.node.inputs[0].dtype), p.channels) : fmt::format("conv1x1 {}", f.data()),
+                                      [&](float* to) { FillFilter(f, p.channels, DType::kFloat32, to); });
+      if (!lowered.ok() || *lowered) return lowered;
+    }
+  }
   // Without a choice: a GEMM where its epilogue has the activation.
   const std::string act = c.node.attrs.Str("act", "none");
   const bool dnn_first = t.rfind("cudnn_", 0) == 0 || (t.empty() && act != "none" && act != "relu" && act != "gelu_tanh");

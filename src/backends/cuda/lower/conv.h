@@ -7,6 +7,7 @@
 
 #include "backends/cuda/gemm.h"
 #include "backends/cuda/lower/lower.h"
+#include "backends/cuda/tile_product.h"
 
 namespace tfengine::cuda {
 
@@ -18,6 +19,15 @@ float RoundTo(DType type, float v);
 // A product with the epilogue of conv2d and matmul nodes. `weights_key` empty: b is input 1 of the node; else `weights` makes
 // its k * n floats. nullopt: cuBLASLt has no algorithm for it.
 LowerResult LowerProduct(const LowerContext& c, Gemm gemm, const std::string& weights_key, FunctionRef<void(float*)> weights, int rank);
+
+// A product on TileProduct's kernel: `p` has the sizes; type, bias, residual, activation come from the node.
+// nullopt: not for this kernel. Weights as in LowerProduct.
+LowerResult LowerTile(const LowerContext& c, TileProduct p, const std::string& weights_key, FunctionRef<void(float*)> weights);
+// Its tactics; empty if the node is not for this kernel.
+std::vector<std::string> TileTactics(const ConcreteNode& node, TileProduct p, const Device& device);
+inline bool IsTileTactic(const std::string& tactic) { return tactic.rfind("tile", 0) == 0 || tactic.rfind("wg", 0) == 0; }
+// An activation that no library has in its products.
+bool IsOwnActivation(const ConcreteNode& node);
 
 // Writes n floats as elements of f32, f16 or bf16.
 void StoreAs(DType type, const float* from, int64_t n, void* to);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/lower/lower.h"
 
+#include <algorithm>
+
 #include "backends/cuda/lower/conv.h"
 #include "backends/ref/element.h"
 
@@ -30,6 +32,14 @@ Result<std::shared_ptr<const DeviceBuffer>> DeviceWeights(const LowerContext& c,
   });
   if (!object.ok()) return object.status();
   return std::static_pointer_cast<const DeviceBuffer>(*object);
+}
+
+std::vector<std::string> BothTactics(const std::vector<std::string>& library, const std::vector<std::string>& own, bool own_first) {
+  std::vector<std::string> names;
+  for (size_t i = 0; i < std::max(library.size(), own.size()); ++i)
+    for (const auto* list : {own_first ? &own : &library, own_first ? &library : &own})
+      if (i < list->size()) names.push_back((*list)[i]);
+  return names;
 }
 
 std::vector<int> PresentInputs(const ConcreteNode& node) {

@@ -55,6 +55,13 @@ LowerResult LowerOneHot(const LowerContext& c);
 std::vector<std::string> Conv2dTactics(const ConcreteNode& node, const Device& device, const BackendOptions& options);
 std::vector<std::string> MatMulTactics(const ConcreteNode& node, const Device& device, const BackendOptions& options);
 
+// Matmuls of one A that differ in their constants only; results lie one behind the other. `c.node`: the first.
+std::vector<std::string> JointMatMulTactics(const std::vector<ConcreteNode>& nodes, const Device& device);
+LowerResult LowerJointMatMul(const LowerContext& c, const std::vector<ConcreteNode>& nodes);
+
+// The tactics of a library and of our own kernels, the best guesses of both first.
+std::vector<std::string> BothTactics(const std::vector<std::string>& library, const std::vector<std::string>& own, bool own_first);
+
 // Compiles `code` into a lowering.
 LowerResult Finish(const LowerContext& c, const Generated& code, std::string tactic, std::vector<int> in, int in_place = -1);
 Lowered MakeLowered(std::shared_ptr<const Kernel> kernel, std::string tactic, std::vector<int> in, int in_place = -1);

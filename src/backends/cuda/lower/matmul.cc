@@ -193,57 +193,162 @@ LowerResult LowerProduct(const LowerContext& c, Gemm gemm, const std::string& we
   return std::optional<Lowered>();
 }
 
-std::vector<std::string> MatMulTactics(const ConcreteNode& node, const Device&, const BackendOptions&) {
-  std::vector<std::string> names;
-  if (!IsProductType(node.inputs[0].dtype)) return names;
-  for (int r = 0; r < kRanks; ++r) names.push_back(r == 0 ? "lt" : fmt::format("lt{}", r));
-  return names;
-}
+namespace {
 
-LowerResult LowerMatMul(const LowerContext& c) {
-  const ConcreteNode& node = c.node;
+// What a matmul is to libraries and kernels.
+struct MatMulForm {
+  Gemm gemm;
+  bool possible = false;   // as one product or one batch at a stride
+  bool packs = false;      // B is a constant that is kept as rows of one output each, the form that tensor cores read best
+  bool transposed = false;  // B as the network has it
+};
+
+MatMulForm FormOf(const ConcreteNode& node) {
   const Operand &a = node.inputs[0], &b = node.inputs[1];
   const auto& out = node.outputs[0].shape;
-  Gemm g;
+  MatMulForm form;
+  Gemm& g = form.gemm;
   g.type = a.dtype;
   g.transpose_a = node.attrs.Bool("transpose_a");
-  g.transpose_b = node.attrs.Bool("transpose_b");
+  g.transpose_b = form.transposed = node.attrs.Bool("transpose_b");
   g.m = out[out.size() - 2];
   g.n = out.back();
   g.k = a.shape[a.shape.size() - (g.transpose_a ? 2 : 1)];
   const bool converts = b.constant && b.dtype == DType::kFloat32 && g.type != DType::kFloat64;
-  bool possible = IsProductType(a.dtype) && !a.quant.quantized() && (b.dtype == a.dtype || converts) && g.k > 0;
+  form.possible = IsProductType(a.dtype) && !a.quant.quantized() && (b.dtype == a.dtype || converts) && g.k > 0;
+  if (!form.possible) return form;
   const int64_t batch = Product(out, 0, out.size() - 2);
-  if (possible) {
-    const auto sa = BatchStride(a.shape, out), sb = BatchStride(b.shape, out);
-    possible = sa && sb;
-    if (possible && *sb == 0 && !g.transpose_a && (*sa != 0 || batch == 1)) {
-      g.m *= batch;  // one B for every row of A: the batch is more rows
-    } else if (possible) {
-      g.batch = batch;
-      g.stride_a = *sa;
-      g.stride_b = *sb;
-      possible = batch <= 65535 * 16;
-    }
+  const auto sa = BatchStride(a.shape, out), sb = BatchStride(b.shape, out);
+  form.possible = sa && sb;
+  if (form.possible && *sb == 0 && !g.transpose_a && (*sa != 0 || batch == 1)) {
+    g.m *= batch;  // one B for every row of A: the batch is more rows
+  } else if (form.possible) {
+    g.batch = batch;
+    g.stride_a = *sa;
+    g.stride_b = *sb;
+    form.possible = batch <= 65535 * 16;
   }
-  if (possible) {
-    std::string key;
-    const float* from = converts ? b.constant->as<float>() : nullptr;
-    const bool one = Product(b.shape, 0, b.shape.size() - 2) == 1, transposed = g.transpose_b;
-    if (converts && one) {
-      // Rows of one output each: the form that tensor cores read best.
-      key = fmt::format("matmul {} {}", static_cast<const void*>(from), transposed);
-      g.transpose_b = true;
-    } else if (converts && g.type != DType::kFloat32) {
-      possible = false;
-    }
-    if (possible) {
-      TFE_ASSIGN_OR_RETURN(auto lowered, LowerProduct(c, g, key, [&](float* to) {
-        for (int64_t j = 0; j < g.n; ++j)
-          for (int64_t i = 0; i < g.k; ++i) to[j * g.k + i] = transposed ? from[j * g.k + i] : from[i * g.n + j];
-      }, RankOf(c.tactic)));
-      if (lowered) return lowered;
-    }
+  if (!form.possible || !converts) return form;
+  form.packs = Product(b.shape, 0, b.shape.size() - 2) == 1;
+  if (form.packs) g.transpose_b = true;
+  if (!form.packs && g.type != DType::kFloat32) form.possible = false;
+  return form;
+}
+
+// As rows of A against rows of B; m = 0 if it is not that.
+TileProduct TileOf(const MatMulForm& form) {
+  TileProduct p;
+  const Gemm& g = form.gemm;
+  if (!form.possible || !form.packs || g.transpose_a || g.batch != 1) return p;
+  p.m = g.m, p.n = g.n, p.k = g.k;
+  return p;
+}
+
+}  // namespace
+
+std::vector<std::string> MatMulTactics(const ConcreteNode& node, const Device& device, const BackendOptions&) {
+  std::vector<std::string> names;
+  if (!IsProductType(node.inputs[0].dtype)) return names;
+  for (int r = 0; r < kRanks; ++r) names.push_back(r == 0 ? "lt" : fmt::format("lt{}", r));
+  return BothTactics(names, TileTactics(node, TileOf(FormOf(node)), device), IsOwnActivation(node));
+}
+
+namespace {
+
+// B as rows of one output each.
+void Pack(const MatMulForm& form, const float* from, float* to) {
+  const Gemm& g = form.gemm;
+  for (int64_t j = 0; j < g.n; ++j)
+    for (int64_t i = 0; i < g.k; ++i) to[j * g.k + i] = form.transposed ? from[j * g.k + i] : from[i * g.n + j];
+}
+
+// The library's form of joint products: one batch with A at stride 0.
+LowerResult JointOnLibrary(const LowerContext& c, const std::vector<ConcreteNode>& nodes, const MatMulForm& form, const std::string& key, FunctionRef<void(float*)> pack,
+                           FunctionRef<void(float*)> biases) {
+  const auto out = OutElem(c.node);
+  const std::string act = c.node.attrs.Str("act", "none");
+  Gemm g = form.gemm;
+  if (!out || out->quant.quantized() || g.type == DType::kFloat64 || (out->dtype != g.type && out->dtype != DType::kFloat32)) return std::optional<Lowered>();
+  if (act != "none" && act != "relu" && act != "gelu_tanh") return std::optional<Lowered>();
+  g.act = act == "relu" ? Gemm::Act::kRelu : act == "gelu_tanh" ? Gemm::Act::kGeluTanh : Gemm::Act::kNone;
+  g.out = out->dtype;
+  g.tf32 = c.options.tf32;
+  g.batch = static_cast<int64_t>(nodes.size());
+  g.stride_b = g.n * g.k;
+  const int64_t weights = g.batch * g.n * g.k, columns = g.batch * g.n;
+  TFE_ASSIGN_OR_RETURN(g.b_buffer, DeviceWeights(c, fmt::format("{} {}", key, DTypeName(g.type)), static_cast<size_t>(weights) * DTypeSize(g.type), [&](void* to) {
+    std::vector<float> f(static_cast<size_t>(weights));
+    pack(f.data());
+    StoreAs(g.type, f.data(), weights, to);
+  }));
+  if (c.node.has_input(2)) {
+    std::vector<float> f(static_cast<size_t>(columns));
+    biases(f.data());
+    for (float v : f)
+      if (g.out == DType::kFloat16 && std::fabs(v) > 65504.0f) return std::optional<Lowered>();
+    g.bias = true;
+    g.stride_bias = g.n;
+    TFE_ASSIGN_OR_RETURN(g.bias_buffer, DeviceWeights(c, fmt::format("bias {} {}", key, DTypeName(g.out)), static_cast<size_t>(columns) * DTypeSize(g.out),
+                                                      [&](void* to) { StoreAs(g.out, f.data(), columns, to); }));
+  }
+  const int rank = RankOf(c.tactic);
+  TFE_ASSIGN_OR_RETURN(auto kernel, MakeGemm(c.device, g, rank));
+  if (!kernel) return std::optional<Lowered>();
+  return std::optional<Lowered>(MakeLowered(std::move(kernel), rank == 0 ? "lt" : fmt::format("lt{}", rank), {0}));
+}
+
+bool JoinsForm(const MatMulForm& form) { return form.possible && form.packs && !form.gemm.transpose_a && form.gemm.batch == 1; }
+
+}  // namespace
+
+std::vector<std::string> JointMatMulTactics(const std::vector<ConcreteNode>& nodes, const Device& device) {
+  const MatMulForm form = FormOf(nodes[0]);
+  if (!JoinsForm(form)) return {};
+  std::vector<std::string> names;
+  for (int r = 0; r < kRanks; ++r) names.push_back(r == 0 ? "lt" : fmt::format("lt{}", r));
+  TileProduct p = TileOf(form);
+  p.groups = static_cast<int>(nodes.size());
+  return BothTactics(names, TileTactics(nodes[0], p, device), IsOwnActivation(nodes[0]));
+}
+
+LowerResult LowerJointMatMul(const LowerContext& c, const std::vector<ConcreteNode>& nodes) {
+  const MatMulForm form = FormOf(c.node);
+  if (!JoinsForm(form)) return std::optional<Lowered>();
+  const Gemm& g = form.gemm;
+  std::string key = fmt::format("joint {}", form.transposed);
+  for (const ConcreteNode& node : nodes) key += fmt::format(" {}", node.inputs[1].constant->data());
+  auto pack = [&](float* to) {
+    for (size_t i = 0; i < nodes.size(); ++i) Pack(form, nodes[i].inputs[1].constant->as<float>(), to + static_cast<int64_t>(i) * g.n * g.k);
+  };
+  auto biases = [&](float* to) {
+    for (size_t i = 0; i < nodes.size(); ++i) std::copy_n(nodes[i].inputs[2].constant->as<float>(), g.n, to + static_cast<int64_t>(i) * g.n);
+  };
+  for (const ConcreteNode& node : nodes)
+    if (node.has_input(2) && node.inputs[2].dtype != DType::kFloat32) return std::optional<Lowered>();
+  LowerResult lowered = std::optional<Lowered>();
+  if (!IsTileTactic(c.tactic)) lowered = JointOnLibrary(c, nodes, form, key, pack, biases);
+  if (!lowered.ok() || *lowered) return lowered;
+  TileProduct p = TileOf(form);
+  p.groups = static_cast<int>(nodes.size());
+  if (c.node.has_input(2)) {
+    const size_t bytes = nodes.size() * static_cast<size_t>(g.n) * sizeof(float);
+    TFE_ASSIGN_OR_RETURN(p.bias_buffer, DeviceWeights(c, fmt::format("bias {} f32", key), bytes, [&](void* to) { biases(static_cast<float*>(to)); }));
+  }
+  return LowerTile(c, p, key, pack);
+}
+
+LowerResult LowerMatMul(const LowerContext& c) {
+  const MatMulForm form = FormOf(c.node);
+  if (form.possible) {
+    const Gemm& g = form.gemm;
+    const Operand& b = c.node.inputs[1];
+    const float* from = form.packs ? b.constant->as<float>() : nullptr;
+    const std::string key = form.packs ? fmt::format("matmul {} {}", static_cast<const void*>(from), form.transposed) : "";
+    auto pack = [&](float* to) { Pack(form, from, to); };
+    LowerResult lowered = std::optional<Lowered>();
+    if (IsTileTactic(c.tactic) || (c.tactic.empty() && IsOwnActivation(c.node))) lowered = LowerTile(c, TileOf(form), key, pack);
+    if (lowered.ok() && !*lowered) lowered = LowerProduct(c, g, key, pack, RankOf(c.tactic));
+    if (!lowered.ok() || *lowered) return lowered;
   }
   return LowerPlain(c);
 }

@@ -31,6 +31,11 @@ class StagedKernel : public DeviceKernel {
     return std::any_of(stages_.begin(), stages_.end(), [](const Stage& s) { return s.kernel->reports(); });
   }
 
+  const DeviceBuffer* weights() const override {
+    const auto stage = std::find_if(stages_.begin(), stages_.end(), [](const Stage& s) { return s.kernel->weights() != nullptr; });
+    return stage == stages_.end() ? nullptr : stage->kernel->weights();
+  }
+
   Status Enqueue(const void* const* in, void* const* out, const Launch& launch) const override {
     char* memory = static_cast<char*>(launch.scratch);
     auto resolve = [&](int at) -> void* {
@@ -40,6 +45,7 @@ class StagedKernel : public DeviceKernel {
     Launch inner = launch;
     inner.scratch = memory + total_;
     for (const Stage& stage : stages_) {
+      inner.weights = stage.kernel->weights() == weights() ? launch.weights : nullptr;
       std::vector<const void*> from;
       for (int at : stage.in) from.push_back(resolve(at));
       void* to = resolve(stage.out);
