@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <random>
@@ -302,6 +303,61 @@ TEST(Engine, ChainsInStripesEqualSingleLayers) {
       auto profile = (*together)->ProfileJson({{x.dtype(), x.shape(), x.data()}});
       ASSERT_TRUE(profile.ok());
       EXPECT_NE(profile->find("stripes"), std::string::npos) << c.precision;
+    }
+  }
+}
+
+TEST(Engine, PoolingBehindAConvolutionEqualsSingleLayers) {
+  struct Case {
+    int kernel, stride, channels, window, pool_stride, pool_pad;
+    const char* kind;
+    bool residual;
+    const char* precision;
+  };
+  for (const Case& c : std::initializer_list<Case>{{7, 2, 3, 3, 2, 1, "max", false, "FP32"}, {5, 1, 8, 2, 2, 0, "max", false, "FP32"},
+                                                   {3, 1, 3, 3, 1, 1, "avg", true, "FP32"}, {1, 1, 3, 2, 3, 0, "max", true, "FP32"},
+                                                   {5, 1, 3, 2, 2, 0, "max", false, "BF16"}, {3, 1, 3, 3, 2, 0, "avg", true, "BF16"},
+                                                   {5, 1, 3, 2, 2, 0, "max", false, "INT8"}, {3, 1, 8, 3, 2, 1, "max", false, "INT8"}}) {
+    const std::string text = fmt::format(R"(network {{
+      input %x: f32[batch,h,w,{0}]
+      const %w1: f32[{1},{1},{0},24] @0
+      const %b1: f32[24] @1
+      const %w0: f32[{1},{1},{0},24] @2
+      %in = unary(%x) {{kind="abs"}} "in"
+      {2}
+      %c = conv2d(%in, %w1, %b1{3}) {{act="relu", strides=[{4},{4}], pads=[{5},{5},{5},{5}]}} "c"
+      %p = pool(%c) {{kind="{6}", ksize=[{7},{7}], strides=[{8},{8}], pads=[{9},{9},{9},{9}]}} "p"
+      %y = unary(%p) {{kind="tanh"}} "y"
+      return %y
+    }})", c.channels, c.kernel, c.residual ? fmt::format("%r = conv2d(%in, %w0) {{strides=[{0},{0}], pads=[{1},{1},{1},{1}]}} \"r\"", c.stride, c.kernel / 2) : "",
+                                         c.residual ? ", %r" : "", c.stride, c.kernel / 2, c.kind, c.window, c.pool_stride, c.pool_pad);
+    auto parsed = ParseNetwork(text, {RandomF32({c.kernel, c.kernel, c.channels, 24}, 1), RandomF32({24}, 2), RandomF32({c.kernel, c.kernel, c.channels, 24}, 3)});
+    ASSERT_TRUE(parsed.ok()) << parsed.status().ToString() << text;
+    Numerics numerics;
+    numerics.precision = c.precision;
+    numerics.ranges = {{"in", {0, 3}}, {"r", {-20, 20}}, {"c", {0, 20}}, {"p", {0, 20}}};
+    DeviceChoices chained;
+    chained.at.push_back({{}, {{"c#chain", "2"}}, 0, false});
+    for (int threads : {1, 3}) {
+      EngineOptions options;
+      options.threads = threads;
+      auto apart = EngineImpl::Create(*parsed, numerics, DeviceChoices(), options);
+      auto together = EngineImpl::Create(*parsed, numerics, chained, options);
+      ASSERT_TRUE(apart.ok() && together.ok());
+      for (const auto& [n, h, w] : {std::array<int64_t, 3>{1, 9, 7}, {2, 57, 40}, {7, 112, 33}, {1, 5, 5}, {1, 11, 400}, {23, 14, 14}}) {
+        const Tensor x = *RandomF32({n, h, w, c.channels}, 9);
+        auto want = static_cast<Engine&>(**apart).Run({x}), got = static_cast<Engine&>(**together).Run({x});
+        ASSERT_TRUE(want.ok() && got.ok()) << got.status().ToString();
+        // Winograd's rounding depends on where its tiles begin.
+        const float tolerance = c.channels >= 8 && std::string_view(c.precision) == "FP32" ? 1e-5f : 0;
+        for (int64_t i = 0; i < (*want)[0].num_elements(); ++i)
+          ASSERT_NEAR((*got)[0].as<float>()[i], (*want)[0].as<float>()[i], tolerance)
+              << c.precision << " kernel " << c.kernel << " window " << c.window << " threads " << threads << " shape " << n << " " << h << " " << w << " at " << i;
+      }
+      const Tensor x = *RandomF32({1, 9, 7, c.channels}, 9);
+      auto profile = (*together)->ProfileJson({{x.dtype(), x.shape(), x.data()}});
+      ASSERT_TRUE(profile.ok());
+      EXPECT_NE(profile->find("pooled"), std::string::npos) << c.precision << " kernel " << c.kernel;
     }
   }
 }

@@ -32,9 +32,14 @@ struct ConvCall {
 Result<std::optional<ConvCall>> PrepareConv(const LowerContext& c);
 
 // Two or three convolutions of which one is depthwise and the others are pointwise, run in stripes of rows, so that what
-// lies between them never leaves the cache (the blocks of MobileNet and EfficientNet). `tactics`: one per node.
+// lies between them never leaves the cache (the blocks of MobileNet and EfficientNet). `nodes`: all conv2d; `tactics`: one per node.
 // Operands are numbered through the nodes. nullopt: not such a chain.
 Result<std::optional<Lowered>> LowerConvChain(const std::vector<ConcreteNode>& nodes, const std::vector<std::string>& tactics,
                                               WeightStore& weights, int threads);
+
+// A convolution and the pooling behind it, in stripes of rows or in groups of small images, so that what lies between them never
+// leaves the cache. `tactic`: of the convolution. Operands are numbered through both nodes. nullopt: no kernels.
+Result<std::optional<Lowered>> LowerConvPool(const ConcreteNode& conv, const ConcreteNode& pool, const std::string& tactic,
+                                             WeightStore& weights, int threads);
 
 }  // namespace tfengine::cpu

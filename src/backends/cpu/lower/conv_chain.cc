@@ -185,7 +185,6 @@ Result<std::optional<Lowered>> LowerConvChain(const std::vector<ConcreteNode>& n
   std::vector<int> bias_at(nodes.size(), -1);
   int residual_at = -1;
   for (size_t k = 0; k < nodes.size(); ++k) {
-    if (nodes[k].op != Op::kConv2d) return std::optional<Lowered>();
     TFE_ASSIGN_OR_RETURN(std::optional<ConvCall> call, PrepareConv({nodes[k], tactics[k], weights, threads}));
     if (!call) return std::optional<Lowered>();
     if (k == 0) in.push_back(0);

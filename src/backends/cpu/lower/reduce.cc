@@ -3,36 +3,9 @@
 
 #include "backends/cpu/kernels/arg_reduce.h"
 #include "backends/cpu/kernels/cumulative.h"
-#include "backends/cpu/kernels/pool.h"
 #include "backends/cpu/lower/lower.h"
 
 namespace tfengine::cpu {
-
-LowerResult LowerPool(const LowerContext& c) {
-  TFE_RETURN_IF_ERROR(CheckPads(c.node));
-  const PoolOp op = c.node.attrs.Str("kind") == "max" ? PoolOp::k_max : PoolOp::k_avg;
-  auto formats = RealFormats(c.node, {0});
-  if (op == PoolOp::k_max) {  // moves elements of any type
-    const auto format = FormatOf(c.node.inputs[0]);
-    if (format) formats = {*format, *format};
-  }
-  if (!formats) return std::optional<Lowered>();
-  const auto& x = c.node.inputs[0].shape;
-  const auto& y = c.node.outputs[0].shape;
-  const auto ksize = c.node.attrs.Ints("ksize"), strides = c.node.attrs.Ints("strides");
-  const Shape pads = c.node.attrs.Dims("pads");
-  PoolShape s;
-  s.batch = x[0], s.in_h = x[1], s.in_w = x[2], s.channels = x[3];
-  s.out_h = y[1], s.out_w = y[2];
-  s.window_h = ksize[0], s.window_w = ksize[1];
-  s.stride_h = strides[0], s.stride_w = strides[1];
-  if (!pads.empty()) s.pad_top = pads[0].value, s.pad_left = pads[2].value;
-  auto run = [=, from = formats->front(), to = formats->back()](const void* const* in, void* const* out, void*, Gang& gang) {
-    Pool(op, s, in[0], from, out[0], to, gang);
-    return OkStatus();
-  };
-  return MakeLowered("nhwc", {0}, std::move(run));
-}
 
 LowerResult LowerReduce(const LowerContext& c) {
   const std::string kind = c.node.attrs.Str("kind");
