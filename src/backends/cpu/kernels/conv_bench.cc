@@ -343,7 +343,7 @@ int main(int argc, char** argv) {
   const bool resnet = what == "resnet50", mobilenet = what == "mobilenetv2", filters = what == "filters";
   if (resnet || mobilenet || filters) what.clear();
   if (!mobilenet && !filters) cpu::Bench("ResNet-50", cpu::ResNet50(batch), what, tactic, gang, peak);
-  if (filters) cpu::Bench("filters", cpu::Filters(batch), what, tactic, gang, peak);
+  if (!resnet && !mobilenet) cpu::Bench("filters", cpu::Filters(batch), what, tactic, gang, peak);
   if (!resnet && !filters) cpu::Bench("MobileNetV2", cpu::MobileNetV2(batch), what, tactic, gang, peak);
   return 0;
 }

@@ -15,6 +15,8 @@ bool HalfLast(int64_t group_out, int64_t lanes) {
   return lanes == 16 && tail > lanes && tail <= lanes + lanes / 2;
 }
 
+constexpr int64_t kPaddedBytes = 16 << 10;  // of a copy of input rows, if possible
+
 }  // namespace
 
 bool DirectConv::Supports(const ConvShape& s) const {
@@ -106,11 +108,21 @@ DirectPlan DirectConv::MakePlan(const ConvShape& s, int threads) const {
     p.block_tiles = std::clamp<int64_t>((512 << 10) / tile_bytes, 1, CeilDiv(p.tiles, p.pixel_parts));
   }
 
+  // Short rows of few channels are copied with their padding, as every other tile or so would need a table of its own.
+  p.padded_w = (s.out_w - 1) * s.stride_w + s.k_w;
+  const bool has_padding = s.pad_top > 0 || s.pad_left > 0 || p.padded_w > s.in_w || (s.out_h - 1) * s.stride_h + (s.k_h - 1) * s.dil_h >= s.in_h;
+  int64_t padded_bytes = 0;
+  if (p.whole_rows && has_padding && s.pad_left >= 0 && s.out_w % p.tile == 0 && s.out_w <= 4 * p.tile && p.block_tiles == 1) {
+    const int64_t row_bytes = p.padded_w * s.in_c * 4, window = (s.k_h - 1) * s.dil_h + 1;
+    p.padded_rows = std::clamp<int64_t>((kPaddedBytes / row_bytes - window) / s.stride_h + 1, 1, s.out_h);
+    padded_bytes = ((p.padded_rows - 1) * s.stride_h + window) * row_bytes;
+  }
+
   const int64_t patch_bytes = p.whole_rows ? s.k_h * kernels_.max_tile * p.seg_len * 4 : 0;
   p.source_bytes = RoundUp(p.block_tiles * kTileSourceBytes, kCacheLine);
   p.table_bytes = (1 + (p.dense ? 0 : p.block_tiles)) * p.seg_count * kSegmentRowBytes;
   p.zero_bytes = RoundUp(p.seg_len * 4, kCacheLine);
-  p.worker_bytes = p.source_bytes + p.table_bytes + p.zero_bytes + RoundUp(p.block_tiles * patch_bytes, kCacheLine);
+  p.worker_bytes = p.source_bytes + p.table_bytes + p.zero_bytes + RoundUp(std::max(padded_bytes, p.block_tiles * patch_bytes), kCacheLine);
   return p;
 }
 

@@ -10,6 +10,40 @@
 // Direct convolution: one task of a DirectPlan.
 namespace tfengine::cpu::TFE_SIMD {
 
+// The input of output rows [line, end), counted over all images but of one, with its padding.
+struct PaddedRows {
+  float* rows;
+  int64_t line, end;
+};
+
+// Rows from `line` on, at most p.padded_rows and not beyond last_line.
+__attribute__((noinline)) void CopyPaddedRows(const DirectPlan& p, const float* x, int64_t line, int64_t last_line, PaddedRows* to) {
+  const ConvGeometry& g = p.g;
+  const int64_t n = line / g.out_h, oy = line - n * g.out_h;
+  int64_t count = p.padded_rows < g.out_h - oy ? p.padded_rows : g.out_h - oy;
+  if (count > last_line + 1 - line) count = last_line + 1 - line;
+  to->line = line;
+  to->end = line + count;
+  const int64_t top = oy * g.stride_h - g.pad_top, rows = (count - 1) * g.stride_h + (g.k_h - 1) * g.dil_h + 1;
+  const int64_t width = p.padded_w * g.in_c, left = (g.pad_left < p.padded_w ? g.pad_left : p.padded_w) * g.in_c;
+  const int64_t middle = g.in_w * g.in_c < width - left ? g.in_w * g.in_c : width - left;
+  float* row = to->rows;
+  for (int64_t i = 0; i < rows; ++i, row += width) {
+    const int64_t iy = top + i;
+    if (iy < 0 || iy >= g.in_h) {
+      __builtin_memset(row, 0, width * sizeof(float));
+      continue;
+    }
+    const float* from = x + (n * g.in_h + iy) * g.in_w * g.in_c;
+    for (int64_t k = 0; k < left; ++k) row[k] = 0;
+    for (int64_t k = 0; k < middle; k += kLanes) {
+      const VTail tail = Tail(middle - k);
+      Store(row + left + k, Load(from + k, tail), tail);
+    }
+    for (int64_t k = left + middle; k < width; ++k) row[k] = 0;
+  }
+}
+
 void DirectTask(const DirectPlan& p, const ConvArgs& args, int64_t task, int worker_index) {
   const ConvGeometry& g = p.g;
   const int64_t per_group = p.pixel_parts * p.panel_parts;
@@ -34,7 +68,8 @@ void DirectTask(const DirectPlan& p, const ConvArgs& args, int64_t task, int wor
   const int64_t k_total = p.seg_count * p.seg_len;
   const float* weights = static_cast<const float*>(args.packed) + group * k_total * p.vectors * kLanes;
   const float* x = args.x + group * p.group_in;
-  BuildInside(p, x, inside);
+  PaddedRows padded = {patches, 0, 0};
+  BuildInside(p, p.padded_rows ? padded.rows : x, p.padded_rows ? p.padded_w : g.in_w, inside);
   const int64_t out_first = group * p.group_out;
   const int64_t patch_floats = p.whole_rows ? g.k_h * kMaxTile * p.seg_len : 0;
   const int64_t k_blocks = p.seg_parts > 1 ? p.seg_count * p.seg_parts : (p.seg_count + p.block_segs - 1) / p.block_segs;
@@ -49,6 +84,13 @@ void DirectTask(const DirectPlan& p, const ConvArgs& args, int64_t task, int wor
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t pixel = (block + t) * p.tile;
       const int64_t count = p.pixels - pixel < p.tile ? p.pixels - pixel : p.tile;
+      if (p.padded_rows) {  // a tile lies within one row
+        const int64_t line = pixel / g.out_w;
+        if (line >= padded.end) CopyPaddedRows(p, x, line, (tile_end * p.tile - 1) / g.out_w, &padded);
+        const int64_t value = ((line - padded.line) * g.stride_h * p.padded_w + (pixel - line * g.out_w) * g.stride_w) * g.in_c;
+        sources[t] = {inside, value * static_cast<int64_t>(sizeof(float))};
+        continue;
+      }
       sources[t] = FindTile(p, x, pixel, count, zeros, patches + t * patch_floats, inside, tables + t * p.seg_count);
     }
     for (int64_t kb = 0; kb < k_blocks; ++kb) {

@@ -36,7 +36,9 @@ struct DirectPlan {
   int64_t block_tiles;            // tiles that share one pass over the weights
   int64_t block_segs, seg_parts;  // reduction block: block_segs segments, or one of seg_parts parts of one segment
   int64_t part_len;
-  // Per worker scratch: sources of a block's tiles, the table of tiles inside the image, others' tables, zeros, patches.
+  int64_t padded_rows;            // output rows whose input is copied with its padding before they are computed; 0: none
+  int64_t padded_w;               // columns of such a copy
+  // Per worker scratch: sources of a block's tiles, the table of tiles inside the image, others' tables, zeros, patches or copy.
   int64_t source_bytes, table_bytes, zero_bytes, worker_bytes;
   int64_t tasks;
 };

@@ -38,14 +38,14 @@ TFE_INLINE bool IsInside(const DirectPlan& p, int64_t first_pixel, int64_t count
          ix + (count - 1) * g.stride_w + (g.k_w - 1) * g.dil_w < g.in_w;
 }
 
-// The pattern of IsInside.
+// The pattern of IsInside, in an image of in_w columns.
 template <typename T>
-TFE_INLINE void BuildInside(const DirectPlan& p, const T* x, SegmentRow* row) {
+TFE_INLINE void BuildInside(const DirectPlan& p, const T* x, int64_t in_w, SegmentRow* row) {
   const ConvGeometry& g = p.g;
   const int64_t taps = p.whole_rows ? 1 : g.k_w;
   for (int64_t ky = 0; ky < g.k_h; ++ky) {
     for (int64_t kx = 0; kx < taps; ++kx, ++row) {
-      const int64_t tap = (ky * g.dil_h * g.in_w + kx * g.dil_w) * g.in_c;
+      const int64_t tap = (ky * g.dil_h * in_w + kx * g.dil_w) * g.in_c;
       row->empty = 0;
       for (int64_t m = 0; m < kMaxTile; ++m) row->at[m] = x + tap + m * g.stride_w * g.in_c;
     }

@@ -63,7 +63,8 @@ std::optional<WinogradTile> WinogradTileOf(const ConvShape& s, int64_t m) {
   if (s.stride_h != 1 || s.stride_w != 1 || s.dil_h != 1 || s.dil_w != 1 || s.groups != 1 || s.in_c < 8 || s.out_c < 8) return std::nullopt;
   const int64_t r = std::max(s.k_h, s.k_w), n = m + r - 1;
   const bool square = s.k_h == s.k_w, line = std::min(s.k_h, s.k_w) == 1;
-  if (!(square && (r == 3 || r == 5) && (n == 4 || n == 6)) && !(line && ((r == 3 && n == 6) || ((r == 5 || r == 7) && n == 8)))) return std::nullopt;
+  const bool has_form = square ? (r == 3 && n <= 6) || r == 5 : line && (r == 3 ? n == 6 : n == 8);
+  if ((r != 3 && r != 5 && r != 7) || (m != 2 && m != 4) || !has_form) return std::nullopt;
   WinogradTile tile = {1, 1, 1, 1};
   if (s.k_h > 1) tile.m_y = m, tile.n_y = n;
   if (s.k_w > 1) tile.m_x = m, tile.n_x = n;

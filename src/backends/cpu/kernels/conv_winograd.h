@@ -17,7 +17,7 @@ std::optional<WinogradTile> WinogradTileOf(const ConvShape& shape, int64_t m);
 WinogradPlan MakeWinogradPlan(const ConvShape& shape, const WinogradTile& tile, int64_t value_bytes, int64_t lanes, int64_t max_tile,
                               int64_t panels, int64_t filter_bytes, int threads);
 
-inline constexpr int kMaxWinogradPositions = 36;
+inline constexpr int kMaxWinogradPositions = 64;
 
 // The filter transform G w G^T.
 class WinogradFilter {
@@ -36,10 +36,10 @@ class WinogradFilter {
 };
 
 // Stride 1, no dilation, no groups (A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks", 2015): 3x3 by
-// F(2x2) or F(4x4), 5x5 by F(2x2), and filters of one row or column: 3 and 5 by F(4), 7 by F(2).
+// F(2x2) or F(4x4), 5x5 by the same, and filters of one row or column: 3 and 5 by F(4), 7 by F(2).
 // Points (conv_kernels.h): 0, +-3/4, +-3/2, infinity have a half to a quarter of the rounding error of 0, +-1, +-2, infinity at the
-// same cost. Root mean square error over that of direct summation: F(2x2, 3x3) 0.7, F(4x4, 3x3) 2, F(2x2, 5x5) 1.4; eight
-// points are worse (4 to 5 for squares) and serve one axis only, where it is about the root of that.
+// same cost. Root mean square error over that of direct summation: F(2x2, 3x3) 0.7, F(4x4, 3x3) 2, F(2x2, 5x5) 1.4,
+// F(4x4, 5x5) 4.4; along one axis about the root of its square. F(6x6, 3x3) would have 8.
 class WinogradConv : public ConvTactic {
  public:
   WinogradConv(const char* name, const ConvKernels& kernels, int64_t m) : ConvTactic(name, kernels.isa), kernels_(kernels), m_(m) {}

@@ -99,7 +99,8 @@ inline constexpr WinogradForm kWinogradForm = {
 
 // As WinogradTileOf gives them.
 inline constexpr WinogradForm kWinogradForms[] = {
-    kWinogradForm<2, 4, 2, 4>, kWinogradForm<4, 6, 4, 6>, kWinogradForm<2, 6, 2, 6>,  // 3x3, 3x3, 5x5
+    kWinogradForm<2, 4, 2, 4>, kWinogradForm<4, 6, 4, 6>,                             // 3x3
+    kWinogradForm<2, 6, 2, 6>, kWinogradForm<4, 8, 4, 8>,                             // 5x5
     kWinogradForm<1, 1, 4, 6>, kWinogradForm<1, 1, 4, 8>, kWinogradForm<1, 1, 2, 8>,  // rows of 3, 5, 7
     kWinogradForm<4, 6, 1, 1>, kWinogradForm<4, 8, 1, 1>, kWinogradForm<2, 8, 1, 1>,  // columns
 };

@@ -204,7 +204,7 @@ void TiledDotTask(const DotPlan& plan, const DotArgs& args, int64_t task, int wo
   char* copies = scratch + plan.gathered_at;
   for (int64_t i = 0; i < p.seg_len; ++i) zeros[i] = view.padding;
 
-  BuildInside(p, view.x, inside);
+  BuildInside(p, view.x, p.g.in_w, inside);
   char* sums = scratch + plan.sums_at;
   alignas(64) int32_t start[2 * kLanes];
   DotCall call = view.Call();

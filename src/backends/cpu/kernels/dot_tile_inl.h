@@ -242,7 +242,7 @@ void DotTask(const DotPlan& plan, const DotArgs& args, int64_t task, int worker)
   for (int64_t i = 0; i < p.seg_len; ++i) zeros[i] = view.padding;
 
   const int64_t patch_values = p.whole_rows ? p.g.k_h * kMaxTile * p.seg_len : 0;
-  BuildInside(p, view.x, inside);
+  BuildInside(p, view.x, p.g.in_w, inside);
 
   DotCall call = view.Call();
   call.segs = plan.gather ? 1 : p.seg_count;
