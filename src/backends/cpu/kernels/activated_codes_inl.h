@@ -59,15 +59,17 @@ struct ByFunction {
   static TFE_INLINE VI Words(VI words) { return words; }
 };
 
-// Through words and lines.
+// Through words and lines, or parabolas.
+template <bool kBent>
 struct ByLines {
   VF scale, offset;
-  VI intercept[2], slope[2];
+  VI intercept[2], slope[2], bend[2];
   TFE_INLINE explicit ByLines(const ActivatedCodes& a) : scale(Set(a.lines->scale)), offset(Set(a.lines->offset)) {
 #pragma GCC unroll 2
     for (int i = 0; i < 2; ++i) {
       intercept[i] = _mm512_load_si512(a.lines->intercept + i * 32);
       slope[i] = _mm512_load_si512(a.lines->slope + i * 32);
+      bend[i] = _mm512_load_si512(a.lines->bend + i * 32);
     }
   }
   TFE_INLINE VF Scale(VF s) const { return Mul(s, scale); }
@@ -75,9 +77,13 @@ struct ByLines {
   TFE_INLINE VI Part(VF sum, VF s, VF bias) const { return ToInt(Fma(sum, s, bias)); }
   TFE_INLINE VI Words(VI words) const {
     const VI i = _mm512_srli_epi16(words, 10);
-    const VI rise = _mm512_mulhrs_epi16(_mm512_permutex2var_epi16(slope[0], i, slope[1]), words);
-    const VI code = _mm512_adds_epi16(_mm512_permutex2var_epi16(intercept[0], i, intercept[1]), rise);
-    return _mm512_srai_epi16(code, ActivationLines::kFractionBits);
+    VI rise = _mm512_permutex2var_epi16(slope[0], i, slope[1]), distance = words;
+    if constexpr (kBent) {
+      distance = _mm512_xor_si512(_mm512_slli_epi16(words, 6), _mm512_set1_epi16(INT16_MIN));
+      rise = _mm512_add_epi16(rise, _mm512_mulhrs_epi16(_mm512_permutex2var_epi16(bend[0], i, bend[1]), distance));
+    }
+    const VI start = _mm512_permutex2var_epi16(intercept[0], i, intercept[1]);
+    return _mm512_srai_epi16(_mm512_adds_epi16(start, _mm512_mulhrs_epi16(rise, distance)), ActivationLines::kFractionBits);
   }
 };
 
@@ -156,7 +162,7 @@ TFE_INLINE auto PickActivated(ActivationKind kind, const Pick& pick) -> decltype
 // The function for rows of one, two or (4) any number of vectors; null for activations that have none.
 template <int kVectors>
 TFE_INLINE ActivateCodesFunction ActivateCodesFor(const OutputStage& stage) {
-  if (stage.lines != nullptr) return ActivateCodes<ByLines, kVectors>;
+  if (stage.lines != nullptr) return stage.lines->bent ? ActivateCodes<ByLines<true>, kVectors> : ActivateCodes<ByLines<false>, kVectors>;
   return PickActivated(stage.activation.kind, []<ActivationKind kind>() -> ActivateCodesFunction { return ActivateCodes<ByFunction<kind>, kVectors>; });
 }
 

@@ -26,9 +26,13 @@ class Fit {
     auto lines = std::make_shared<ActivationLines>();
     lines->scale = 65535 / (*high - *low);
     lines->offset = -32768 - *low * lines->scale;
-    for (int i = 0; i < ActivationLines::kSegments; ++i)
-      if (!FitSegment(i, *lines)) return nullptr;
-    return lines;
+    for (const bool bent : {false, true}) {
+      lines->bent = bent;
+      int i = 0;
+      while (i < ActivationLines::kSegments && FitSegment(i, *lines)) ++i;
+      if (i == ActivationLines::kSegments) return lines;
+    }
+    return nullptr;
   }
 
  private:
@@ -59,32 +63,47 @@ class Fit {
     return std::nullopt;
   }
 
-  // The line through the ends, moved half way to the sample furthest from it.
+  // The line through the ends or the parabola through the Chebyshev points, moved half way to the sample furthest from it.
   bool FitSegment(int i, ActivationLines& lines) const {
     const int64_t first = i * kWords - (i >= ActivationLines::kSegments / 2 ? 65536 : 0);  // as the index wraps
-    std::array<double, kWords / kStep + 1> codes;
-    for (size_t k = 0; k < codes.size(); ++k) {
-      const double word = static_cast<double>(first + static_cast<int64_t>(k) * kStep);
-      codes[k] = Code(static_cast<float>((word - lines.offset) / lines.scale));
+    auto code_at = [&](double word) { return Code(static_cast<float>((word - lines.offset) / lines.scale)); };
+    double slope, bend = 0;
+    if (lines.bent) {
+      constexpr double kNode = 0.86602540378443865;
+      const double middle = static_cast<double>(first) + kWords / 2.0, half = kWords / 2.0;
+      const double left = code_at(middle - kNode * half), centre = code_at(middle), right = code_at(middle + kNode * half);
+      slope = std::nearbyint((right - left) / (2 * kNode) * kOne);
+      bend = std::nearbyint((left - 2 * centre + right) / (2 * kNode * kNode) * kOne);
+    } else {
+      slope = std::nearbyint((code_at(static_cast<double>(first + kWords)) - code_at(static_cast<double>(first))) / kWords * kOne * 32768);
     }
-    const double slope = std::nearbyint((codes.back() - codes.front()) / static_cast<double>(kWords) * kOne * 32768);
-    if (!(std::fabs(slope) <= 32767)) return false;
+    if (!(std::fabs(slope) + std::fabs(bend) <= 32767)) return false;
+    lines.slope[i] = static_cast<int16_t>(slope);
+    lines.bend[i] = static_cast<int16_t>(bend);
+    std::array<double, kWords / kStep + 1> codes;
+    std::array<int, kWords / kStep + 1> rise;
     double least = std::numeric_limits<double>::infinity(), most = -least;
     for (size_t k = 0; k < codes.size(); ++k) {
-      const double rest = codes[k] * kOne - slope * static_cast<double>(first + static_cast<int64_t>(k) * kStep) / 32768;
+      const int64_t word = std::min(first + static_cast<int64_t>(k) * kStep, first + kWords - 1);
+      codes[k] = code_at(static_cast<double>(word));
+      rise[k] = Rise(lines, i, static_cast<int16_t>(word));
+      const double rest = codes[k] * kOne - rise[k];
       least = std::min(least, rest);
       most = std::max(most, rest);
     }
     const double intercept = std::nearbyint((least + most) / 2);
     if (!(std::fabs(intercept) <= 32767 - kOne)) return false;
-    for (size_t k = 0; k < codes.size(); ++k) {
-      const double word = static_cast<double>(first + static_cast<int64_t>(k) * kStep);
-      const double line = (intercept + std::floor((slope * word + 16384) / 32768)) / kOne;
-      if (!(std::fabs(Clamped(line) - Clamped(codes[k])) <= kMaxLinesError)) return false;
-    }
-    lines.slope[i] = static_cast<int16_t>(slope);
+    for (size_t k = 0; k < codes.size(); ++k)
+      if (!(std::fabs(Clamped((intercept + rise[k]) / kOne) - Clamped(codes[k])) <= kMaxLinesError)) return false;
     lines.intercept[i] = static_cast<int16_t>(intercept + kOne / 2);  // for the rounding
     return true;
+  }
+
+  static int Multiply(int a, int b) { return (a * b + (1 << 14)) >> 15; }
+  static int Rise(const ActivationLines& lines, int i, int16_t word) {
+    if (!lines.bent) return Multiply(lines.slope[i], word);
+    const auto d = static_cast<int16_t>(static_cast<uint16_t>(word) << 6 ^ 0x8000);
+    return Multiply(lines.slope[i] + Multiply(lines.bend[i], d), d);
   }
 
   const Activation& activation_;

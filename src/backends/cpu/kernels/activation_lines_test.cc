@@ -17,11 +17,13 @@ Format OutputOf(float low, float high) {
   return f;
 }
 
+int Multiply(int a, int b) { return (a * b + (1 << 14)) >> 15; }
+
 // Before rounding, as in the header.
 double CodeOf(const ActivationLines& lines, const Format& out, float x) {
-  const double word = std::clamp(std::nearbyint(double{x} * lines.scale + lines.offset), -32768.0, 32767.0);
-  const int i = static_cast<uint16_t>(static_cast<int16_t>(word)) >> 10;
-  const int code = lines.intercept[i] + ((lines.slope[i] * static_cast<int>(word) + (1 << 14)) >> 15);
+  const auto word = static_cast<int16_t>(std::clamp(std::nearbyint(double{x} * lines.scale + lines.offset), -32768.0, 32767.0));
+  const int i = static_cast<uint16_t>(word) >> 10, d = static_cast<int16_t>(static_cast<uint16_t>(word) << 6 ^ 0x8000);
+  const int code = lines.intercept[i] + (lines.bent ? Multiply(lines.slope[i] + Multiply(lines.bend[i], d), d) : Multiply(lines.slope[i], word));
   constexpr int kOne = 1 << ActivationLines::kFractionBits;
   return std::clamp<double>(static_cast<double>(code - kOne / 2) / kOne, out.lo, out.hi);
 }
@@ -31,7 +33,7 @@ TEST(ActivationLines, AreCloserThanTheirLimit) {
     Activation activation;
     float low, high;
   };
-  for (const auto& [activation, low, high] : {Case{{ActivationKind::kSilu}, -0.28f, 8}, Case{{ActivationKind::kSilu}, -0.28f, 40},
+  for (const auto& [activation, low, high] : {Case{{ActivationKind::kSilu}, -0.28f, 8}, Case{{ActivationKind::kSilu}, -0.28f, 40}, Case{{ActivationKind::kSilu}, -0.28f, 0.5f},
                                               Case{{ActivationKind::kSigmoid}, 0, 1}, Case{{ActivationKind::kTanh}, -1, 1},
                                               Case{{ActivationKind::kGeluErf}, -0.17f, 6}, Case{{ActivationKind::kGeluTanh}, -0.17f, 3},
                                               Case{{ActivationKind::kMish}, -0.31f, 8}, Case{{ActivationKind::kElu, 1}, -1, 8},
@@ -56,6 +58,11 @@ TEST(ActivationLines, AreCloserThanTheirLimit) {
       if (out.zero < out.lo) out.zero = out.lo;
     }
   }
+}
+
+TEST(ActivationLines, AreParabolasWhereCodesAreFine) {
+  EXPECT_FALSE(MakeActivationLines({ActivationKind::kSilu}, OutputOf(-0.28f, 8))->bent);
+  EXPECT_TRUE(MakeActivationLines({ActivationKind::kSilu}, OutputOf(-0.28f, 0.5f))->bent);
 }
 
 TEST(ActivationLines, AreNotMadeForKinksAndClips) {

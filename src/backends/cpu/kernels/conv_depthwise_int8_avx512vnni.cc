@@ -83,7 +83,7 @@ struct Int8Window {
   static TFE_INLINE bool Fits(const OutputStage& stage, int64_t channels) { return FitsCodes(stage, channels, 9); }
   template <int kParts>
   static TFE_INLINE ActivateRowFunction<Int8Window> Activated(const OutputStage& stage) {
-    if (stage.lines != nullptr) return ActivateRow<ByLines, kParts>;
+    if (stage.lines != nullptr) return stage.lines->bent ? ActivateRow<ByLines<true>, kParts> : ActivateRow<ByLines<false>, kParts>;
     return PickActivated(stage.activation.kind, []<ActivationKind kind>() -> ActivateRowFunction<Int8Window> {
       return ActivateRow<ByFunction<kind>, kParts>;
     });
