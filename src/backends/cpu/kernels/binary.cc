@@ -89,6 +89,56 @@ class TypedRun {
   BlockWriter write_;
 };
 
+// Codes times a row of reals, one row per block of rows (a gate per channel): [blocks, rows, n] * [blocks or 1, n].
+class ScaledCodes {
+ public:
+  // ok() is false for everything else.
+  ScaledCodes(BinaryOp op, const LoopNest& loops, const Format& a, const Format& y, const Activation& activation)
+      : a_(a), y_(y) {
+    const int last = loops.rank - 1;
+    n_ = loops.dims[last];
+    const int64_t *of_a = loops.strides[0], *of_b = loops.strides[1];
+    ok_ = op == BinaryOp::k_mul && activation.kind == ActivationKind::kNone && a.storage == Storage::kU8 && y.storage == Storage::kU8 &&
+          (loops.rank == 2 || loops.rank == 3) && n_ <= kMostChannels && of_a[last] == 1 && of_a[last - 1] == n_ && of_b[last] == 1 &&
+          of_b[last - 1] == 0;
+    if (!ok_) return;
+    block_ = loops.dims[last - 1];
+    rows_ = loops.rank == 3 ? loops.dims[0] * block_ : block_;
+    b_stride_ = loops.rank == 3 ? of_b[0] : 0;
+    ok_ = loops.rank == 2 || of_a[0] == block_ * n_;
+  }
+  bool ok() const { return ok_; }
+  int64_t rows() const { return rows_; }
+  int64_t n() const { return n_; }
+
+  // Rows from `begin` to the result, which is less than `end` if a gate is too large for codes' arithmetic, or no number.
+  int64_t Run(const TypedKernels& kernels, const uint8_t* a, const void* b, const Format& b_format, uint8_t* y, int64_t begin, int64_t end) const {
+    alignas(64) float factor[kMostChannels], offset[kMostChannels];
+    const BlockReader read(kernels, b_format);
+    const float ratio = a_.scale / y_.scale;
+    for (int64_t row = begin; row < end;) {
+      const int64_t block = row / block_, stop = std::min(end, (block + 1) * block_);
+      const float* gate = read(At(b, b_format, block * b_stride_), n_, offset);
+      bool fits = true;
+      for (int64_t c = 0; c < n_; ++c) {
+        factor[c] = gate[c] * ratio;
+        fits &= std::fabs(factor[c]) < 1e6f;
+      }
+      if (!fits) return row;
+      for (int64_t c = 0; c < n_; ++c) offset[c] = static_cast<float>(y_.zero) - static_cast<float>(a_.zero) * factor[c];
+      kernels.scale_codes({a + row * n_, factor, offset, y + row * n_, stop - row, n_, y_.lo, y_.hi});
+      row = stop;
+    }
+    return end;
+  }
+
+ private:
+  static constexpr int64_t kMostChannels = 4096;
+  Format a_, y_;
+  int64_t n_ = 0, block_ = 0, rows_ = 0, b_stride_ = 0;
+  bool ok_ = false;
+};
+
 }  // namespace
 
 float LibmPow(float a, float b) { return std::pow(a, b); }
@@ -126,6 +176,17 @@ void Binary(BinaryOp op, const LoopNest& loops, const float* a, const float* b, 
 void Binary(BinaryOp op, const LoopNest& loops, const void* a, const Format& a_format, const void* b, const Format& b_format,
             void* y, const Format& y_format, const Activation& activation, Gang& gang, CpuIsa isa) {
   const int last = loops.rank - 1;
+  if (const ScaledCodes scaled(op, loops, a_format, y_format, activation); scaled.ok()) {
+    const TypedRun run(op, a_format, b_format, y_format, activation, isa);
+    const uint8_t* codes = static_cast<const uint8_t*>(a);
+    ParallelRows(gang, scaled.rows(), scaled.n(), kPart, [&](int64_t begin, int64_t end) {
+      begin = scaled.Run(TypedKernelsFor(isa), codes, b, b_format, static_cast<uint8_t*>(y), begin, end);
+      ForEachRun(loops, begin * scaled.n(), end * scaled.n(), [&](int64_t at, int64_t n, const int64_t* offsets) {
+        run(At(a, a_format, offsets[0]), 1, At(b, b_format, offsets[1]), 1, At(y, y_format, at), n);
+      });
+    });
+    return;
+  }
   if (IsShortRow(loops)) {
     const int64_t n = loops.dims[1], step = kRepeated / n * n;
     const TypedRun run(op, a_format, Format(), y_format, activation, isa);

@@ -128,6 +128,33 @@ TEST(TypedBinary, AgreesWithDoublePrecisionUnderBroadcasting) {
   }
 }
 
+TEST(TypedBinary, ScalesCodesByChannels) {
+  Gangs gangs;
+  for (uint32_t seed = 0; seed < 60; ++seed) {
+    SCOPED_TRACE(seed);
+    Random random(seed);
+    const int64_t images = random.Int(1, 3), rows = random.OneIn(4) ? random.Int(100, 400) : random.Int(2, 20);
+    const int64_t channels = random.OneIn(4) ? random.Int(200, 5000) : random.Int(1, 200);
+    const LoopNest loops = MakeLoopNest(std::vector<int64_t>{images, rows, channels},
+                                        {std::vector<int64_t>{images, rows, channels}, std::vector<int64_t>{images, 1, channels}});
+    const TypedBuffer a = RandomValues(random, RandomFormat(random, Storage::kU8), images * rows * channels);
+    TypedBuffer b = RandomValues(random, RandomFormat(random, kAllStorages[seed % 3]), images * channels);
+    const bool infinite = b.format.storage == Storage::kF32 && random.OneIn(2);
+    if (infinite) reinterpret_cast<float*>(b.bytes.data())[b.size - 1] = random.OneIn(2) ? kInf : 1e30f;
+    for (CpuIsa isa : TestedIsas()) {
+      TypedBuffer y(RandomFormat(random, Storage::kU8), a.size);
+      const bool in_place = random.OneIn(2);
+      if (in_place) y.bytes = a.bytes;
+      Binary(BinaryOp::k_mul, loops, in_place ? y.data() : a.data(), a.format, b.data(), b.format, y.data(), y.format, {},
+             gangs[1 + seed % 3], isa);
+      for (int64_t i = 0; i < y.size; ++i) {
+        const double want = a[i] * b[i / channels / rows * channels + i % channels];
+        ASSERT_TRUE(Rounded(y, i, want, std::fabs(want) * 0x1p-21)) << i << " " << CpuIsaName(isa);
+      }
+    }
+  }
+}
+
 TEST(TypedBinary, WritesOverAnOperand) {
   Gang gang;
   Random random(1);

@@ -25,9 +25,21 @@ using TypedBinaryLoop = void (*)(const TypedOperand& a, const TypedOperand& b, v
 enum class HotBinary { kAdd, kMul };
 inline constexpr int kHotBinaries = 2;
 
+// Codes times a real per channel, in code units: y[r][c] = clamp(round(x[r][c] * factor[c] + offset[c]), lo, hi), rows of n.
+// Products must stay below 2^30.
+struct CodeRows {
+  const uint8_t* x;
+  const float *factor, *offset;
+  uint8_t* y;
+  int64_t rows, n;
+  int32_t lo, hi;
+};
+using ScaleCodesLoop = void (*)(const CodeRows& rows);
+
 struct TypedKernels {
   ConvertLoop convert[kStorages][kStorages];  // [from][to]
   TypedBinaryLoop binary[kHotBinaries][kStorages][kStorages][kStorages];  // [op][a][b][y]
+  ScaleCodesLoop scale_codes;
 };
 
 extern const TypedKernels kTypedPortable;

@@ -65,6 +65,39 @@ void TypedBinaryRange(const TypedOperand& a, const TypedOperand& b, void* y, con
   }
 }
 
+inline void ScaleCodes(const CodeRows& r) {
+  using Codes = Stored<Storage::kU8>;
+  const VF low = Set(static_cast<float>(r.lo)), high = Set(static_cast<float>(r.hi));
+  const Codes plain(Format{Storage::kU8, 1, 0, 0, 255});
+  for (int64_t row = 0; row < r.rows; ++row) {
+    const uint8_t* x = r.x + row * r.n;
+    uint8_t* y = r.y + row * r.n;
+    int64_t i = 0;
+#if defined(__AVX512F__)
+    const VI order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const VI lowest = _mm512_set1_epi8(static_cast<char>(r.lo)), highest = _mm512_set1_epi8(static_cast<char>(r.hi));
+    for (; i < r.n; i += 64) {
+      const uint64_t mask = r.n - i >= 64 ? ~uint64_t{0} : ~uint64_t{0} >> (64 - (r.n - i));
+      VI part[4];
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; ++k) {
+        const VTail tail = static_cast<VTail>(mask >> 16 * k);
+        const VF code = ToFloat(Codes::LoadCodes(x + i + 16 * k, tail));
+        part[k] = ToInt(Fma(code, Load(r.factor + i + 16 * k, tail), Load(r.offset + i + 16 * k, tail)));
+      }
+      VI codes = _mm512_packus_epi16(_mm512_packs_epi32(part[0], part[1]), _mm512_packs_epi32(part[2], part[3]));
+      codes = _mm512_min_epu8(_mm512_max_epu8(_mm512_permutexvar_epi32(order, codes), lowest), highest);
+      _mm512_mask_storeu_epi8(y + i, mask, codes);
+    }
+#endif
+    ForVectors(r.n - i, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
+      const int64_t at = i + j;
+      const VF v = Fma(plain.Units(x + at, lanes), Load(r.factor + at, lanes), Load(r.offset + at, lanes));
+      plain.Write(y + at, Min(high, Max(low, v)), lanes);
+    });
+  }
+}
+
 template <Storage kFrom>
 constexpr void FillConvert(ConvertLoop* row) {
   row[0] = ConvertRange<kFrom, Storage::kF32>;
@@ -97,6 +130,7 @@ constexpr TypedKernels MakeTypedKernels() {
   FillConvert<Storage::kU8>(kernels.convert[2]);
   FillBinary<HotAdd>(kernels.binary[static_cast<int>(HotBinary::kAdd)]);
   FillBinary<HotMul>(kernels.binary[static_cast<int>(HotBinary::kMul)]);
+  kernels.scale_codes = ScaleCodes;
   return kernels;
 }
 
