@@ -28,10 +28,11 @@ std::shared_ptr<Model> Load(const std::filesystem::path& path, int threads) {
   return ValueOrRaise(std::move(model));
 }
 
-std::vector<TensorSpec> InputsOf(const Model& model, const std::string& signature) {
+const std::vector<TensorSpec>& InputsOf(const Model& model, const std::string& signature) {
+  static const std::vector<TensorSpec> none;
   for (const SignatureInfo& info : model.signatures())
     if (info.name == signature) return info.inputs;
-  return {};
+  return none;
 }
 
 nb::dict Run(Model& model, const nb::dict& values, const std::string& signature) {
