@@ -62,11 +62,12 @@ struct Gang::State {
   }
 };
 
-Gang::Gang(int threads, const Spawn& spawn) : threads_(threads < 1 ? 1 : threads) {
-  if (threads_ == 1) return;
+Gang::Gang(int threads, Spawn spawn) : threads_(threads < 1 ? 1 : threads), spawn_(std::move(spawn)) {}
+
+void Gang::Call() {
   state_ = std::make_shared<State>();
   for (int i = 1; i < threads_; ++i) {
-    spawn([state = state_] {
+    spawn_([state = state_] {
       if (state->closed.load(std::memory_order_acquire)) return;
       int worker = state->next_worker.fetch_add(1);
       Backoff backoff;
@@ -84,10 +85,11 @@ Gang::~Gang() {
 
 void Gang::Run(int64_t tasks, FunctionRef<void(int64_t, int)> fn) {
   TFE_CHECK(tasks <= kMaxTasks);
-  if (!state_ || tasks <= 1) {
+  if (threads_ == 1 || tasks <= 1) {
     for (int64_t i = 0; i < tasks; ++i) fn(i, 0);
     return;
   }
+  if (!state_) Call();
   State& s = *state_;
   s.fn = &fn;
   s.pending.store(tasks, std::memory_order_relaxed);

@@ -11,7 +11,8 @@
 namespace tfengine {
 
 // A group of threads that works through one engine run: the calling thread publishes parallel loops, helpers
-// that have joined take iterations from them. Helpers spin between loops (a loop costs about a microsecond, not a
+// that have joined take iterations from them. Helpers are asked for by the first loop of more than one task, so a run
+// that never splits its work wakes nobody. They spin between loops (a loop costs a few tenths of a microsecond, not a
 // wake-up), and leave when the Gang is destroyed. A helper that is late or never comes costs nothing: the caller
 // does all the work itself, so a busy thread pool slows an engine down but cannot block it.
 //
@@ -23,8 +24,8 @@ class Gang {
 
   // A gang of the caller alone.
   Gang() : threads_(1) {}
-  // Up to `threads` threads, the caller included; asks `spawn` for threads - 1 helpers.
-  Gang(int threads, const Spawn& spawn);
+  // Up to `threads` threads, the caller included; asks `spawn` for threads - 1 helpers when there is work for them.
+  Gang(int threads, Spawn spawn);
   ~Gang();
   Gang(const Gang&) = delete;
   Gang& operator=(const Gang&) = delete;
@@ -38,8 +39,11 @@ class Gang {
 
  private:
   struct State;
+  void Call();
+
   int threads_;
-  std::shared_ptr<State> state_;
+  Spawn spawn_;
+  std::shared_ptr<State> state_;  // once helpers were called
 };
 
 // A pool of own threads for use outside TensorFlow. Threads sleep between runs.

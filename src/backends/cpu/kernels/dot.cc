@@ -18,6 +18,9 @@ constexpr int64_t kGatherSlack = 63;
 constexpr int64_t kBlockBytes = 384 << 10;
 // The same on CPUs with tile registers, which have 2 MiB of it.
 constexpr int64_t kTiledBlockBytes = 768 << 10;
+// Work below this is done sooner than a second thread has joined in: handing over costs about 0.2 us twice.
+constexpr double kSplitCycles = 5000;
+constexpr double kCacheBytesPerCycle = 40;  // of the second level
 // Fewer words leave tile registers emptier than it costs to copy segments together.
 constexpr int64_t kLeastTileWords = 12;
 
@@ -174,8 +177,11 @@ DotPlan MakeDotPlan(const ConvShape& s, const DotKernels& kernels, int threads) 
 
   const int64_t weight_bytes = plan.word_total * p.vectors * kernels.lanes * 4;
   const int64_t input_bytes = s.batch * s.in_h * s.in_w * p.group_in * value;
-  const Split split = ChooseSplit(s.groups, p.tiles, p.panels, static_cast<double>(p.tile * plan.word_total) / (kernels.tiles ? 8 : 1),
-                                  static_cast<double>(weight_bytes), static_cast<double>(input_bytes), threads);
+  const double unit_cycles = static_cast<double>(p.tile * plan.word_total) / (kernels.tiles ? 8 : 1);
+  const double read_bytes = static_cast<double>(s.groups * weight_bytes + s.batch * s.in_h * s.in_w * s.in_c * value);
+  const double cycles = std::max(unit_cycles * static_cast<double>(s.groups * p.tiles * p.panels), read_bytes / kCacheBytesPerCycle);
+  const Split split = ChooseSplit(s.groups, p.tiles, p.panels, unit_cycles, static_cast<double>(weight_bytes),
+                                  static_cast<double>(input_bytes), cycles < kSplitCycles ? 1 : threads);
   p.pixel_parts = split.pixel_parts;
   p.panel_parts = split.panel_parts;
   p.tasks = p.groups * p.pixel_parts * p.panel_parts;

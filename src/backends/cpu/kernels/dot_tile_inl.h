@@ -239,7 +239,7 @@ void DotTask(const DotPlan& plan, const DotArgs& args, int64_t task, int worker)
   SegmentRow* rows = reinterpret_cast<SegmentRow*>(scratch + plan.rows_at);
   Value* zeros = reinterpret_cast<Value*>(scratch + plan.zeros_at);
   Value* patches = reinterpret_cast<Value*>(scratch + plan.patches_at);
-  for (int64_t i = 0; i < p.seg_len; ++i) zeros[i] = view.padding;
+  for (int64_t i = 0; i < (p.dense ? 0 : p.seg_len); ++i) zeros[i] = view.padding;
 
   const int64_t patch_values = p.whole_rows ? p.g.k_h * kMaxTile * p.seg_len : 0;
   BuildInside(p, view.x, p.g.in_w, inside);

@@ -10,16 +10,10 @@
 #include "backends/cpu/kernels/matmul_kernels.h"
 
 namespace tfengine::cpu {
-namespace {
 
-constexpr int64_t kLeastTiledRows = 4;
-constexpr int64_t kItemMacs = 1 << 22;  // batch items below this are not split
-
-// The reduction as one segment whose last word is padded.
-DotSegments Segment(int64_t k) { return {1, k, true}; }
-
-// Everything that follows from the shape; the scratch size and the run must agree on it.
-struct Plan {
+struct DotMatmulPlan {
+  const DotKernels* kernels = nullptr;
+  int threads = 1;
   MatmulShape s;  // batch dims folded into m where possible
   int64_t batches = 1;
   bool packs = false, copies_a = false;
@@ -28,10 +22,23 @@ struct Plan {
   int64_t packed_bytes = 0, copy_bytes = 0, item_bytes = 0;
 
   int64_t SetBytes() const { return packed_bytes + copy_bytes + item_bytes; }
+  int64_t TotalBytes() const { return SetBytes() * (per_worker ? threads : 1); }
 };
+
+namespace {
+
+using Plan = DotMatmulPlan;
+
+constexpr int64_t kLeastTiledRows = 4;
+constexpr int64_t kItemMacs = 1 << 22;  // batch items below this are not split
+
+// The reduction as one segment whose last word is padded.
+DotSegments Segment(int64_t k) { return {1, k, true}; }
 
 Plan MakePlan(const DotKernels& kernels, const MatmulShape& shape, bool packed, bool has_residual, int threads) {
   Plan p;
+  p.kernels = &kernels;
+  p.threads = threads;
   p.s = FoldMatmulBatch(shape, packed, has_residual);
   const MatmulShape& s = p.s;
   for (int d = 0; d < s.batch_rank; ++d) p.batches *= s.batch[d];
@@ -184,22 +191,30 @@ void DotPackMatmulB(const DotKernels& kernels, const float* b, int64_t row_strid
   DotPack(kernels, b, row_stride, col_stride, 1, Segment(k), n, steps, packed);
 }
 
+std::shared_ptr<const DotMatmulPlan> PlanDotMatmul(const DotKernels& kernels, const MatmulShape& shape, bool packed_b,
+                                                   bool has_residual, int threads) {
+  return std::make_shared<DotMatmulPlan>(MakePlan(kernels, shape, packed_b, has_residual, threads));
+}
+
+size_t DotMatmulScratchBytes(const DotMatmulPlan& plan) { return static_cast<size_t>(plan.TotalBytes()); }
+
 size_t DotMatmulScratchBytes(const DotKernels& kernels, const MatmulShape& shape, bool packed_b, int threads) {
   int64_t bytes = 0;
-  for (bool has_residual : {false, true}) {
-    const Plan p = MakePlan(kernels, shape, packed_b, has_residual, threads);
-    bytes = std::max(bytes, p.SetBytes() * (p.per_worker ? threads : 1));
-  }
+  for (bool has_residual : {false, true})
+    bytes = std::max(bytes, MakePlan(kernels, shape, packed_b, has_residual, threads).TotalBytes());
   return static_cast<size_t>(bytes);
 }
 
-void DotMatmul(const DotKernels& kernels, const MatmulShape& shape, const DotMatmulArgs& args, void* scratch, Gang& gang) {
-  const Plan p = MakePlan(kernels, shape, args.packed_b != nullptr, args.residual != nullptr, gang.threads());
+void DotMatmul(const DotMatmulPlan& p, const DotMatmulArgs& args, void* scratch, Gang& gang) {
   if (p.batches == 0 || p.s.m == 0 || p.s.n == 0) return;
-  const Run run(kernels, p, args);
+  const Run run(*p.kernels, p, args);
   char* bytes = static_cast<char*>(scratch);
-  if (p.per_worker) return RunItems(kernels, p, run, bytes, gang);
-  for (int64_t i = 0; i < p.batches; ++i) RunItem(kernels, p, run, run.At(i, bytes), bytes, gang);
+  if (p.per_worker) return RunItems(*p.kernels, p, run, bytes, gang);
+  for (int64_t i = 0; i < p.batches; ++i) RunItem(*p.kernels, p, run, run.At(i, bytes), bytes, gang);
+}
+
+void DotMatmul(const DotKernels& kernels, const MatmulShape& shape, const DotMatmulArgs& args, void* scratch, Gang& gang) {
+  DotMatmul(MakePlan(kernels, shape, args.packed_b != nullptr, args.residual != nullptr, gang.threads()), args, scratch, gang);
 }
 
 }  // namespace tfengine::cpu

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
 #include <string_view>
 
 #include "backends/cpu/kernels/dot.h"
@@ -32,10 +33,17 @@ int64_t DotPackedMatmulBBytes(const DotKernels& kernels, int64_t k, int64_t n);
 void DotPackMatmulB(const DotKernels& kernels, const float* b, int64_t row_stride, int64_t col_stride, int64_t k, int64_t n,
                     const float* steps, void* packed);
 
+// Everything that follows from a shape, made once for gangs of at most `threads`: it costs as much as a small product.
+struct DotMatmulPlan;
+std::shared_ptr<const DotMatmulPlan> PlanDotMatmul(const DotKernels& kernels, const MatmulShape& shape, bool packed_b,
+                                                   bool has_residual, int threads);
+
 // Bytes of 64-byte aligned scratch.
+size_t DotMatmulScratchBytes(const DotMatmulPlan& plan);
 size_t DotMatmulScratchBytes(const DotKernels& kernels, const MatmulShape& shape, bool packed_b, int threads);
 
 // Deterministic for a given shape, whatever the gang's size.
+void DotMatmul(const DotMatmulPlan& plan, const DotMatmulArgs& args, void* scratch, Gang& gang);
 void DotMatmul(const DotKernels& kernels, const MatmulShape& shape, const DotMatmulArgs& args, void* scratch, Gang& gang);
 
 }  // namespace tfengine::cpu

@@ -2,6 +2,7 @@
 #include "backends/cpu/kernels/binary.h"
 #include "backends/cpu/kernels/cast.h"
 #include "backends/cpu/kernels/convert.h"
+#include "backends/cpu/kernels/integer.h"
 #include "backends/cpu/kernels/select.h"
 #include "backends/cpu/kernels/unary.h"
 #include "backends/cpu/lower/lower.h"
@@ -124,6 +125,14 @@ LowerResult LowerBinary(const LowerContext& c) {
       return OkStatus();
     };
     return MakeLowered("vector", {0, 1}, std::move(run));
+  }
+  const IntegerBinary integer = FindIntegerBinary(kind, a.dtype);
+  if (integer.loop && activation->kind == ActivationKind::kNone) {
+    const int64_t b_size = b.num_elements();
+    auto run = [=](const void* const* in, void* const* out, void*, Gang& gang) {
+      return RunIntegerBinary(integer, loops, in[0], in[1], b_size, out[0], gang);
+    };
+    return MakeLowered("vector", {0, 1}, std::move(run), InPlace(c.node));
   }
   return std::optional<Lowered>();
 }

@@ -62,7 +62,8 @@ LowerResult LowerTypedMatMul(const LowerContext& c, const MatmulOperands& operan
   if (bias) in.push_back(2);
   const int residual_at = static_cast<int>(in.size());
   if (residual) in.push_back(3);
-  auto run = [=, &kernels](const void* const* in, void* const* out, void* scratch, Gang& gang) {
+  const auto plan = PlanDotMatmul(kernels, s, packs, residual, c.threads);
+  auto run = [=](const void* const* in, void* const* out, void* scratch, Gang& gang) {
     DotMatmulArgs args;
     args.a = in[0];
     args.zero = product.x.zero;
@@ -72,12 +73,12 @@ LowerResult LowerTypedMatMul(const LowerContext& c, const MatmulOperands& operan
     args.stage.activation = activation;
     if (residual) args.residual = in[residual_at];
     args.c = out[0];
-    DotMatmul(kernels, s, args, scratch, gang);
+    DotMatmul(*plan, args, scratch, gang);
     return OkStatus();
   };
   const char* tactic = product.type == DotType::kInt8 ? "packed_int8" : product.type == DotType::kBf16 ? "packed_bf16" : "packed_f32";
   return MakeLowered(tactic, std::move(in), std::move(run), -1,
-                     [s, packs, &kernels](int threads) { return DotMatmulScratchBytes(kernels, s, packs, threads); });
+                     [plan](int) { return DotMatmulScratchBytes(*plan); });
 }
 
 }  // namespace
