@@ -28,8 +28,9 @@ Result<bool> AddInput(Rewriter& r, const Node& node, const Node& linear, size_t 
 
 Result<bool> FuseBias(Rewriter& r, const Node& node) {
   for (int side = 0; side < 2; ++side) {
-    const Node* found = OpenLinear(r, node.inputs[side]);
-    if (!found || BiasOf(*found) != kNoValue || r.shape(node.inputs[side]) != r.shape(node.outputs[0])) continue;
+    const Node* found = r.Producer(node.inputs[side]);
+    if (!found || !IsLinear(*found) || !r.SingleUse(node.inputs[side]) || HasActivation(*found)) continue;
+    if (BiasOf(*found) != kNoValue || r.shape(node.inputs[side]) != r.shape(node.outputs[0])) continue;
     const Node linear = *found;
     ValueId other = node.inputs[1 - side];
     bool is_vector = r.shape(other).size() == 1 && r.shape(other)[0] == r.shape(node.outputs[0]).back();

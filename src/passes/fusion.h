@@ -15,7 +15,7 @@ bool IsFusableActivation(UnaryKind kind);
 //   activation(linear), activation(binary)  →  act attribute
 //   layer_norm(x + y), of one shape      →  layer_norm with residual
 //
-// in this order: bias, residual, activation. Where both operands of an addition are linear, the later one takes the
+// in this order: bias, residual, activation; a bias may also come behind the residual. Where both operands of an addition are linear, the later one takes the
 // other as residual. Left alone: values with other users, broadcasting additions, predicates, integers.
 Result<bool> FuseElementwise(Network& network);
 

@@ -23,6 +23,13 @@ TEST(Fusion, BiasResidualAndActivation) {
   }, "matmul+bias");
 }
 
+TEST(Fusion, ABiasBehindTheResidual) {
+  ExpectRewrite(FuseElementwise, [](Builder& b) {
+    ValueId x = b.Input("x", {b.batch, 4}), h = b.Input("h", {b.batch, 4}), w = b.Const("w", {4, 6}), u = b.Const("u", {4, 6});
+    b.Return(b.Unary("tanh", b.Add(b.Add(b.MatMul(x, w), b.MatMul(h, u)), b.Const("bias", {6}))));
+  }, "matmul matmul+bias+residual+tanh");
+}
+
 TEST(Fusion, TheLaterConvolutionTakesTheSum) {
   Network net = ExpectRewrite(FuseElementwise, [](Builder& b) {
     ValueId x = Image(b), first = Conv(b, x), second = Conv(b, b.Unary("abs", x));

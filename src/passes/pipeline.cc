@@ -18,6 +18,7 @@
 #include "passes/projections.h"
 #include "passes/reshape_sinking.h"
 #include "passes/scale_folding.h"
+#include "passes/shared_weights.h"
 #include "passes/simplify_math.h"
 #include "passes/simplify_shapes.h"
 #include "passes/softmax.h"
@@ -57,6 +58,7 @@ constexpr Pass kPasses[] = {
     {"scale_folding", FoldScales},
     {"pad_folding", FoldPads},
     {"cse", EliminateCommonSubexpressions},
+    {"shared_weights", MergeSharedWeights},
     {"fusion", FuseElementwise},
     {kMergeProjections, MergeProjections},
     {"dead_code", EliminateDeadCode},
