@@ -125,17 +125,27 @@ void ActivateCodes(const ActivatedCodes& a, const float* sums, int64_t rows, int
         part[i] = by.Part(sum, scale[v], bias[v]);
       }
       const VI codes = InOrder(PackCodes(by, part, low, high));
+      // Masked stores cost much more.
+      const bool full = count == kVectors * kLanes;
       if constexpr (kVectors == 4) {
-        _mm512_mask_storeu_epi8(y, mask, codes);
+        full ? _mm512_storeu_si512(y, codes) : _mm512_mask_storeu_epi8(y, mask, codes);
       } else if constexpr (kVectors == 2) {
-        _mm256_mask_storeu_epi8(y, static_cast<__mmask32>(mask), _mm512_castsi512_si256(codes));
-        if (m + 1 < rows) _mm256_mask_storeu_epi8(y + y_stride, static_cast<__mmask32>(mask), _mm512_extracti64x4_epi64(codes, 1));
+        const __m256i half[2] = {_mm512_castsi512_si256(codes), _mm512_extracti64x4_epi64(codes, 1)};
+#pragma GCC unroll 2
+        for (int i = 0; i < 2; ++i) {
+          if (m + i >= rows) continue;
+          uint8_t* to = y + i * y_stride;
+          full ? _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), half[i]) : _mm256_mask_storeu_epi8(to, static_cast<__mmask32>(mask), half[i]);
+        }
       } else {
         const __m128i quarter[4] = {_mm512_castsi512_si128(codes), _mm512_extracti32x4_epi32(codes, 1),
                                     _mm512_extracti32x4_epi32(codes, 2), _mm512_extracti32x4_epi32(codes, 3)};
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i)
-          if (m + i < rows) _mm_mask_storeu_epi8(y + i * y_stride, static_cast<__mmask16>(mask), quarter[i]);
+        for (int i = 0; i < 4; ++i) {
+          if (m + i >= rows) continue;
+          uint8_t* to = y + i * y_stride;
+          full ? _mm_storeu_si128(reinterpret_cast<__m128i*>(to), quarter[i]) : _mm_mask_storeu_epi8(to, static_cast<__mmask16>(mask), quarter[i]);
+        }
       }
     }
   }

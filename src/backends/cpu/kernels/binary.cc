@@ -114,6 +114,8 @@ class ScaledCodes {
   // Rows from `begin` to the result, which is less than `end` if a gate is too large for codes' arithmetic, or no number.
   int64_t Run(const TypedKernels& kernels, const uint8_t* a, const void* b, const Format& b_format, uint8_t* y, int64_t begin, int64_t end) const {
     alignas(64) float factor[kMostChannels], offset[kMostChannels];
+    // Short rows are repeated: several are one long one.
+    const int64_t repeats = n_ <= kShortRow ? kRepeated / n_ : 1;
     const BlockReader read(kernels, b_format);
     const float ratio = a_.scale / y_.scale;
     for (int64_t row = begin; row < end;) {
@@ -126,8 +128,12 @@ class ScaledCodes {
       }
       if (!fits) return row;
       for (int64_t c = 0; c < n_; ++c) offset[c] = static_cast<float>(y_.zero) - static_cast<float>(a_.zero) * factor[c];
-      kernels.scale_codes({a + row * n_, factor, offset, y + row * n_, stop - row, n_, y_.lo, y_.hi});
-      row = stop;
+      for (int64_t i = n_; i < repeats * n_; ++i) factor[i] = factor[i - n_], offset[i] = offset[i - n_];
+      for (const int64_t together : {repeats, int64_t{1}}) {
+        const int64_t whole = (stop - row) / together;
+        kernels.scale_codes({a + row * n_, factor, offset, y + row * n_, whole, together * n_, y_.lo, y_.hi});
+        row += whole * together;
+      }
     }
     return end;
   }

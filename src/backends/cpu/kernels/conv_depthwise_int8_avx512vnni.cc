@@ -77,7 +77,9 @@ struct Int8Window {
       VI part[4];
 #pragma GCC unroll 4
       for (int k = 0; k < 4; ++k) part[k] = by.Part(Load(sums + k * kLanes), scale[k], bias[k]);
-      StoreParts<kParts, false>(r.y, ox * r.y_step, r.bytes, PackCodes(by, part, low, high));
+      const VI codes = PackCodes(by, part, low, high);
+      r.bytes == ~uint64_t{0} ? StoreParts<kParts, true>(r.y, ox * r.y_step, r.bytes, codes)
+                              : StoreParts<kParts, false>(r.y, ox * r.y_step, r.bytes, codes);
     }
   }
   static TFE_INLINE bool Fits(const OutputStage& stage, int64_t channels) { return FitsCodes(stage, channels, 9); }

@@ -31,6 +31,7 @@ struct Axes {
     size *= dim;
   }
   int64_t Offset(int64_t index) const {
+    if (rank == 1) return index * strides[0];  // without a division
     int64_t offset = 0;
     for (int d = rank - 1; d >= 0; --d) {
       offset += index % dims[d] * strides[d];

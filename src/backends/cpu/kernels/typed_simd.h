@@ -76,18 +76,15 @@ inline void ScaleCodes(const CodeRows& r) {
 #if defined(__AVX512F__)
     const VI order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     const VI lowest = _mm512_set1_epi8(static_cast<char>(r.lo)), highest = _mm512_set1_epi8(static_cast<char>(r.hi));
-    for (; i < r.n; i += 64) {
-      const uint64_t mask = r.n - i >= 64 ? ~uint64_t{0} : ~uint64_t{0} >> (64 - (r.n - i));
+    for (; i + 64 <= r.n; i += 64) {
       VI part[4];
 #pragma GCC unroll 4
       for (int k = 0; k < 4; ++k) {
-        const VTail tail = static_cast<VTail>(mask >> 16 * k);
-        const VF code = ToFloat(Codes::LoadCodes(x + i + 16 * k, tail));
-        part[k] = ToInt(Fma(code, Load(r.factor + i + 16 * k, tail), Load(r.offset + i + 16 * k, tail)));
+        const int64_t at = i + 16 * k;
+        part[k] = ToInt(Fma(ToFloat(Codes::LoadCodes(x + at)), Load(r.factor + at), Load(r.offset + at)));
       }
-      VI codes = _mm512_packus_epi16(_mm512_packs_epi32(part[0], part[1]), _mm512_packs_epi32(part[2], part[3]));
-      codes = _mm512_min_epu8(_mm512_max_epu8(_mm512_permutexvar_epi32(order, codes), lowest), highest);
-      _mm512_mask_storeu_epi8(y + i, mask, codes);
+      const VI codes = _mm512_packus_epi16(_mm512_packs_epi32(part[0], part[1]), _mm512_packs_epi32(part[2], part[3]));
+      _mm512_storeu_si512(y + i, _mm512_min_epu8(_mm512_max_epu8(_mm512_permutexvar_epi32(order, codes), lowest), highest));
     }
 #endif
     ForVectors(r.n - i, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
