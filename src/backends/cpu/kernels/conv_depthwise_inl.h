@@ -156,6 +156,8 @@ struct DepthwiseTable {
 template <Storage kX, int kWidth, int kStride>
 inline constexpr DepthwiseTable<kX, kWidth, kStride> kDepthwiseTable;
 
+inline constexpr int64_t kDepthwiseStripBytes = 24 << 10;
+
 // The steps of one task. `s`: bias, bounds, zero and sums are set by the caller. at(first, columns) is called before a step for
 // output element `first` (the first of its first column), done(first, columns) after it. `zeros`: in_c elements of padding.
 template <Storage kX, typename At, typename Done>
@@ -181,46 +183,57 @@ TFE_INLINE void DepthwiseSteps(const DepthwisePlan& p, const void* x, const void
   }
 
   s.w_tap = p.vectors * kLanes;
-  s.begin = p.vectors * channel_part / p.channel_parts * kLanes;
-  s.end = p.vectors * (channel_part + 1) / p.channel_parts * kLanes;
-  if (s.end > g.out_c) s.end = g.out_c;
   s.out_c = g.out_c;
   s.multiplier = p.multiplier;
 
-  for (int64_t row = p.rows * row_part / p.row_parts; row < row_end; ++row) {
-    const int64_t n = row / g.out_h, oy = row - n * g.out_h;
-    const In image = static_cast<In>(x) + n * g.in_h * g.in_w * g.in_c;
-    const int64_t y0 = oy * g.stride_h - g.pad_top;
-    int64_t ky_begin = 0, ky_end = g.k_h;
-    while (ky_begin < ky_end && y0 + ky_begin * g.dil_h < 0) ++ky_begin;
-    while (ky_begin < ky_end && y0 + (ky_end - 1) * g.dil_h >= g.in_h) --ky_end;
-    s.w = static_cast<const float*>(packed) + ky_begin * g.k_w * s.w_tap;
+  // Down a strip of columns, for as many channels as let the first-level cache keep the input rows that outputs share.
+  const int64_t row_begin = p.rows * row_part / p.row_parts;
+  const int64_t vector_begin = p.vectors * channel_part / p.channel_parts, vector_end = p.vectors * (channel_part + 1) / p.channel_parts;
+  const int64_t strip = ((p.columns - 1) * g.stride_w + (g.k_w - 1) * g.dil_w + 1) * g.k_h * kLanes * static_cast<int64_t>(sizeof(typename Stored<kX>::Element));
+  const int64_t most = strip < kDepthwiseStripBytes ? kDepthwiseStripBytes / strip : 1;
+  const int64_t blocks = (vector_end - vector_begin + most - 1) / most;
+  for (int64_t block = 0; block < blocks; ++block) {
+    s.begin = (vector_begin + (vector_end - vector_begin) * block / blocks) * kLanes;
+    s.end = (vector_begin + (vector_end - vector_begin) * (block + 1) / blocks) * kLanes;
+    if (s.end > g.out_c) s.end = g.out_c;
     for (int64_t ox = 0; ox < g.out_w; ox += p.columns) {
       const int64_t columns = g.out_w - ox < p.columns ? g.out_w - ox : p.columns;
-      const int64_t x0 = ox * g.stride_w - g.pad_left;
-      const void** column = s.columns;
-      for (int64_t ky = ky_begin; ky < ky_end; ++ky) {
-        const In line = image + (y0 + ky * g.dil_h) * g.in_w * g.in_c;
-        if (fixed) {
-          const int64_t inputs = (columns - 1) * g.stride_w + g.k_w;
-          for (int64_t j = 0; j < inputs; ++j) {
-            const int64_t ix = x0 + j;
-            *column++ = ix < 0 || ix >= g.in_w ? zeros : line + ix * g.in_c;
-          }
-        } else {
-          for (int64_t kx = 0; kx < g.k_w; ++kx) {
-            for (int64_t j = 0; j < columns; ++j) {
-              const int64_t ix = x0 + j * g.stride_w + kx * g.dil_w;
+      const int64_t x0 = ox * g.stride_w - g.pad_left, inputs = (columns - 1) * g.stride_w + g.k_w;
+      const bool inside = fixed && x0 >= 0 && x0 + inputs <= g.in_w;
+      for (int64_t row = row_begin; row < row_end; ++row) {
+        const int64_t n = row / g.out_h, oy = row - n * g.out_h;
+        const In image = static_cast<In>(x) + n * g.in_h * g.in_w * g.in_c;
+        const int64_t y0 = oy * g.stride_h - g.pad_top;
+        int64_t ky_begin = 0, ky_end = g.k_h;
+        while (ky_begin < ky_end && y0 + ky_begin * g.dil_h < 0) ++ky_begin;
+        while (ky_begin < ky_end && y0 + (ky_end - 1) * g.dil_h >= g.in_h) --ky_end;
+        s.w = static_cast<const float*>(packed) + ky_begin * g.k_w * s.w_tap;
+        const void** column = s.columns;
+        for (int64_t ky = ky_begin; ky < ky_end; ++ky) {
+          const In line = image + (y0 + ky * g.dil_h) * g.in_w * g.in_c;
+          if (inside) {
+            for (int64_t j = 0; j < inputs; ++j) column[j] = line + (x0 + j) * g.in_c;
+            column += inputs;
+          } else if (fixed) {
+            for (int64_t j = 0; j < inputs; ++j) {
+              const int64_t ix = x0 + j;
               *column++ = ix < 0 || ix >= g.in_w ? zeros : line + ix * g.in_c;
+            }
+          } else {
+            for (int64_t kx = 0; kx < g.k_w; ++kx) {
+              for (int64_t j = 0; j < columns; ++j) {
+                const int64_t ix = x0 + j * g.stride_w + kx * g.dil_w;
+                *column++ = ix < 0 || ix >= g.in_w ? zeros : line + ix * g.in_c;
+              }
             }
           }
         }
+        s.count = fixed ? ky_end - ky_begin : (ky_end - ky_begin) * g.k_w;
+        const int64_t first = (row * g.out_w + ox) * g.out_c;
+        at(first, columns);
+        functions[columns](s);
+        done(first, columns);
       }
-      s.count = fixed ? ky_end - ky_begin : (ky_end - ky_begin) * g.k_w;
-      const int64_t first = (row * g.out_w + ox) * g.out_c;
-      at(first, columns);
-      functions[columns](s);
-      done(first, columns);
     }
   }
 }
