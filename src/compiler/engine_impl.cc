@@ -96,6 +96,17 @@ Result<std::shared_ptr<const EngineImpl::ShapePlan>> EngineImpl::MakeShapePlan(
   return std::shared_ptr<const ShapePlan>(plan);
 }
 
+std::shared_ptr<const EngineImpl::ShapePlan> EngineImpl::KnownShapePlan(const std::vector<InputView>& inputs) {
+  std::lock_guard<std::mutex> lock(mu_);
+  for (auto it = shapes_.begin(); it != shapes_.end(); ++it) {
+    auto same = [](const InputView& input, const std::vector<int64_t>& shape) { return input.shape == shape; };
+    if (!std::equal(inputs.begin(), inputs.end(), (*it)->input_shapes.begin(), (*it)->input_shapes.end(), same)) continue;
+    shapes_.splice(shapes_.begin(), shapes_, it);
+    return shapes_.front();
+  }
+  return nullptr;
+}
+
 Result<std::shared_ptr<const EngineImpl::ShapePlan>> EngineImpl::GetShapePlan(
     const std::vector<std::vector<int64_t>>& shapes) {
   auto find = [&]() -> std::shared_ptr<const ShapePlan> {
@@ -198,7 +209,10 @@ Status EngineImpl::Run(const std::vector<InputView>& inputs, const OutputAllocat
   if (precision_ == "FP32") {
     if (auto calibration = CalibrationImpl::Active()) return RunObserved(*calibration, inputs, allocate);
   }
-  TFE_ASSIGN_OR_RETURN(std::shared_ptr<const ShapePlan> plan, GetShapePlan(ShapesOf(inputs)));
+  std::shared_ptr<const ShapePlan> plan = KnownShapePlan(inputs);
+  if (!plan) {
+    TFE_ASSIGN_OR_RETURN(plan, GetShapePlan(ShapesOf(inputs)));
+  }
   std::vector<void*> outputs(plan->outputs.size());
   for (size_t i = 0; i < outputs.size(); ++i) {
     outputs[i] = allocate(static_cast<int>(i), plan->outputs[i].dtype, plan->outputs[i].shape);

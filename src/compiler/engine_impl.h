@@ -54,6 +54,8 @@ class EngineImpl : public EngineBase {
 
   EngineImpl(quant::Assignment assignment, const Numerics& numerics, const EngineOptions& options);
   Status Initialize();
+  // The plan for these inputs if it was made before, without copying their shapes.
+  std::shared_ptr<const ShapePlan> KnownShapePlan(const std::vector<InputView>& inputs);
   Result<std::shared_ptr<const ShapePlan>> GetShapePlan(const std::vector<std::vector<int64_t>>& shapes);
   Result<std::shared_ptr<const ShapePlan>> MakeShapePlan(const std::vector<std::vector<int64_t>>& shapes);
   Status RunPieces(const ShapePlan& plan, const std::vector<InputView>& inputs, const std::vector<void*>& outputs);

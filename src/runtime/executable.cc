@@ -11,16 +11,12 @@ Status Executable::Run(const void* const* in, void* const* out, void* memory, Ga
   std::vector<const void*> many_in;
   char* arena = static_cast<char*>(memory);
   void* scratch = arena + arena_bytes;
-  auto resolve = [&](const BufferRef& ref) -> char* {
-    switch (ref.kind) {
-      case BufferRef::Kind::kArena: return arena + ref.offset;
-      // Kernels only read inputs and constants; the cast lets one function serve operands of both directions.
-      case BufferRef::Kind::kInput: return const_cast<char*>(static_cast<const char*>(in[ref.index])) + ref.offset;
-      case BufferRef::Kind::kOutput: return static_cast<char*>(out[ref.index]) + ref.offset;
-      case BufferRef::Kind::kConstant:
-        return const_cast<char*>(static_cast<const char*>(constants[ref.index]->data())) + ref.offset;
-    }
-    return nullptr;
+  // By kind. Kernels only read inputs and constants; the cast lets one function serve operands of both directions.
+  const void* const arenas[] = {arena};
+  const void* const* const tables[] = {arenas, in, out};
+  auto resolve = [&](const BufferRef& ref) {
+    const void* base = ref.kind == BufferRef::Kind::kConstant ? constants[ref.index]->data() : tables[static_cast<int>(ref.kind)][ref.index];
+    return const_cast<char*>(static_cast<const char*>(base)) + ref.offset;
   };
   for (size_t i = 0; i < steps.size(); ++i) {
     const Step& step = steps[i];

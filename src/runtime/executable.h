@@ -17,7 +17,7 @@ namespace tfengine {
 struct BufferRef {
   enum class Kind { kArena, kInput, kOutput, kConstant };
   Kind kind = Kind::kArena;
-  int index = 0;       // input, output or constant number
+  int index = 0;       // input, output or constant number; 0 for the arena
   int64_t offset = 0;  // bytes from the start of the arena, input, output or constant
 };
 

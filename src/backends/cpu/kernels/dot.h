@@ -26,6 +26,7 @@ struct OutputStage {
   Activation activation;
   Format out;
   const ActivationLines* lines = nullptr;  // of activation and out: may be used instead
+  bool bounded = false;  // kInt8: results in units of out are known to be below 1e9, whatever the sums
 };
 
 // The longest reduction whose kInt8 sums cannot overflow.

@@ -60,7 +60,7 @@ struct DotTaskView {
     call.scale = stage.scale ? stage.scale + channel : nullptr;
     call.bias = stage.bias ? stage.bias + channel : nullptr;
     call.writer = constants.writer;
-    if (!FitsRegisters(call, nv, plan.word_total * kPerWord<D>)) call.writer = DotWriter::kBuffer;
+    if (call.writer != DotWriter::kBuffer && !stage.bounded && !FitsRegisters(call, nv, plan.word_total * kPerWord<D>)) call.writer = DotWriter::kBuffer;
   }
 
   // Where the pixels from `pixel` on are written in a panel.

@@ -45,11 +45,15 @@ void ForEachRun(const LoopNest& loops, int64_t begin, int64_t end, const Run& ru
   if (begin >= end) return;
   const int last = loops.rank - 1;
   int64_t index[LoopNest::kMaxDims], offsets[LoopNest::kMaxOperands] = {};
-  int64_t rest = begin;
-  for (int d = last; d >= 0; --d) {
-    index[d] = rest % loops.dims[d];
-    rest /= loops.dims[d];
-    for (int i = 0; i < loops.operands; ++i) offsets[i] += index[d] * loops.strides[i][d];
+  if (begin == 0) {  // without divisions, which take longer than a small tensor
+    for (int d = 0; d <= last; ++d) index[d] = 0;
+  } else {
+    int64_t rest = begin;
+    for (int d = last; d >= 0; --d) {
+      index[d] = rest % loops.dims[d];
+      rest /= loops.dims[d];
+      for (int i = 0; i < loops.operands; ++i) offsets[i] += index[d] * loops.strides[i][d];
+    }
   }
   for (int64_t at = begin; at < end;) {
     const int64_t n = end - at < loops.dims[last] - index[last] ? end - at : loops.dims[last] - index[last];
@@ -79,12 +83,13 @@ void ParallelParts(Gang& gang, int64_t size, int64_t least, const Part& part, in
       part(begin, end);
     }
   };
-  int64_t parts = size / (least > 0 ? least : 1);
-  if (parts > kPartsPerThread * gang.threads()) parts = kPartsPerThread * gang.threads();
-  if (parts <= 1 || gang.threads() == 1) {
+  if (least < 1) least = 1;
+  if (gang.threads() == 1 || size / 2 < least) {
     if (size > 0) call(int64_t{0}, size, 0);
     return;
   }
+  int64_t parts = size / least;
+  if (parts > kPartsPerThread * gang.threads()) parts = kPartsPerThread * gang.threads();
   const int64_t units = (size + align - 1) / align;
   if (parts > units) parts = units;
   gang.Run(parts, [&](int64_t task, int worker) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cpu/lower/product.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "backends/cpu/lower/lower.h"
@@ -21,6 +23,19 @@ std::string Digest(const float* v, int64_t n) {
   return fmt::format("{:016x}{:016x}", a, b);
 }
 
+// Whether no sum of `terms` products can give a result of 1e9 units of the output, with a bias that is known.
+bool IsBounded(const TypedProduct& p, const ConcreteNode& node, int64_t channels, int64_t terms) {
+  if (node.has_input(2) && !node.inputs[2].constant) return false;
+  const float* bias = node.has_input(2) ? node.inputs[2].constant->as<float>() : nullptr;
+  const float units = std::max(1 / p.out.scale, p.lines ? p.lines->scale : 0.0f);
+  const float residual = node.has_input(3) ? 255 * p.residual.scale / p.out.scale : 0;
+  for (int64_t c = 0; c < channels; ++c) {
+    const float real = std::fabs((*p.scale)[c]) * static_cast<float>(terms) * 255 * 127 + (bias ? std::fabs(bias[c]) : 0);
+    if (!(real * units + residual + 65536 < 0.9e9f)) return false;  // also NaN
+  }
+  return true;
+}
+
 }  // namespace
 
 OutputStage TypedProduct::Stage() const {
@@ -29,6 +44,7 @@ OutputStage TypedProduct::Stage() const {
   stage.residual = residual;
   stage.out = out;
   stage.lines = lines.get();
+  stage.bounded = bounded;
   return stage;
 }
 
@@ -50,6 +66,7 @@ std::optional<TypedProduct> TypedProductOf(const ConcreteNode& node, int64_t cha
   for (float& s : *scale) s *= p.x.scale;
   p.scale = std::move(scale);
   if (const auto activation = ActivationOf(node.attrs)) p.lines = MakeActivationLines(*activation, p.out);
+  p.bounded = IsBounded(p, node, channels, terms);
   p.key = "int8 " + Digest(p.steps, channels);
   return p;
 }

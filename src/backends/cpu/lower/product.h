@@ -18,6 +18,7 @@ struct TypedProduct {
   const float* steps = nullptr;                     // of the node's constant: kInt8, per channel
   std::shared_ptr<const std::vector<float>> scale;  // kInt8: of a sum, per channel
   std::shared_ptr<const ActivationLines> lines;     // kInt8: of the node's activation, or null
+  bool bounded = false;                             // OutputStage::bounded
   std::string key;                                  // stands for type and steps in keys of packed weights
 
   // Everything but bias and activation.
