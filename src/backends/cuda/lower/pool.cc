@@ -6,6 +6,32 @@
 
 namespace tfengine::cuda {
 
+namespace {
+
+// Maxima of codes, four at a time as two pairs of 16 bits.
+Generated MaxOfBytes(const std::vector<int64_t>& in, const std::vector<int64_t>& out, const std::vector<int64_t>& ksize, const Window& w) {
+  const int64_t v = out[3] % 16 == 0 ? 16 : out[3] % 8 == 0 ? 8 : 4, n = out[0] * out[1] * out[2] * out[3] / v;
+  Generated g;
+  g.source = fmt::format(
+      "extern \"C\" __global__ void k(const u8* in, u8* out, i64 n) {{\n  typedef {0} index;\n  index i = (index)blockIdx.x * 256u + threadIdx.x;\n"
+      "  if (i >= n) return;\n  const index at = i;\n  const int ch = (int)(i % {1}u) * {2}; i /= {1}u;\n  const int ox = (int)(i % {3}u); i /= {3}u;\n"
+      "  const int oy = (int)(i % {4}u);\n  const u8* image = in + (i64)(i / {4}u) * {5} + ch;\n  unsigned low[{6}] = {{}}, high[{6}] = {{}};\n",
+      IndexType(n * v), out[3] / v, v, out[2], out[1], in[1] * in[2] * in[3], v / 4);
+  g.source += fmt::format(
+      "  for (int ky = 0; ky < {0}; ++ky) {{\n    const int iy = oy * {1} + ky * {2} - {3};\n    if (iy < 0 || iy >= {4}) continue;\n"
+      "#pragma unroll {5}\n    for (int kx = 0; kx < {5}; ++kx) {{\n      const int ix = ox * {6} + kx * {7} - {8};\n      if (ix < 0 || ix >= {9}) continue;\n",
+      ksize[0], w.strides[0], w.dilations[0], w.pads[0], in[1], ksize[1], w.strides[1], w.dilations[1], w.pads[2], in[2]);
+  g.source += fmt::format(
+      "      const vec<unsigned, {0}> u = *(const vec<unsigned, {0}>*)(image + ((i64)iy * {1} + ix) * {2});\n#pragma unroll\n      for (int e = 0; e < {0}; ++e) {{\n"
+      "        low[e] = __vmaxu2(low[e], u.v[e] & 0x00ff00ffu);\n        high[e] = __vmaxu2(high[e], u.v[e] >> 8 & 0x00ff00ffu);\n      }}\n    }}\n  }}\n"
+      "  vec<unsigned, {0}> r;\n#pragma unroll\n  for (int e = 0; e < {0}; ++e) r.v[e] = low[e] | high[e] << 8;\n  *(vec<unsigned, {0}>*)(out + (i64)at * {3}) = r;\n}}\n",
+      v / 4, in[2], in[3], v);
+  g.OneThreadEach(n);
+  return g;
+}
+
+}  // namespace
+
 LowerResult LowerPool(const LowerContext& c) {
   const auto elems = ElemsOf(c.node);
   if (!elems) return std::optional<Lowered>();
@@ -15,6 +41,7 @@ LowerResult LowerPool(const LowerContext& c) {
   Elem x = (*elems)[0], y = elems->back();
   if (max) x.quant = y.quant = {};  // codes are ordered like what they stand for, and are moved
   const std::vector<int64_t>&in = c.node.inputs[0].shape, &out = c.node.outputs[0].shape, ksize = c.node.attrs.Ints("ksize");
+  if (max && x.dtype == DType::kUint8 && out[3] % 4 == 0) return Finish(c, MaxOfBytes(in, out, ksize, w), "window", {0});
   const int v = VectorWidth(out[3], std::min(x.size(), y.size()));
   const int64_t n = c.node.outputs[0].num_elements() / v;
   const std::string wide = x.wide();

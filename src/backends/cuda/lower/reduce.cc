@@ -37,6 +37,35 @@ int LanesFor(int64_t terms, int64_t results, int processors) {
   return lanes;
 }
 
+// Reductions over all but the innermost axes: a thread combines `v` neighbours that are kept. `kept` walks over groups of
+// them; `start`, `combine` and `finish` are expressions of floats.
+Generated ColumnsCode(const Elem& x, const Elem& y, const Walk& kept, const Walk& reduced, int v, const char* index, const std::string& start,
+                      const std::string& combine, const std::string& finish) {
+  const int64_t count = reduced.count(), groups = kept.count();
+  int lanes = 1;
+  while (lanes < 32 && lanes * 2 <= count) lanes *= 2;
+  const int columns = std::max(8, 256 / lanes);
+  Generated g;
+  g.source = fmt::format(
+      "typedef float W;\n__forceinline__ W combine(W a, W b) {{ return {0}; }}\nextern \"C\" __global__ void k(const {1}* in, {2}* out, i64 n) {{\n"
+      "  __shared__ W parts[{3}][{4}][{5}];\n  const int column = threadIdx.x, lane = threadIdx.y;\n  const {6} to = ({6})blockIdx.x * {4} + column;\n"
+      "  W a[{5}];\n#pragma unroll\n  for (int e = 0; e < {5}; ++e) a[e] = {7};\n  if (to < n) {{\n    {6} i = to;\n{8}"
+      "    for ({6} r = lane; r < {9}u; r += {3}) {{\n      {6} i = r;\n{10}      const vec<{1}, {5}> u = *(const vec<{1}, {5}>*)(in + o0 + q0);\n"
+      "#pragma unroll\n      for (int e = 0; e < {5}; ++e) a[e] = combine(a[e], {11});\n    }}\n  }}\n",
+      combine, x.storage(), y.storage(), lanes, columns, v, index, start, kept.Code(index, "o"), count, reduced.Code(index, "q"), x.Load("u.v[e]"));
+  g.source += fmt::format(
+      "  for (int s = {0} / 2; s > 0; s /= 2) {{\n    if (lane >= s && lane < 2 * s)\n      for (int e = 0; e < {1}; ++e) parts[lane][column][e] = a[e];\n    __syncthreads();\n"
+      "    if (lane < s)\n#pragma unroll\n      for (int e = 0; e < {1}; ++e) a[e] = combine(a[e], parts[lane + s][column][e]);\n    __syncthreads();\n  }}\n"
+      "  if (lane > 0 || to >= n) return;\n  vec<{2}, {1}> r;\n#pragma unroll\n  for (int e = 0; e < {1}; ++e) {{ const W a_e = a[e]; r.v[e] = {3}; }}\n"
+      "  *(vec<{2}, {1}>*)(out + (i64)to * {1}) = r;\n}}\n",
+      lanes, v, y.storage(), y.Store(finish));
+  g.block[0] = static_cast<unsigned>(columns);
+  g.block[1] = static_cast<unsigned>(lanes);
+  g.grid[0] = static_cast<unsigned>((groups + columns - 1) / columns);
+  g.sizes = {groups};
+  return g;
+}
+
 }  // namespace
 
 LowerResult LowerReduce(const LowerContext& c) {
@@ -74,6 +103,16 @@ LowerResult LowerReduce(const LowerContext& c) {
   }
   const int64_t results = c.node.outputs[0].num_elements();
   const char* index = IndexType(std::max(c.node.inputs[0].num_elements(), results));
+  // Neighbours that stay: vectors of them, as long as that leaves work for every processor.
+  if (wide == "float" && !inner_reduced && !kept.dims.empty() && kept.strides[0].back() == 1 && kind != "prod" && kind != "any" && kind != "all" && count > 0) {
+    int v = std::min(VectorWidth(kept.dims.back(), x.size()), VectorWidth(kept.dims.back(), y.size()));
+    while (v > 1 && results / v < int64_t{32} * c.device.processors()) v /= 2;
+    if (v > 1) {
+      kept.dims.back() /= v;
+      kept.strides[0].back() = v;
+      return Finish(c, ColumnsCode(x, y, kept, reduced, v, index, start, combine, kind == "mean" ? fmt::format("(a_e / {}.0f)", count) : "a_e"), "columns", {0});
+    }
+  }
   // Lanes along the innermost axis of memory, so that neighbours read neighbours.
   const int lanes = LanesFor(count, results, c.device.processors());
   const int per_block = inner_reduced ? std::max(1, 128 / lanes) : std::max(32, 256 / lanes);
