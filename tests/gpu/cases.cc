@@ -17,6 +17,10 @@ class Cases {
     text += node.substr(0, node.find_first_of(":= ,")) + "\n}\n";
     all.push_back({text, tolerance, sums, error});
   }
+  // Several nodes, the last of which makes the result %y.
+  void AddNodes(const std::string& inputs, const std::string& nodes, double tolerance, double step) {
+    all.push_back({"network {\n" + inputs + nodes + "  return %y\n}\n", tolerance, true, "", step});
+  }
   static std::string In(const std::string& name, const std::string& type) { return fmt::format("  input %{}: {}\n", name, type); }
   // `lines`: nodes; `results`: values without the %.
   void AddNetwork(const std::string& inputs, const std::string& lines, const std::string& results, double tolerance, bool sums) {
@@ -138,6 +142,12 @@ void Rows(Cases& c) {
     c.Add(Cases::In("x", fmt::format("{}[5,30,7]", type)), "%y = cumulative(%x) {kind=\"sum\", axis=1, exclusive=true, reverse=true}", ToleranceOf(type) * 8, true);
     c.Add(Cases::In("x", fmt::format("{}[5,30]", type)), "%y = cumulative(%x) {kind=\"prod\", axis=1}", ToleranceOf(type) * 8, true);
   }
+  for (const char* type : {"f32", "f16"})
+    for (const char* kind : {"sum", "mean", "max", "min"})
+      for (const char* form : {"[64,7,7,512]|[1,2]", "[70,5,1000]|[1]", "[33,3,1028]|[1]", "[3,40,4096]|[0]", "[2,100,40,64]|[0,1]"}) {
+        const std::string f = form;
+        c.Add(Cases::In("x", type + f.substr(0, f.find('|'))), fmt::format("%y = reduce(%x) {{kind=\"{}\", axes={}}}", kind, f.substr(f.find('|') + 1)), ToleranceOf(type) * 8, true);
+      }
   c.Add(Cases::In("x", "f16[5,768]"), "%y = reduce(%x) {kind=\"mean\", axes=[1], keepdims=true, out=1}", 1e-5, true);
   c.Add(Cases::In("x", "f16[2,7,7,512]"), "%y = reduce(%x) {kind=\"mean\", axes=[1,2], out=19}", 2e-3, true);
   c.Add(Cases::In("x", "i32[5,12]"), "%y = reduce(%x) {kind=\"sum\", axes=[1]}", 0);
@@ -284,6 +294,84 @@ void Products(Cases& c) {
   }
 }
 
+// Products and convolutions of codes, and what stands around them in quantized networks.
+void Quantized(Cases& c) {
+  // Zeros of 0 and others; codes, f16 and f32 out; residuals as codes and reals.
+  struct Conv { const char *x, *w; int k; const char* y; const char* attrs; };
+  const Conv convs[] = {
+      {"[2,14,14,64]", "[1,1,64,128]", 128, "[2,14,14,128]", "act=\"relu\""},
+      {"[1,7,7,256]", "[1,1,256,64]", 64, "[1,7,7,64]", "act=\"none\""},
+      {"[2,14,14,64]", "[3,3,64,64]", 64, "[2,14,14,64]", "pads=[1,1,1,1], act=\"relu\""},
+      {"[1,7,7,128]", "[3,3,128,128]", 128, "[1,7,7,128]", "pads=[1,1,1,1], act=\"relu\""},
+      {"[3,15,13,48]", "[3,3,48,80]", 80, "[3,8,7,80]", "strides=[2,2], pads=[1,1,1,1], act=\"relu6\""},
+      {"[2,28,28,64]", "[1,1,64,96]", 96, "[2,14,14,96]", "strides=[2,2]"},
+      {"[2,31,31,3]", "[7,7,3,64]", 64, "[2,16,16,64]", "strides=[2,2], pads=[3,3,3,3], act=\"relu\""},
+      {"[1,32,32,3]", "[3,3,3,32]", 32, "[1,16,16,32]", "strides=[2,2], pads=[0,1,0,1], act=\"relu6\""},
+      {"[1,9,9,3]", "[3,3,3,7]", 7, "[1,7,7,7]", "act=\"silu\""},
+      {"[1,20,20,16]", "[3,3,16,16]", 16, "[1,20,20,16]", "pads=[2,2,2,2], dilations=[2,2], act=\"elu\", alpha=1.0"},
+      {"[1,9,9,5]", "[3,3,5,12]", 12, "[1,7,7,12]", "act=\"sigmoid\""},
+      {"[2,9,9,8]", "[5,5,8,24]", 24, "[2,9,9,24]", "pads=[2,2,2,2]"},
+      {"[2,9,9,20]", "[3,3,20,33]", 33, "[2,9,9,33]", "pads=[1,1,1,1], act=\"clip\", alpha=-0.5, beta=1.5"},
+      {"[2,14,14,96]", "[3,3,1,96]", 96, "[2,14,14,96]", "pads=[1,1,1,1], groups=96, act=\"relu6\""},
+      {"[2,15,15,24]", "[5,5,1,24]", 24, "[2,8,8,24]", "strides=[2,2], pads=[2,2,2,2], groups=24, act=\"silu\""},
+      {"[2,10,10,16]", "[3,3,4,32]", 32, "[2,8,8,32]", "groups=4"},
+      {"[2,7,7,512]", "[3,3,512,512]", 512, "[2,7,7,512]", "pads=[1,1,1,1], act=\"relu\""},
+      {"[1,4,4,2048]", "[1,1,2048,320]", 320, "[1,4,4,320]", "act=\"relu\""},
+  };
+  const char* inputs[] = {"out=4, out_scale=0.024, out_zero=128", "out=4, out_scale=0.012, out_zero=0"};
+  auto weights = [](const char* w, int k) {
+    return Cases::In("w", "f32" + std::string(w)) + Cases::In("wb", fmt::format("f32[{}]", k)) + Cases::In("wsteps", fmt::format("f32[{}]", k));
+  };
+  int turn = 0;
+  for (const Conv& v : convs)
+    for (const char* form : {"|, out=4, out_scale=0.03, out_zero=30", "code|, out=4, out_scale=0.02, out_zero=1, out_lo=1, out_hi=250", "f16|, out=19", "|, out=1"}) {
+      const std::string f = form, r = f.substr(0, f.find('|')), out = f.substr(r.size() + 1);
+      std::string in = Cases::In("x", "f32" + std::string(v.x)) + weights(v.w, v.k);
+      std::string nodes = fmt::format("  %q = convert(%x) {{{}}}\n", inputs[turn++ / 2 % 2]);
+      if (r == "f16") in += Cases::In("r", "f16" + std::string(v.y));
+      if (r == "code") {
+        in += Cases::In("r", "f32" + std::string(v.y));
+        nodes += "  %rq = convert(%r) {out=4, out_scale=0.021, out_zero=117}\n";
+      }
+      nodes += fmt::format("  %c = conv2d(%q, %w, %wb, {}, %wsteps) {{{}{}}}\n  %y = convert(%c) {{out=1}}\n", r == "f16" ? "%r" : r == "code" ? "%rq" : "_", v.attrs, out);
+      const bool codes = out.find("out=4") != std::string::npos;
+      c.AddNodes(in, nodes, codes ? 1e-6 : out == ", out=1" ? 3e-5 : 1e-3, codes ? (r == "code" ? 0.02 : 0.03) : 0);
+    }
+  for (const char* form : {"[7,64]|[64,48]|48|[7,48]|", "[2,33,768]|[768,3072]|3072|[2,33,3072]|", "[1,2048]|[2048,1000]|1000|[1,1000]|", "[5,17]|[17,13]|13|[5,13]|",
+                           "[6,40]|[24,40]|24|[6,24]|, transpose_b=true", "[3,11,8]|[8,32]|32|[3,11,32]|"})
+    for (const char* act : {"none", "relu", "gelu_erf"})
+      for (const char* out : {", out=4, out_scale=0.03, out_zero=100", ", out=1", ", out=19"}) {
+        const std::string f = form, o = out;
+        std::vector<std::string> p;
+        for (size_t at = 0, bar; p.size() < 5; at = bar + 1) {
+          bar = f.find('|', at);
+          p.push_back(f.substr(at, bar == std::string::npos ? bar : bar - at));
+          if (bar == std::string::npos) break;
+        }
+        const bool half = o == ", out=19", codes = o.find("out=4") != std::string::npos;
+        const std::string in = Cases::In("x", "f32" + p[0]) + weights(p[1].c_str(), std::stoi(p[2])) + (half ? Cases::In("r", "f16" + p[3]) : "");
+        c.AddNodes(in, fmt::format("  %q = convert(%x) {{{}}}\n  %c = matmul(%q, %w, %wb, {}, %wsteps) {{act=\"{}\"{}{}}}\n  %y = convert(%c) {{out=1}}\n", inputs[turn++ % 2],
+                                   half ? "%r" : "_", act, p[4], out),
+                   codes ? 1e-6 : half ? 1e-3 : 1e-5, codes ? 0.03 : 0);
+      }
+  // Everything else reads codes and writes them.
+  const std::string x = Cases::In("x", "f32[2,9,9,24]"), q = "  %q = convert(%x) {out=4, out_scale=0.024, out_zero=128}\n", y = "  %y = convert(%c) {out=1}\n";
+  for (const char* node : {"unary(%q) {kind=\"silu\", out=4, out_scale=0.02, out_zero=20}", "unary(%q) {kind=\"hard_swish\", out=19}",
+                           "binary(%q, %q) {kind=\"add\", act=\"relu\", out=4, out_scale=0.024, out_zero=0}", "binary(%q, %q) {kind=\"mul\", out=19}",
+                           "pool(%q) {kind=\"max\", ksize=[3,3], strides=[2,2], pads=[0,1,1,1]}",
+                           "pool(%q) {kind=\"avg\", ksize=[3,3], strides=[2,2], pads=[0,1,1,1], out=4, out_scale=0.02, out_zero=120}",
+                           "reduce(%q) {kind=\"mean\", axes=[1,2], out=4, out_scale=0.004, out_zero=128}", "reduce(%q) {kind=\"max\", axes=[3], keepdims=true, out=1}",
+                           "pool(%q) {kind=\"max\", ksize=[2,3], strides=[1,2]}",
+                           "resize(%q) {kind=\"bilinear\", size=[18,18], half_pixel=true, out=4, out_scale=0.0233, out_zero=128}",
+                           "pad(%q) {lo=[0,1,1,0], hi=[0,2,0,0], value=0.0}", "concat(%q, %q) {axis=3}", "transpose(%q) {perm=[0,3,1,2]}",
+                           "slice(%q) {begin=[0,1,2,3], size=[2,4,5,6]}", "softmax(%q) {out=19}"})
+    c.AddNodes(x, q + "  %c = " + node + "\n" + y, 2e-3, 0.024);
+  const std::string wide = Cases::In("x", "f32[128,7,7,512]");
+  for (const char* node : {"reduce(%q) {kind=\"mean\", axes=[1,2], out=19}", "reduce(%q) {kind=\"mean\", axes=[1,2], out=4, out_scale=0.0041, out_zero=120}",
+                           "pool(%q) {kind=\"max\", ksize=[3,3], strides=[2,2], pads=[1,1,1,1]}"})
+    c.AddNodes(wide, q + "  %c = " + node + "\n" + y, 2e-3, 0.024);
+}
+
 }  // namespace
 
 std::vector<Case> OpCases() {
@@ -294,6 +382,7 @@ std::vector<Case> OpCases() {
   Images(c);
   Products(c);
   JointProductCases(c);
+  Quantized(c);
   return c.all;
 }
 

@@ -101,6 +101,7 @@ struct CUlaunchConfig {
   TFE_CUDA(ModuleUnload, "cuModuleUnload", (CUmodule))                                                             \
   TFE_CUDA(ModuleGetFunction, "cuModuleGetFunction", (CUfunction*, CUmodule, const char*))                         \
   TFE_CUDA(FuncSetAttribute, "cuFuncSetAttribute", (CUfunction, int, int))                                         \
+  TFE_CUDA(OccupancyMaxActiveBlocks, "cuOccupancyMaxActiveBlocksPerMultiprocessor", (int*, CUfunction, int, size_t))               \
   TFE_CUDA(LaunchKernelEx, "cuLaunchKernelEx", (const CUlaunchConfig*, CUfunction, void**, void**))
 
 // --- libnvrtc.so (the run-time compiler) ---

@@ -40,7 +40,7 @@ class Absent : public CompileBackend {
   explicit Absent(std::string device) : device_(std::move(device)) {}
   std::string Fingerprint() const override { return device_ + " (absent)"; }
   DType half() const override { return DType::kFloat16; }
-  bool int8() const override { return false; }
+  bool int8() const override { return true; }
   bool RunsTyped(const Network&, const Node& node) const override { return HasTypedKernel(node.op); }
   std::vector<std::string> Tactics(const ConcreteNode&) const override { return {"default"}; }
   Result<Lowered> Lower(const ConcreteNode&, const std::string&, WeightStore&, int) const override {
@@ -86,6 +86,7 @@ Result<DeviceBuffer> SampleData(const Device& device, const Operand& o) {
   std::vector<char> block(std::min(bytes, kBlock), 0);
   std::minstd_rand random(1);
   auto number = [&] { return static_cast<float>(random() % 2001) * 1e-3f - 1.0f; };
+  for (size_t i = 0; i < block.size() && o.quant.quantized(); ++i) block[i] = static_cast<char>(random() >> 8);
   for (size_t i = 0; i < block.size() / DTypeSize(o.dtype) && !o.quant.quantized(); ++i) {
     if (o.dtype == DType::kFloat32) reinterpret_cast<float*>(block.data())[i] = number();
     if (o.dtype == DType::kFloat16) reinterpret_cast<uint16_t*>(block.data())[i] = ref::FloatToHalf(number());

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "backends/cuda/dnn_conv.h"
+#include "backends/cuda/lower/int8.h"
 #include "backends/cuda/lower/staged.h"
 #include "backends/cuda/lower/window.h"
 
@@ -203,6 +204,7 @@ constexpr int kGemmRanks = 8;
 std::vector<std::string> Conv2dTactics(const ConcreteNode& node, const Device& device, const BackendOptions& options) {
   std::vector<std::string> names;
   if (node.outputs[0].num_elements() == 0) return names;
+  if (IsInt8(node)) return Int8Tactics(node, device);
   if (IsGemm(node))
     for (int r = 0; r < kGemmRanks; ++r) names.push_back(r == 0 ? "lt" : fmt::format("lt{}", r));
   if (auto form = FormOf(node, options)) {
@@ -224,6 +226,10 @@ std::vector<std::string> Conv2dTactics(const ConcreteNode& node, const Device& d
 LowerResult LowerConv2d(const LowerContext& c) {
   TFE_RETURN_IF_ERROR(Window(c.node.attrs).Check());
   const std::string& t = c.tactic;
+  if (IsInt8(c.node)) {
+    TFE_ASSIGN_OR_RETURN(auto lowered, LowerInt8(c));
+    return lowered ? LowerResult(std::move(lowered)) : LowerConvDirect(c);
+  }
   if (t == "direct") return LowerConvDirect(c);
   if (IsTileTactic(t) || (t.empty() && IsOwnActivation(c.node))) {
     const TileProduct p = TileOf(c.node);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "backends/cuda/lower/conv.h"
+#include "backends/cuda/lower/int8.h"
 #include "backends/cuda/lower/lower.h"
 #include "backends/cuda/lower/window.h"
 
@@ -39,7 +40,7 @@ void RoundFilter(const Tensor& filter, DType type, void* to) {
 LowerResult LowerConvDirect(const LowerContext& c) {
   const ConcreteNode& node = c.node;
   auto elems = ElemsOf(node);
-  if (!elems || node.inputs[0].quant.quantized()) return std::optional<Lowered>();
+  if (!elems || (IsInt8(node) && !(node.inputs[1].constant && node.has_input(4) && node.inputs[4].constant))) return std::optional<Lowered>();
   const Window w(node.attrs);
   const std::vector<int64_t>&in = node.inputs[0].shape, &f = node.inputs[1].shape, &out = node.outputs[0].shape;
   const bool bias = node.has_input(2), residual = node.has_input(3);
@@ -64,6 +65,10 @@ LowerResult LowerConvDirect(const LowerContext& c) {
     inputs = {0};
   }
   auto tap = [&](const std::string& t) { return rounds && !rounded ? x.Load(x.Store(filter.Load(t))) : filter.Load(t); };
+  if (IsInt8(node)) {
+    TFE_ASSIGN_OR_RETURN(rounded, SteppedWeights(c));
+    inputs = {0};
+  }
   if (bias) inputs.push_back(2);
   if (residual) inputs.push_back(3);
   Generated g;

@@ -5,6 +5,7 @@
 
 #include "backends/cuda/gemm.h"
 #include "backends/cuda/lower/conv.h"
+#include "backends/cuda/lower/int8.h"
 #include "backends/cuda/lower/lower.h"
 #include "backends/cuda/lower/staged.h"
 
@@ -29,7 +30,7 @@ std::optional<int64_t> BatchStride(const std::vector<int64_t>& shape, const std:
 LowerResult LowerPlain(const LowerContext& c) {
   const ConcreteNode& node = c.node;
   const auto elems = ElemsOf(node);
-  if (!elems || node.inputs[0].quant.quantized()) return std::optional<Lowered>();
+  if (!elems || (IsInt8(node) && !(node.inputs[1].constant && node.has_input(4) && node.inputs[4].constant))) return std::optional<Lowered>();
   const Elem &a = (*elems)[0], &b = (*elems)[1], &y = elems->back();
   const std::string wide = a.wide();
   const auto act = ActivationExpression(node.attrs, wide);
@@ -68,6 +69,11 @@ LowerResult LowerPlain(const LowerContext& c) {
   g.source += fmt::format("  out[at] = {};\n}}\n", y.Store("z"));
   g.OneThreadEach(node.outputs[0].num_elements());
   std::vector<int> in = {0, 1};
+  if (IsInt8(node)) {
+    TFE_ASSIGN_OR_RETURN(auto weights, SteppedWeights(c));
+    g.bound.push_back({1, std::move(weights)});
+    in = {0};
+  }
   if (bias) in.push_back(2);
   if (residual) in.push_back(3);
   return Finish(c, g, "plain", std::move(in));
@@ -248,6 +254,7 @@ TileProduct TileOf(const MatMulForm& form) {
 
 std::vector<std::string> MatMulTactics(const ConcreteNode& node, const Device& device, const BackendOptions&) {
   std::vector<std::string> names;
+  if (IsInt8(node)) return Int8Tactics(node, device);
   if (!IsProductType(node.inputs[0].dtype)) return names;
   for (int r = 0; r < kRanks; ++r) names.push_back(r == 0 ? "lt" : fmt::format("lt{}", r));
   return BothTactics(names, TileTactics(node, TileOf(FormOf(node)), device), IsOwnActivation(node));
@@ -338,6 +345,10 @@ LowerResult LowerJointMatMul(const LowerContext& c, const std::vector<ConcreteNo
 }
 
 LowerResult LowerMatMul(const LowerContext& c) {
+  if (IsInt8(c.node)) {
+    TFE_ASSIGN_OR_RETURN(auto lowered, LowerInt8(c));
+    return lowered ? LowerResult(std::move(lowered)) : LowerPlain(c);
+  }
   const MatMulForm form = FormOf(c.node);
   if (form.possible) {
     const Gemm& g = form.gemm;

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/lower/int8.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "backends/cuda/int8_conv.h"
+#include "backends/cuda/lower/staged.h"
+#include "backends/cuda/lower/window.h"
+
+namespace tfengine::cuda {
+namespace {
+
+int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+// The product, and how x must be laid out for it first.
+struct Form {
+  Int8Conv conv;
+  int64_t channels = 0;  // of x and of a filter
+  int64_t padded = 0;    // channels in the layout that the product reads
+  int64_t merged = 0;    // > 0: taps of a row that make one run
+  bool prepares = false;
+  int64_t images = 0, from_h = 0, from_w = 0, shift_y = 0, shift_x = 0;  // of x; where it lies in the prepared image
+};
+
+// The code that a bound of a clip becomes.
+int CodeOf(double real, const Elem& y) {
+  return static_cast<int>(std::clamp(std::nearbyint(real / static_cast<double>(y.quant.scale)) + y.quant.zero, static_cast<double>(y.lo), static_cast<double>(y.hi)));
+}
+
+// Output, residual and activation; false if a type or an activation is unknown.
+bool SetEpilogue(const ConcreteNode& node, Int8Conv* conv) {
+  const auto elems = ElemsOf(node);
+  if (!elems) return false;
+  conv->y = elems->back();
+  conv->zero = node.inputs[0].quant.zero;
+  if (node.has_input(3)) conv->residual = (*elems)[3];
+  for (const Elem* e : {&conv->y, conv->residual ? &*conv->residual : nullptr}) {
+    if (e == nullptr || e->quant.quantized()) continue;
+    if (e->dtype != DType::kFloat32 && e->dtype != DType::kFloat16 && e->dtype != DType::kBfloat16) return false;
+  }
+  const std::string act = node.attrs.Str("act", "none");
+  const auto expression = ActivationExpression(node.attrs, "float");
+  if (!expression) return false;
+  conv->act = *expression;
+  conv->lo = conv->y.lo, conv->hi = conv->y.hi;
+  if (!conv->y.quant.quantized()) return true;
+  const double alpha = act == "clip" ? node.attrs.Float("alpha") : 0, beta = act == "clip" ? node.attrs.Float("beta") : 6;
+  if (act == "relu" || act == "relu6" || (act == "clip" && alpha <= beta)) {
+    conv->act.clear();
+    conv->lo = CodeOf(alpha, conv->y);
+    if (act != "relu") conv->hi = CodeOf(beta, conv->y);
+  }
+  return true;
+}
+
+bool HasConstants(const ConcreteNode& node) {
+  const Operand& w = node.inputs[1];
+  if (!w.constant || w.dtype != DType::kFloat32 || !node.has_input(4) || !node.inputs[4].constant) return false;
+  return !node.has_input(2) || (node.inputs[2].constant && node.inputs[2].dtype == DType::kFloat32);
+}
+
+std::optional<Form> ConvForm(const ConcreteNode& node) {
+  if (node.attrs.Int("groups", 1) != 1 || !HasConstants(node)) return std::nullopt;
+  Form form;
+  Int8Conv& c = form.conv;
+  if (!SetEpilogue(node, &c)) return std::nullopt;
+  const Window w(node.attrs);
+  const auto &in = node.inputs[0].shape, &f = node.inputs[1].shape, &out = node.outputs[0].shape;
+  c.batch = in[0], c.in_h = in[1], c.in_w = in[2], c.out_h = out[1], c.out_w = out[2];
+  c.k_h = f[0], c.k_w = f[1], c.filters = f[3];
+  c.stride_h = w.strides[0], c.stride_w = w.strides[1], c.dilation_h = w.dilations[0], c.dilation_w = w.dilations[1];
+  c.pad_h = w.pads[0], c.pad_w = w.pads[2];
+  form.channels = form.padded = c.pixel = c.run = f[2];
+  if (form.channels % 4 == 0) return form;
+  // Words of channels, the padding written out; taps of a row that lie together are one run.
+  form.prepares = true;
+  form.images = in[0], form.from_h = in[1], form.from_w = in[2], form.shift_y = w.pads[0], form.shift_x = w.pads[2];
+  form.padded = c.pixel = c.run = RoundUp(form.channels, form.channels <= 4 ? 4 : 16);
+  c.in_h = (c.out_h - 1) * c.stride_h + (c.k_h - 1) * c.dilation_h + 1;
+  c.in_w = (c.out_w - 1) * c.stride_w + (c.k_w - 1) * c.dilation_w + 1;
+  c.pad_h = c.pad_w = 0;
+  constexpr int64_t kLongestRun = 64;
+  if (c.k_w > 1 && c.dilation_w == 1 && c.k_w * c.pixel <= kLongestRun) {
+    const int64_t step = c.stride_w * c.pixel, unit = step % 16 == 0 ? 16 : step % 8 == 0 ? 8 : 4;
+    form.merged = c.k_w;
+    c.run = RoundUp(c.k_w * c.pixel, unit);
+    c.in_w = RoundUp((c.out_w - 1) * step + c.run, 16) / c.pixel;
+    c.k_w = 1;
+  }
+  return form;
+}
+
+std::optional<Form> ProductForm(const ConcreteNode& node) {
+  const Operand &a = node.inputs[0], &b = node.inputs[1];
+  if (node.attrs.Bool("transpose_a") || !HasConstants(node) || Product(b.shape, 0, b.shape.size() - 2) != 1) return std::nullopt;
+  Form form;
+  Int8Conv& c = form.conv;
+  if (!SetEpilogue(node, &c)) return std::nullopt;
+  const auto& out = node.outputs[0].shape;
+  c.filters = out.back();
+  c.batch = c.filters > 0 ? node.outputs[0].num_elements() / c.filters : 0;
+  form.channels = form.padded = c.pixel = c.run = a.shape.back();
+  if (Product(a.shape, 0, a.shape.size() - 1) != c.batch) return std::nullopt;
+  if (form.channels % 4 != 0) {
+    form.prepares = true;
+    form.images = c.batch, form.from_h = form.from_w = 1;
+    form.padded = c.pixel = c.run = RoundUp(form.channels, 16);
+  }
+  return form;
+}
+
+std::optional<Form> FormOf(const ConcreteNode& node) { return node.op == Op::kConv2d ? ConvForm(node) : ProductForm(node); }
+
+// Weights by output channel and place in the reduction, as codes.
+class Codes {
+ public:
+  Codes(const ConcreteNode& node, const Form& form)
+      : w_(node.inputs[1].constant->as<float>()), steps_(node.inputs[4].constant->as<float>()), form_(form), k_w_(form.merged > 0 ? form.merged : form.conv.k_w),
+        rows_(node.op == Op::kMatMul && node.attrs.Bool("transpose_b")) {}
+
+  signed char operator()(int64_t channel, int64_t at) const {
+    const Int8Conv& c = form_.conv;
+    int64_t tap = at / c.run, in = at % c.run;
+    if (form_.merged > 0) {
+      tap = tap * form_.merged + in / form_.padded;
+      if (in / form_.padded >= k_w_) return 0;
+      in %= form_.padded;
+    }
+    if (in >= form_.channels) return 0;
+    const float v = rows_ ? w_[channel * form_.channels + in] : w_[(tap * form_.channels + in) * c.filters + channel];
+    return static_cast<signed char>(std::clamp(std::nearbyint(v / steps_[channel]), -127.0f, 127.0f));
+  }
+
+ private:
+  const float *w_, *steps_;
+  const Form& form_;
+  const int64_t k_w_;
+  const bool rows_;
+};
+
+// Copies x, padded with the code of zero, into the form's layout: four channels a thread.
+Generated PrepareCode(const Form& form) {
+  const Int8Conv& c = form.conv;
+  const int64_t words = form.padded / 4, n = form.images * c.in_h * c.in_w * words;
+  Generated g;
+  g.source = fmt::format(
+      "extern \"C\" __global__ void k(const u8* in, unsigned* out, i64 n) {{\n  typedef {0} index;\n  index i = (index)blockIdx.x * 256u + threadIdx.x;\n"
+      "  if (i >= n) return;\n  const index at = i;\n  const int ch = (int)(i % {1}u) * 4; i /= {1}u;\n  const int x = (int)(i % {2}u) - {3}; i /= {2}u;\n"
+      "  const int y = (int)(i % {4}u) - {5};\n  const bool inside = x >= 0 && x < {6} && y >= 0 && y < {7};\n"
+      "  const u8* from = in + (((i64)(i / {4}u) * {7} + y) * {6} + x) * {8} + ch;\n  unsigned r = 0;\n#pragma unroll\n"
+      "  for (int e = 0; e < 4; ++e) r |= (inside && ch + e < {8} ? from[e] : {9}u) << 8 * e;\n  out[at] = r;\n}}\n",
+      IndexType(4 * n), words, c.in_w, form.shift_x, c.in_h, form.shift_y, form.from_w, form.from_h, form.channels, c.zero);
+  g.OneThreadEach(n);
+  return g;
+}
+
+}  // namespace
+
+bool IsInt8(const ConcreteNode& node) { return node.inputs[0].quant.quantized(); }
+
+std::vector<std::string> Int8Tactics(const ConcreteNode& node, const Device& device) {
+  std::vector<std::string> names;
+  const auto form = FormOf(node);
+  if (!form || !Int8Possible(form->conv, device)) return names;
+  for (const Int8Tile& tile : Int8Tiles(form->conv, device)) names.push_back(tile.name());
+  return names;
+}
+
+LowerResult LowerInt8(const LowerContext& c) {
+  const ConcreteNode& node = c.node;
+  const auto form = FormOf(node);
+  if (!form || !Int8Possible(form->conv, c.device)) return std::optional<Lowered>();
+  const Int8Conv& conv = form->conv;
+  const std::vector<Int8Tile> tiles = Int8Tiles(conv, c.device);
+  const auto wanted = std::find_if(tiles.begin(), tiles.end(), [&](const Int8Tile& t) { return t.name() == c.tactic; });
+  const Int8Tile& tile = wanted == tiles.end() ? tiles.front() : *wanted;
+
+  const Codes codes(node, *form);
+  const Tensor &w = *node.inputs[1].constant, &steps = *node.inputs[4].constant;
+  const std::string key = fmt::format("int8 {} {} {}", w.data(), steps.data(), conv.run);
+  TFE_ASSIGN_OR_RETURN(auto weights, DeviceWeights(c, fmt::format("{} x{}", key, tile.run()), static_cast<size_t>(Int8PackedRows(conv) * Int8PackedPitch(conv)),
+                                                   [&](void* to) { PackInt8Weights(conv, tile.run(), codes, static_cast<signed char*>(to)); }));
+  auto sums = c.weights.GetObject(key + " sums", [&]() -> Result<std::shared_ptr<const void>> {
+    auto sum = std::make_shared<std::vector<int64_t>>(static_cast<size_t>(conv.filters), 0);
+    for (int64_t ch = 0; ch < conv.filters; ++ch)
+      for (int64_t i = 0; i < conv.reduction(); ++i) (*sum)[static_cast<size_t>(ch)] += codes(ch, i);
+    return std::shared_ptr<const void>(std::move(sum));
+  });
+  if (!sums.ok()) return sums.status();
+  Int8Channels channels;
+  channels.sum = *std::static_pointer_cast<const std::vector<int64_t>>(*sums);
+  for (int64_t ch = 0; ch < conv.filters; ++ch) {
+    channels.scale.push_back(node.inputs[0].quant.scale * steps.as<float>()[ch]);
+    channels.bias.push_back(node.has_input(2) ? node.inputs[2].constant->as<float>()[node.inputs[2].num_elements() == 1 ? 0 : ch] : 0.0f);
+  }
+  TFE_ASSIGN_OR_RETURN(auto kernel, MakeInt8Conv(c.device, c.options.kernel_cache, conv, tile, std::move(weights), channels));
+  std::vector<int> in = {0};
+  if (conv.residual) in.push_back(3);
+  if (!form->prepares) return std::optional<Lowered>(MakeLowered(std::move(kernel), tile.name(), std::move(in)));
+  TFE_ASSIGN_OR_RETURN(auto prepare, MakeKernel(c.device, c.options.kernel_cache, PrepareCode(*form)));
+  std::vector<int> conv_in = {StagedKernel::kBuffer};
+  if (conv.residual) conv_in.push_back(1);
+  auto staged = std::make_shared<StagedKernel>(
+      std::vector<StagedKernel::Stage>{{prepare, {0}, StagedKernel::kBuffer}, {kernel, conv_in, StagedKernel::kOutput}},
+      std::vector<size_t>{static_cast<size_t>(form->images * conv.in_h * conv.in_w * form->padded)});
+  return std::optional<Lowered>(MakeLowered(std::move(staged), tile.name(), std::move(in)));
+}
+
+Result<std::shared_ptr<const DeviceBuffer>> SteppedWeights(const LowerContext& c) {
+  const Tensor &w = *c.node.inputs[1].constant, &steps = *c.node.inputs[4].constant;
+  const bool rows = c.node.op == Op::kMatMul && c.node.attrs.Bool("transpose_b");
+  return DeviceWeights(c, fmt::format("stepped {} {}", w.data(), steps.data()), w.num_bytes(), [&](void* to) {
+    const int64_t columns = w.shape().back(), count = steps.num_elements();
+    for (int64_t i = 0; i < w.num_elements(); ++i) {
+      const float step = steps.as<float>()[rows ? i / columns % count : i % columns];
+      static_cast<float*>(to)[i] = step * std::clamp(std::nearbyint(w.as<float>()[i] / step), -127.0f, 127.0f);
+    }
+  });
+}
+
+}  // namespace tfengine::cuda
