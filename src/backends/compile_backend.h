@@ -53,6 +53,8 @@ struct Operand {
   std::vector<int64_t> shape;
   Quant quant;                             // of a quantized u8 tensor
   std::shared_ptr<const Tensor> constant;  // set if the value is known at compile time
+  int64_t pitch = 0;                       // elements from one row (of the last dim) to the next if they lie apart; 0: dense
+  bool placed = false;                     // an input of concat that lies in the result already
 
   int64_t num_elements() const {
     int64_t n = 1;
@@ -75,6 +77,7 @@ struct Lowered {
   std::shared_ptr<const Kernel> kernel;
   std::vector<int> in;   // which node inputs the kernel takes as pointers, in its order (baked-in weights are left out)
   int in_place = -1;     // a node input whose buffer output 0 may take over, or -1
+  bool views = false;    // heeds the pitches of the node's operands; else all must be dense
   std::string tactic;
 };
 
@@ -106,6 +109,8 @@ class CompileBackend {
   virtual Result<std::optional<Lowered>> LowerJoint(const std::vector<ConcreteNode>& nodes, const std::string& tactic, WeightStore& weights) const {
     return std::optional<Lowered>();
   }
+  // Whether operands may start anywhere inside a buffer, and Lower heeds pitches where it says so.
+  virtual bool views() const { return false; }
   // Copies one buffer of `bytes` bytes.
   virtual std::shared_ptr<const Kernel> Copy(size_t bytes) const;
   // Whether packed weights are host memory, whose place in the caches decides timings.

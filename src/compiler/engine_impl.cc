@@ -236,12 +236,12 @@ struct EngineImpl::WholeRun {
   AlignedBuffer memory;
 };
 
-Result<std::unique_ptr<EngineImpl::WholeRun>> EngineImpl::PrepareWhole(const std::vector<InputView>& inputs) {
+Result<std::unique_ptr<EngineImpl::WholeRun>> EngineImpl::PrepareWhole(const std::vector<InputView>& inputs, bool views) {
   TFE_RETURN_IF_ERROR(CheckInputs(inputs));
   auto run = std::make_unique<WholeRun>();
   TFE_ASSIGN_OR_RETURN(run->symbols, network_.BindSymbols(ShapesOf(inputs)));
   TFE_ASSIGN_OR_RETURN(run->exe,
-                       Specialize(network_, *backend_, run->symbols, ChoicesFor(run->symbols).tactics, weights_, options_.threads));
+                       Specialize(network_, *backend_, run->symbols, ChoicesFor(run->symbols).tactics, weights_, options_.threads, views));
   for (const InputView& i : inputs) run->in.push_back(i.data);
   for (const Executable::Port& p : run->exe->outputs) {
     run->outputs.emplace_back(p.dtype, p.shape);
@@ -254,7 +254,7 @@ Result<std::unique_ptr<EngineImpl::WholeRun>> EngineImpl::PrepareWhole(const std
 }
 
 Status EngineImpl::Observe(const std::vector<InputView>& inputs, const Observer& observer, std::vector<Tensor>* outputs) {
-  TFE_ASSIGN_OR_RETURN(std::unique_ptr<WholeRun> run, PrepareWhole(inputs));
+  TFE_ASSIGN_OR_RETURN(std::unique_ptr<WholeRun> run, PrepareWhole(inputs, /*views=*/false));  // an observer sees dense values
   for (size_t i = 0; i < inputs.size(); ++i)
     if (inputs[i].data != nullptr) observer(network_.value(network_.inputs()[i]), inputs[i].shape, inputs[i].data);
   std::vector<bool> shown(network_.values().size());
@@ -279,7 +279,7 @@ Status EngineImpl::Observe(const std::vector<InputView>& inputs, const Observer&
 }
 
 Result<std::string> EngineImpl::ProfileJson(const std::vector<InputView>& inputs) {
-  TFE_ASSIGN_OR_RETURN(std::unique_ptr<WholeRun> run, PrepareWhole(inputs));
+  TFE_ASSIGN_OR_RETURN(std::unique_ptr<WholeRun> run, PrepareWhole(inputs, /*views=*/true));
   const Executable* exe = run->exe.get();
   std::vector<double> best(exe->steps.size(), 1e30);
   Gang gang(options_.threads, options_.spawn);

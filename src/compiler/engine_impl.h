@@ -61,7 +61,7 @@ class EngineImpl : public EngineBase {
   Status RunPieces(const ShapePlan& plan, const std::vector<InputView>& inputs, const std::vector<void*>& outputs);
   Status RunObserved(CalibrationImpl& calibration, const std::vector<InputView>& inputs, const OutputAllocator& allocate);
   struct WholeRun;
-  Result<std::unique_ptr<WholeRun>> PrepareWhole(const std::vector<InputView>& inputs);
+  Result<std::unique_ptr<WholeRun>> PrepareWhole(const std::vector<InputView>& inputs, bool views);
 
   const CompileBackend* backend_ = nullptr;
   BatchSeparation separation_;

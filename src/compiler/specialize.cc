@@ -7,6 +7,7 @@
 #include "base/errors.h"
 #include "base/status_macros.h"
 #include "compiler/buffer_plan.h"
+#include "compiler/views.h"
 
 namespace tfengine {
 namespace {
@@ -26,13 +27,14 @@ Result<std::vector<int64_t>> EvalShape(const Network& network, const Shape& shap
 class Specializer {
  public:
   Specializer(const Network& network, const CompileBackend& backend, const std::vector<int64_t>& symbols,
-              const TacticMap& tactics, WeightStore& weights, int threads)
-      : network_(network), backend_(backend), symbols_(symbols), tactics_(tactics), weights_(weights), threads_(threads) {}
+              const TacticMap& tactics, WeightStore& weights, int threads, bool views)
+      : network_(network), backend_(backend), symbols_(symbols), tactics_(tactics), weights_(weights), threads_(threads),
+        views_(views && backend.views()) {}
 
   Result<std::shared_ptr<const Executable>> Run() {
     const size_t n = network_.values().size();
     constants_.resize(n);
-    storage_of_.assign(n, -1);
+    home_of_.assign(n, {});
     last_use_.assign(n, -1);
     exe_ = std::make_shared<Executable>();
     exe_->threads = threads_;
@@ -41,10 +43,11 @@ class Specializer {
       const ValueId v = network_.inputs()[i];
       TFE_ASSIGN_OR_RETURN(Executable::Port port, MakePort(v));
       exe_->inputs.push_back(port);
-      storage_of_[v] = AddStorage({BufferRef::Kind::kInput, static_cast<int>(i), 0}, port.bytes);
+      home_of_[v].storage = AddStorage({BufferRef::Kind::kInput, static_cast<int>(i), 0}, port.bytes);
     }
     FindAliasesAndUses();
     joined_.assign(network_.nodes().size(), false);
+    if (views_) TFE_RETURN_IF_ERROR(PlanPlaces());
     for (size_t i = 0; i < network_.nodes().size(); ++i) {
       if (joined_[i]) continue;
       TFE_ASSIGN_OR_RETURN(const bool joint, LowerJointAt(static_cast<int>(i)));
@@ -62,6 +65,9 @@ class Specializer {
     return std::shared_ptr<const Executable>(exe_);
   }
 
+  // Whether Run failed because a kernel does not heed the pitches that were planned.
+  bool views_failed() const { return views_failed_; }
+
  private:
   // A piece of memory that one or more values live in.
   struct Storage {
@@ -70,6 +76,11 @@ class Specializer {
     int first = 0;  // step that writes it first
     int last = 0;   // last step that touches it
     int whole = -1;  // the storage that it is a piece of, at ref.offset
+  };
+  // Where a value lies.
+  struct Home {
+    int storage = -1;
+    int64_t offset = 0;  // bytes
   };
 
   Result<Executable::Port> MakePort(ValueId v) const {
@@ -110,9 +121,71 @@ class Specializer {
     return AddStorage({BufferRef::Kind::kConstant, static_cast<int>(exe_->constants.size()) - 1, 0},
                       constants_[v]->num_bytes());
   }
-  int StorageOf(ValueId v) {
-    if (storage_of_[v] < 0 && constants_[v]) storage_of_[v] = ConstantStorage(v);
-    return storage_of_[v];
+  const Home& HomeOf(ValueId v) {
+    if (home_of_[v].storage < 0 && constants_[v]) home_of_[v].storage = ConstantStorage(v);
+    return home_of_[v];
+  }
+
+  // Decides which values live inside others, and lets last_use_ and is_output_ of a root speak for all that share its memory.
+  Status PlanPlaces() {
+    const auto& nodes = network_.nodes();
+    if (std::none_of(nodes.begin(), nodes.end(), [](const Node& n) { return n.op == Op::kConcat || n.op == Op::kSlice; })) return OkStatus();
+    std::vector<std::vector<int64_t>> shapes;
+    for (const Value& v : network_.values()) {
+      TFE_ASSIGN_OR_RETURN(std::vector<int64_t> shape, EvalShape(network_, v.shape, symbols_));
+      shapes.push_back(std::move(shape));
+    }
+    auto begin = [&](int node) {
+      std::vector<int64_t> values;
+      for (Dim d : network_.nodes()[node].attrs.Dims("begin")) {
+        const auto value = network_.dims().Eval(d, symbols_);
+        values.push_back(value.ok() ? *value : -1);
+      }
+      return values;
+    };
+    auto accepts = [&](int node, const ViewPlan& plan) { return AcceptsPitches(node, plan); };
+    views_plan_ = PlanViews({network_, shapes, alias_root_, is_output_, begin, accepts});
+    memory_root_ = alias_root_;
+    for (size_t v = 0; v < memory_root_.size(); ++v) {
+      int root = alias_root_[v];
+      while (views_plan_.places[root].in != kNoValue) root = alias_root_[views_plan_.places[root].in];
+      memory_root_[v] = root;
+      last_use_[root] = std::max(last_use_[root], last_use_[alias_root_[v]]);
+      if (is_output_[alias_root_[v]]) is_output_[root] = true;
+    }
+    return OkStatus();
+  }
+
+  int64_t PitchIn(const ViewPlan& plan, ValueId v) const {
+    return v == kNoValue || constants_[v] || plan.pitches.empty() ? 0 : plan.pitches[alias_root_[v]];
+  }
+
+  Result<ConcreteNode> Concrete(const Node& node, const ViewPlan& plan) const {
+    TFE_ASSIGN_OR_RETURN(ConcreteNode concrete, MakeConcrete(network_, node, symbols_, constants_));
+    for (size_t k = 0; k < node.inputs.size(); ++k) concrete.inputs[k].pitch = PitchIn(plan, node.inputs[k]);
+    for (size_t k = 0; k < node.outputs.size(); ++k) concrete.outputs[k].pitch = PitchIn(plan, node.outputs[k]);
+    return concrete;
+  }
+
+  static bool HasPitch(const ConcreteNode& node) {
+    auto apart = [](const Operand& o) { return o.pitch > 0; };
+    return std::any_of(node.inputs.begin(), node.inputs.end(), apart) || std::any_of(node.outputs.begin(), node.outputs.end(), apart);
+  }
+
+  // Whether the kernel that runs a node heeds the plan's pitches.
+  bool AcceptsPitches(int index, const ViewPlan& plan) {
+    constexpr int kMostBefore = 2;  // in a chain
+    for (int begin = std::max(0, index - kMostBefore); begin <= index; ++begin) {
+      const int length = ChosenChain(begin);
+      if (length == 0 || begin + length <= index) continue;
+      auto chain = LowerNodes(begin, length, plan);
+      if (!chain.ok()) return false;
+      if (*chain) return (*chain)->views;
+    }
+    auto concrete = Concrete(network_.nodes()[index], plan);
+    if (!concrete.ok()) return false;
+    auto lowered = backend_.Lower(*concrete, TacticOf(network_.nodes()[index]), weights_, threads_);
+    return lowered.ok() && lowered->views;
   }
 
   Status LowerNode(int index) {
@@ -126,14 +199,24 @@ class Specializer {
       for (int64_t d : from) a *= d;
       for (int64_t d : to) b *= d;
       if (a != b) return Error(ErrorId::kShapeUnsupported, "cannot reshape {} to {}", ShapeToString(from), ShapeToString(to));
-      storage_of_[out0] = StorageOf(node.inputs[0]);
+      home_of_[out0] = HomeOf(node.inputs[0]);
       return OkStatus();
     }
-    TFE_ASSIGN_OR_RETURN(ConcreteNode concrete, MakeConcrete(network_, node, symbols_, constants_));
+    TFE_ASSIGN_OR_RETURN(ConcreteNode concrete, Concrete(node, views_plan_));
     if (std::all_of(node.inputs.begin(), node.inputs.end(), [&](ValueId v) { return v == kNoValue || constants_[v]; }))
       return Fold(node, concrete);
+    if (node.op == Op::kSlice && !views_plan_.places.empty() && views_plan_.places[out0].in != kNoValue && views_plan_.places[out0].input < 0) {
+      home_of_[out0] = HomeOf(node.inputs[0]);
+      home_of_[out0].offset += views_plan_.places[out0].offset * static_cast<int64_t>(DTypeSize(concrete.outputs[0].dtype));
+      return OkStatus();
+    }
+    if (node.op == Op::kConcat && MarkPlaced(node, &concrete)) {
+      home_of_[out0] = HomeFor(out0);
+      return OkStatus();
+    }
 
     TFE_ASSIGN_OR_RETURN(Lowered lowered, backend_.Lower(concrete, TacticOf(node), weights_, threads_));
+    TFE_RETURN_IF_ERROR(CheckViews(HasPitch(concrete), lowered));
     return AddStep(node, index, node.inputs, concrete, lowered);
   }
 
@@ -142,29 +225,79 @@ class Specializer {
     return tactic == tactics_.end() ? "" : tactic->second;
   }
 
-  // Lowers a chain that starts at `index` if one was chosen; returns its length, or 0.
-  Result<int> LowerChainAt(int index) {
+  // Marks the inputs of a concat that were written to their places; true if none is left to copy.
+  bool MarkPlaced(const Node& node, ConcreteNode* concrete) const {
+    if (views_plan_.places.empty()) return false;
+    bool all = true;
+    for (size_t k = 0; k < node.inputs.size(); ++k) {
+      const ViewPlan::Place& place = views_plan_.places[alias_root_[node.inputs[k]]];
+      const bool placed = place.in == node.outputs[0] && place.input == static_cast<int>(k) && !constants_[node.inputs[k]];
+      concrete->inputs[k].placed = placed;
+      all = all && placed;
+    }
+    return all;
+  }
+
+  // The number of nodes of the chain that was chosen to start at `index`; 0: none.
+  int ChosenChain(int index) {
     auto chosen = tactics_.find(network_.value(network_.nodes()[index].outputs[0]).name + kChainSuffix);
     if (chosen == tactics_.end()) return 0;
     // The choice comes from a file: it must be possible in this network.
     const int length = chosen->second == "3" ? 3 : chosen->second == "2" ? 2 : 0;
     if (uses_.empty()) uses_ = network_.UseCounts();
-    if (length == 0 || ChainLength(network_, uses_, index) < length) return 0;
+    return length == 0 || ChainLength(network_, uses_, index) < length ? 0 : length;
+  }
+
+  // One kernel for `length` nodes from `index` on.
+  Result<std::optional<Lowered>> LowerNodes(int index, int length, const ViewPlan& plan) {
     std::vector<ConcreteNode> nodes;
     std::vector<std::string> tactics;
-    std::vector<ValueId> inputs;
     for (int k = 0; k < length; ++k) {
       const Node& node = network_.nodes()[index + k];
-      TFE_ASSIGN_OR_RETURN(ConcreteNode concrete, MakeConcrete(network_, node, symbols_, constants_));
+      TFE_ASSIGN_OR_RETURN(ConcreteNode concrete, Concrete(node, plan));
       nodes.push_back(std::move(concrete));
       tactics.push_back(TacticOf(node));
-      inputs.insert(inputs.end(), node.inputs.begin(), node.inputs.end());
     }
-    TFE_ASSIGN_OR_RETURN(std::optional<Lowered> lowered, backend_.LowerChain(nodes, tactics, weights_, threads_));
+    return backend_.LowerChain(nodes, tactics, weights_, threads_);
+  }
+
+  // Lowers a chain that starts at `index` if one was chosen; returns its length, or 0.
+  Result<int> LowerChainAt(int index) {
+    const int length = ChosenChain(index);
+    if (length == 0) return 0;
+    TFE_ASSIGN_OR_RETURN(std::optional<Lowered> lowered, LowerNodes(index, length, views_plan_));
     if (!lowered) return 0;
     const int last = index + length - 1;
-    TFE_RETURN_IF_ERROR(AddStep(network_.nodes()[last], last, inputs, nodes.back(), *lowered));
+    std::vector<ValueId> inputs;
+    for (int i = index; i <= last; ++i) inputs.insert(inputs.end(), network_.nodes()[i].inputs.begin(), network_.nodes()[i].inputs.end());
+    bool apart = false;
+    for (ValueId v : inputs) apart = apart || PitchIn(views_plan_, v) > 0;
+    TFE_ASSIGN_OR_RETURN(const ConcreteNode concrete, Concrete(network_.nodes()[last], views_plan_));
+    TFE_RETURN_IF_ERROR(CheckViews(apart || HasPitch(concrete), *lowered));
+    TFE_RETURN_IF_ERROR(AddStep(network_.nodes()[last], last, inputs, concrete, *lowered));
     return length;
+  }
+
+  // The plan asked the kernels; a node that turned out to have other operands may say something else.
+  Status CheckViews(bool apart, const Lowered& lowered) {
+    views_failed_ = apart && !lowered.views;
+    return views_failed_ ? Error(ErrorId::kInternalError, "no kernel for rows that lie apart") : OkStatus();
+  }
+
+  // Where a result that is made now is written; the storage of what it lies in appears with its first part.
+  Home HomeFor(ValueId v) {
+    if (views_plan_.places.empty()) return {};
+    const ViewPlan::Place& place = views_plan_.places[v];
+    if (place.in == kNoValue) return home_of_[v];
+    Home home = HomeFor(place.in);
+    if (home.storage < 0) {
+      const auto bytes = Bytes(network_.value(place.in).dtype, *EvalShape(network_, network_.value(place.in).shape, symbols_));
+      home.storage = AddStorage({BufferRef::Kind::kArena, 0, 0}, *bytes);
+      storages_[home.storage].first = static_cast<int>(exe_->steps.size());
+      home_of_[place.in] = home;
+    }
+    home.offset += place.offset * static_cast<int64_t>(DTypeSize(network_.value(v).dtype));
+    return home;
   }
 
   // Lowers the matmuls that can run together with `index`, unless they were found to be faster alone.
@@ -196,9 +329,9 @@ class Specializer {
       const int piece = AddStorage({BufferRef::Kind::kArena, 0, static_cast<int64_t>(k * bytes)}, bytes);
       storages_[piece].whole = whole;
       const ValueId v = network_.nodes()[members[k]].outputs[0];
-      storage_of_[v] = piece;
+      home_of_[v] = {piece, 0};
       step.values.push_back(v);
-      step_out_.push_back({step_index, piece});
+      step_out_.push_back({step_index, {piece, 0}});
       step.out.push_back({});
     }
     exe_->steps.push_back(std::move(step));
@@ -215,9 +348,9 @@ class Specializer {
     step.values = node.outputs;
     const int step_index = static_cast<int>(exe_->steps.size());
     for (int i : lowered.in) {
-      const int s = StorageOf(inputs[i]);
-      storages_[s].last = step_index;
-      step_in_.push_back({step_index, s});
+      const Home home = HomeOf(inputs[i]);
+      storages_[home.storage].last = step_index;
+      step_in_.push_back({step_index, home});
       step.in.push_back({});
     }
     exe_->scratch_bytes = std::max(exe_->scratch_bytes, step.kernel->scratch_bytes(threads_));
@@ -231,14 +364,15 @@ class Specializer {
     for (size_t k = 0; k < node.outputs.size(); ++k) {
       const ValueId v = node.outputs[k];
       TFE_ASSIGN_OR_RETURN(size_t bytes, Bytes(concrete.outputs[k].dtype, concrete.outputs[k].shape));
-      int s = k == 0 ? InPlaceStorage(node, lowered.in_place, index, bytes) : -1;
-      if (s < 0) {
-        s = AddStorage({BufferRef::Kind::kArena, 0, 0}, bytes);
-        storages_[s].first = step_index;
+      Home home = HomeFor(v);
+      if (home.storage < 0 && k == 0) home.storage = InPlaceStorage(node, lowered.in_place, index, bytes);
+      if (home.storage < 0) {
+        home.storage = AddStorage({BufferRef::Kind::kArena, 0, 0}, bytes);
+        storages_[home.storage].first = step_index;
       }
-      storages_[s].last = step_index;
-      storage_of_[v] = s;
-      step_out_.push_back({step_index, s});
+      storages_[home.storage].last = step_index;
+      home_of_[v] = home;
+      step_out_.push_back({step_index, home});
       step.out.push_back({});
     }
     exe_->steps.push_back(std::move(step));
@@ -267,13 +401,13 @@ class Specializer {
   int InPlaceStorage(const Node& node, int operand, int node_index, size_t bytes) {
     if (operand < 0) return -1;
     const ValueId v = node.inputs[operand];
-    const int s = StorageOf(v);
-    const ValueId root = alias_root_[v];
+    const int s = HomeOf(v).storage;
+    const ValueId root = memory_root_.empty() ? alias_root_[v] : memory_root_[v];
     if (storages_[s].ref.kind != BufferRef::Kind::kArena || storages_[s].bytes != static_cast<int64_t>(bytes)) return -1;
     if (last_use_[root] != node_index || is_output_[root]) return -1;
     // The same memory may be read through another operand too (x * x): kernels allow that only elementwise, so refuse.
     int reads = 0;
-    for (ValueId in : node.inputs) reads += in != kNoValue && !constants_[in] && StorageOf(in) == s;
+    for (ValueId in : node.inputs) reads += in != kNoValue && !constants_[in] && HomeOf(in).storage == s;
     return reads == 1 ? s : -1;
   }
 
@@ -284,7 +418,8 @@ class Specializer {
       TFE_ASSIGN_OR_RETURN(Executable::Port port, MakePort(v));
       exe_->outputs.push_back(port);
       const BufferRef target{BufferRef::Kind::kOutput, static_cast<int>(i), 0};
-      const int s = StorageOf(v);
+      const Home home = HomeOf(v);
+      const int s = home.storage;
       taken.resize(storages_.size(), false);
       if (storages_[s].ref.kind == BufferRef::Kind::kArena && storages_[s].whole < 0 && !taken[s]) {
         storages_[s].ref = target;
@@ -294,8 +429,8 @@ class Specializer {
       const int step_index = static_cast<int>(exe_->steps.size());
       storages_[s].last = std::max(storages_[s].last, step_index);
       const int copy = AddStorage(target, port.bytes);
-      step_in_.push_back({step_index, s});
-      step_out_.push_back({step_index, copy});
+      step_in_.push_back({step_index, home});
+      step_out_.push_back({step_index, {copy, 0}});
       Step step;
       step.name = network_.value(v).name;
       step.op = "copy";
@@ -331,7 +466,7 @@ class Specializer {
 
   struct StepOperand {
     int step;
-    int storage;
+    Home home;
   };
   void Fill(const std::vector<StepOperand>& operands, std::vector<BufferRef> Step::*member) {
     size_t k = 0;
@@ -339,7 +474,9 @@ class Specializer {
     for (const StepOperand& o : operands) {
       k = o.step == step ? k + 1 : 0;
       step = o.step;
-      (exe_->steps[o.step].*member)[k] = storages_[o.storage].ref;
+      BufferRef& ref = (exe_->steps[o.step].*member)[k];
+      ref = storages_[o.home.storage].ref;
+      ref.offset += o.home.offset;
     }
   }
 
@@ -349,9 +486,14 @@ class Specializer {
   const TacticMap& tactics_;
   WeightStore& weights_;
   const int threads_;
+  const bool views_;
+  bool views_failed_ = false;
   std::shared_ptr<Executable> exe_;
   std::vector<std::shared_ptr<const Tensor>> constants_;
-  std::vector<int> storage_of_, alias_root_, last_use_;
+  ViewPlan views_plan_;  // empty: no views
+  std::vector<Home> home_of_;
+  std::vector<int> alias_root_, last_use_;
+  std::vector<int> memory_root_;  // of roots, the one whose memory they share; empty: their own
   std::vector<bool> is_output_;
   std::vector<bool> joined_;  // nodes that a step of an earlier node computes
   std::vector<int> uses_;
@@ -427,8 +569,11 @@ Result<ConcreteNode> MakeConcrete(const Network& network, const Node& node, cons
 
 Result<std::shared_ptr<const Executable>> Specialize(const Network& network, const CompileBackend& backend,
                                                      const std::vector<int64_t>& symbols, const TacticMap& tactics,
-                                                     WeightStore& weights, int threads) {
-  return Specializer(network, backend, symbols, tactics, weights, threads).Run();
+                                                     WeightStore& weights, int threads, bool views) {
+  Specializer specializer(network, backend, symbols, tactics, weights, threads, views);
+  auto result = specializer.Run();
+  if (result.ok() || !specializer.views_failed()) return result;
+  return Specializer(network, backend, symbols, tactics, weights, threads, false).Run();
 }
 
 }  // namespace tfengine

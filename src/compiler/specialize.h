@@ -34,9 +34,10 @@ Result<ConcreteNode> MakeConcrete(const Network& network, const Node& node, cons
 
 // Lowers `network` at fixed symbol values: evaluates shapes, folds what is constant at these shapes, lowers every node
 // with its tactic, lets reshapes alias and elementwise steps run in place, and plans the arena. Cheap once the weights
-// are in `weights`. Thread-safe for a const network.
+// are in `weights`. Thread-safe for a const network. `views`: values may lie inside others (compiler/views.h), then a step's
+// results need not be dense.
 Result<std::shared_ptr<const Executable>> Specialize(const Network& network, const CompileBackend& backend,
                                                      const std::vector<int64_t>& symbols, const TacticMap& tactics,
-                                                     WeightStore& weights, int threads);
+                                                     WeightStore& weights, int threads, bool views = true);
 
 }  // namespace tfengine

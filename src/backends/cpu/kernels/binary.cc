@@ -29,8 +29,11 @@ int64_t PartSize(BinaryOp op) {
 // [rows, n] op [n] with a small n (a bias, a mean of three colours): as one long loop over several rows.
 bool IsShortRow(const LoopNest& loops) {
   return loops.rank == 2 && loops.dims[1] <= kShortRow && loops.strides[0][0] == loops.dims[1] && loops.strides[0][1] == 1 &&
-         loops.strides[1][0] == 0 && loops.strides[1][1] == 1;
+         loops.strides[1][0] == 0 && loops.strides[1][1] == 1 && loops.operands == 2;
 }
+
+// Where the result's element `at` lies.
+int64_t ResultAt(const LoopNest& loops, int64_t at, const int64_t* offsets) { return loops.operands > 2 ? offsets[2] : at; }
 
 void Activated(const ElementwiseKernels& kernels, BinaryLoop loop, const float* a, int64_t a_stride, const float* b,
                int64_t b_stride, float* y, int64_t n, const Activation& activation) {
@@ -99,13 +102,15 @@ class ScaledCodes {
     n_ = loops.dims[last];
     const int64_t *of_a = loops.strides[0], *of_b = loops.strides[1];
     ok_ = op == BinaryOp::k_mul && activation.kind == ActivationKind::kNone && a.storage == Storage::kU8 && y.storage == Storage::kU8 &&
-          (loops.rank == 2 || loops.rank == 3) && n_ <= kMostChannels && of_a[last] == 1 && of_a[last - 1] == n_ && of_b[last] == 1 &&
-          of_b[last - 1] == 0;
+          (loops.rank == 2 || loops.rank == 3) && n_ <= kMostChannels && of_a[last] == 1 && of_b[last] == 1 && of_b[last - 1] == 0;
     if (!ok_) return;
     block_ = loops.dims[last - 1];
     rows_ = loops.rank == 3 ? loops.dims[0] * block_ : block_;
     b_stride_ = loops.rank == 3 ? of_b[0] : 0;
-    ok_ = loops.rank == 2 || of_a[0] == block_ * n_;
+    a_row_ = of_a[last - 1];
+    y_row_ = loops.operands > 2 ? loops.strides[2][last - 1] : n_;
+    ok_ = loops.rank == 2 || (of_a[0] == block_ * a_row_ && (loops.operands == 2 || loops.strides[2][0] == block_ * y_row_));
+    ok_ = ok_ && a_row_ >= n_ && y_row_ >= n_ && (loops.operands == 2 || loops.strides[2][last] == 1);
   }
   bool ok() const { return ok_; }
   int64_t rows() const { return rows_; }
@@ -114,8 +119,8 @@ class ScaledCodes {
   // Rows from `begin` to the result, which is less than `end` if a gate is too large for codes' arithmetic, or no number.
   int64_t Run(const TypedKernels& kernels, const uint8_t* a, const void* b, const Format& b_format, uint8_t* y, int64_t begin, int64_t end) const {
     alignas(64) float factor[kMostChannels], offset[kMostChannels];
-    // Short rows are repeated: several are one long one.
-    const int64_t repeats = n_ <= kShortRow ? kRepeated / n_ : 1;
+    // Short rows that lie together are repeated: several are one long one.
+    const int64_t repeats = n_ <= kShortRow && a_row_ == n_ && y_row_ == n_ ? kRepeated / n_ : 1;
     const BlockReader read(kernels, b_format);
     const float ratio = a_.scale / y_.scale;
     for (int64_t row = begin; row < end;) {
@@ -131,7 +136,7 @@ class ScaledCodes {
       for (int64_t i = n_; i < repeats * n_; ++i) factor[i] = factor[i - n_], offset[i] = offset[i - n_];
       for (const int64_t together : {repeats, int64_t{1}}) {
         const int64_t whole = (stop - row) / together;
-        kernels.scale_codes({a + row * n_, factor, offset, y + row * n_, whole, together * n_, y_.lo, y_.hi});
+        kernels.scale_codes({a + row * a_row_, factor, offset, y + row * y_row_, whole, together * n_, together * a_row_, together * y_row_, y_.lo, y_.hi});
         row += whole * together;
       }
     }
@@ -141,7 +146,7 @@ class ScaledCodes {
  private:
   static constexpr int64_t kMostChannels = 4096;
   Format a_, y_;
-  int64_t n_ = 0, block_ = 0, rows_ = 0, b_stride_ = 0;
+  int64_t n_ = 0, block_ = 0, rows_ = 0, b_stride_ = 0, a_row_ = 0, y_row_ = 0;
   bool ok_ = false;
 };
 
@@ -173,8 +178,8 @@ void Binary(BinaryOp op, const LoopNest& loops, const float* a, const float* b, 
   }
   ParallelParts(gang, loops.size, PartSize(op), [&](int64_t begin, int64_t end) {
     ForEachRun(loops, begin, end, [&](int64_t at, int64_t n, const int64_t* offsets) {
-      Activated(kernels, loop, a + offsets[0], loops.strides[0][last], b + offsets[1], loops.strides[1][last], y + at, n,
-                activation);
+      Activated(kernels, loop, a + offsets[0], loops.strides[0][last], b + offsets[1], loops.strides[1][last],
+                y + ResultAt(loops, at, offsets), n, activation);
     });
   });
 }
@@ -188,7 +193,7 @@ void Binary(BinaryOp op, const LoopNest& loops, const void* a, const Format& a_f
     ParallelRows(gang, scaled.rows(), scaled.n(), kPart, [&](int64_t begin, int64_t end) {
       begin = scaled.Run(TypedKernelsFor(isa), codes, b, b_format, static_cast<uint8_t*>(y), begin, end);
       ForEachRun(loops, begin * scaled.n(), end * scaled.n(), [&](int64_t at, int64_t n, const int64_t* offsets) {
-        run(At(a, a_format, offsets[0]), 1, At(b, b_format, offsets[1]), 1, At(y, y_format, at), n);
+        run(At(a, a_format, offsets[0]), 1, At(b, b_format, offsets[1]), 1, At(y, y_format, ResultAt(loops, at, offsets)), n);
       });
     });
     return;
@@ -211,7 +216,7 @@ void Binary(BinaryOp op, const LoopNest& loops, const void* a, const Format& a_f
   ParallelParts(gang, loops.size, PartSize(op), [&](int64_t begin, int64_t end) {
     ForEachRun(loops, begin, end, [&](int64_t at, int64_t n, const int64_t* offsets) {
       run(At(a, a_format, offsets[0]), loops.strides[0][last], At(b, b_format, offsets[1]), loops.strides[1][last],
-          At(y, y_format, at), n);
+          At(y, y_format, ResultAt(loops, at, offsets)), n);
     });
   });
 }

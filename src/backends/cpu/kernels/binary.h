@@ -21,8 +21,8 @@ enum class BinaryOp {
 enum class CompareOp { k_equal, k_not_equal, k_less, k_less_equal, k_greater, k_greater_equal };
 enum class LogicalOp { k_logical_and, k_logical_or };
 
-// y = act(op(a, b)) with NumPy broadcasting; `loops` is MakeLoopNest(result, {shape of a, shape of b}). y is dense and
-// may be an operand that has the result's shape.
+// y = act(op(a, b)) with NumPy broadcasting; `loops` is MakeLoopNest(result, {shape of a, shape of b}), then y is dense and may be
+// an operand that has the result's shape, or has y as a third operand, for rows of any distance.
 void Binary(BinaryOp op, const LoopNest& loops, const float* a, const float* b, float* y, const Activation& activation,
             Gang& gang, CpuIsa isa = HostCpu().isa);
 // The same between any formats; y may be an operand that has the result's shape and is stored alike.

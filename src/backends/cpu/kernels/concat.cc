@@ -9,8 +9,8 @@
 namespace tfengine::cpu {
 namespace {
 
-// Calls copy(part, offset within the part, offset within a row of the whole, bytes) for pieces that together cover `outer`
-// rows of all parts. A piece is a range of whole rows, or a range of a single one if the rows are few and long.
+// Calls copy(part, row, offset within the part's row, bytes) for pieces that together cover `outer` rows of all parts. A piece
+// is a range of whole rows, or a range of a single one if the rows are few and long.
 template <typename Part, typename Copy>
 void ForPieces(std::span<const Part> parts, int64_t outer, Gang& gang, const Copy& copy) {
   int64_t row = 0;
@@ -25,7 +25,7 @@ void ForPieces(std::span<const Part> parts, int64_t outer, Gang& gang, const Cop
           for (const Part& part : parts) {
             const int64_t from = at > offset ? at : offset;
             const int64_t stop = begin - at + offset + part.bytes < end ? offset + part.bytes : end - (begin - at);
-            if (from < stop) copy(part, r * part.bytes + from - offset, r * row + from, stop - from);
+            if (from < stop) copy(part, r, from - offset, stop - from);
             offset += part.bytes;
           }
           begin += row - at;
@@ -38,17 +38,10 @@ void ForPieces(std::span<const Part> parts, int64_t outer, Gang& gang, const Cop
 
 }  // namespace
 
-void Concat(std::span<const ConcatInput> inputs, int64_t outer, void* y, Gang& gang) {
+void Concat(std::span<const ConcatInput> inputs, int64_t outer, void* y, int64_t distance, Gang& gang) {
   char* to = static_cast<char*>(y);
-  ForPieces(inputs, outer, gang, [&](const ConcatInput& input, int64_t in_part, int64_t in_whole, int64_t bytes) {
-    std::memcpy(to + in_whole, static_cast<const char*>(input.data) + in_part, bytes);
-  });
-}
-
-void Split(const void* x, std::span<const SplitOutput> outputs, int64_t outer, Gang& gang) {
-  const char* from = static_cast<const char*>(x);
-  ForPieces(outputs, outer, gang, [&](const SplitOutput& output, int64_t in_part, int64_t in_whole, int64_t bytes) {
-    std::memcpy(static_cast<char*>(output.data) + in_part, from + in_whole, bytes);
+  ForPieces(inputs, outer, gang, [&](const ConcatInput& input, int64_t row, int64_t offset, int64_t bytes) {
+    std::memcpy(to + row * distance + input.at + offset, static_cast<const char*>(input.data) + row * input.distance + offset, bytes);
   });
 }
 

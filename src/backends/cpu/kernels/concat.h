@@ -9,19 +9,16 @@
 
 namespace tfengine::cpu {
 
+// An input of a concatenation, in bytes. Its part of one outer index is dense: its extent on the axis times all inner extents.
 struct ConcatInput {
   const void* data = nullptr;
-  int64_t bytes = 0;  // of this input per outer index: its extent on the axis times all inner extents times the element size
+  int64_t bytes = 0;     // per outer index
+  int64_t distance = 0;  // from one outer index to the next
+  int64_t at = 0;        // where its part of an outer index starts in that of y
 };
 
-// Joins inputs along an axis; `outer` is the product of the extents before it. Also serves pack (stack).
-void Concat(std::span<const ConcatInput> inputs, int64_t outer, void* y, Gang& gang);
-
-// The inverse: outputs[i].data is written. (split, unpack)
-struct SplitOutput {
-  void* data = nullptr;
-  int64_t bytes = 0;
-};
-void Split(const void* x, std::span<const SplitOutput> outputs, int64_t outer, Gang& gang);
+// Copies inputs to their places in y, whose outer indices lie `distance` bytes apart; `outer`: the product of the extents before
+// the axis. Bytes of y between the inputs' places keep what they hold.
+void Concat(std::span<const ConcatInput> inputs, int64_t outer, void* y, int64_t distance, Gang& gang);
 
 }  // namespace tfengine::cpu

@@ -14,7 +14,8 @@ namespace tfengine::cpu {
 // A 2-D convolution: y[n, oy, ox, o] = sum over ky, kx, i of
 //   x[n, oy * stride_h + ky * dil_h - pad_top, ox * stride_w + kx * dil_w - pad_left, g * in_c / groups + i] * w[ky, kx, i, o]
 // with g = o / (out_c / groups). Points outside the image count as zero; padding below and right follows from out_h and out_w.
-// Layouts: x [batch, in_h, in_w, in_c], w [k_h, k_w, in_c / groups, out_c], y [batch, out_h, out_w, out_c], all dense.
+// Layouts: x [batch, in_h, in_w, in_c], w [k_h, k_w, in_c / groups, out_c], y [batch, out_h, out_w, out_c]; w is dense, the pixels
+// of the others may lie further apart than they have channels (part of a wider tensor).
 // A depthwise convolution has groups == in_c; TensorFlow's [k_h, k_w, in_c, multiplier] filter is w as it stands.
 struct ConvShape {
   int64_t batch = 1, in_h = 1, in_w = 1, in_c = 1;
@@ -24,6 +25,8 @@ struct ConvShape {
   int64_t dil_h = 1, dil_w = 1;
   int64_t pad_top = 0, pad_left = 0;
   int64_t groups = 1;
+  // Elements from one pixel to the next; 0: in_c, out_c, out_c.
+  int64_t x_pixel = 0, y_pixel = 0, residual_pixel = 0;
 
   int64_t Pixels() const { return batch * out_h * out_w; }
   int64_t WeightCount() const { return k_h * k_w * (in_c / groups) * out_c; }
@@ -32,12 +35,13 @@ struct ConvShape {
   bool operator==(const ConvShape&) const = default;
 };
 
-// The operands of one run. y may not overlap anything else; residual may be y itself (added in place).
+// The operands of one run. y may not overlap anything else; residual may be y itself (added in place) if their pixels are
+// equally far apart.
 struct ConvArgs {
   const float* x = nullptr;
   const void* packed = nullptr;     // written by the same tactic's Pack
   const float* bias = nullptr;      // [out_c], or null
-  const float* residual = nullptr;  // like y, added before the activation, or null
+  const float* residual = nullptr;  // of y's shape, added before the activation, or null
   Activation activation;
   float* y = nullptr;
   void* scratch = nullptr;  // ScratchBytes(shape, gang.threads()) bytes
@@ -45,7 +49,7 @@ struct ConvArgs {
 
 // One way to compute a convolution. Stateless; all members are thread-safe. `packed` and `scratch` must be 64-byte aligned.
 // Supports, PackedBytes and Pack depend on channels, groups, kernel, stride and dilation only, never on batch, image
-// size or padding: one packed filter serves them all.
+// size, padding or distances of pixels: one packed filter serves them all.
 class ConvTactic {
  public:
   virtual ~ConvTactic() = default;

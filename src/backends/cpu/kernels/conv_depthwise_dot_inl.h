@@ -82,13 +82,12 @@ void DepthwiseDotTask(const DepthwisePlan& p, const DotArgs& args, int64_t task,
     f.bias = stage.bias ? stage.bias + s.begin : nullptr;
     if (activate != nullptr) {
       const ActivatedCodes a = {f.scale, f.bias, stage.out, stage.activation.alpha, stage.activation.beta, stage.lines,
-                                static_cast<uint8_t*>(args.y) + first + s.begin, s.out_c, s.end - s.begin};
+                                static_cast<uint8_t*>(args.y) + first * s.y_pixel + s.begin, s.y_pixel, s.end - s.begin};
       return activate(a, s.sums, columns, s.sums_row);
     }
     for (int64_t j = 0; j < columns; ++j) {
-      const int64_t element = first + j * s.out_c + s.begin;
-      if (residual) f.residual = static_cast<const char*>(args.residual) + element * residual_bytes;
-      f.y = static_cast<char*>(args.y) + element * y_bytes;
+      if (residual) f.residual = static_cast<const char*>(args.residual) + ((first + j) * s.residual_pixel + s.begin) * residual_bytes;
+      f.y = static_cast<char*>(args.y) + ((first + j) * s.y_pixel + s.begin) * y_bytes;
       finish(f, s.sums + j * s.sums_row, s.end - s.begin);
     }
   };

@@ -17,7 +17,8 @@ struct DepthwiseStep {
   const float* w;                                                  // of the first filter row or tap used
   int64_t count;                                                   // filter rows or taps
   int64_t w_tap;                                                   // floats between taps
-  int64_t begin, end, out_c;                                       // channels
+  int64_t begin, end;                                              // channels
+  int64_t y_pixel, residual_pixel;                                 // distance of columns
   int64_t multiplier;
   const float* bias;
   const float* residual;
@@ -43,13 +44,16 @@ TFE_INLINE void FinishDepthwise(const DepthwiseStep& s, VF (&sum)[kColumns], int
   const VF low = Set(s.low), high = Set(s.high);
 #pragma GCC unroll 8
   for (int j = 0; j < kColumns; ++j) {
-    const int64_t at = j * s.out_c + c;
-    if (s.residual != nullptr) sum[j] = Add(sum[j], kTail ? Load(s.residual + at, tail) : Load(s.residual + at));
+    if (s.residual != nullptr) {
+      const float* from = s.residual + j * s.residual_pixel + c;
+      sum[j] = Add(sum[j], kTail ? Load(from, tail) : Load(from));
+    }
     sum[j] = Min(high, Max(low, sum[j]));
+    float* to = s.y + j * s.y_pixel + c;
     if constexpr (kTail) {
-      Store(s.y + at, sum[j], tail);
+      Store(to, sum[j], tail);
     } else {
-      Store(s.y + at, sum[j]);
+      Store(to, sum[j]);
     }
   }
 }
@@ -159,7 +163,7 @@ inline constexpr DepthwiseTable<kX, kWidth, kStride> kDepthwiseTable;
 inline constexpr int64_t kDepthwiseStripBytes = 24 << 10;
 
 // The steps of one task. `s`: bias, bounds, zero and sums are set by the caller. at(first, columns) is called before a step for
-// output element `first` (the first of its first column), done(first, columns) after it. `zeros`: in_c elements of padding.
+// output pixel `first` (its first column), done(first, columns) after it. `zeros`: in_c elements of padding.
 template <Storage kX, typename At, typename Done>
 TFE_INLINE void DepthwiseSteps(const DepthwisePlan& p, const void* x, const void* packed, int64_t task, const void* zeros,
                                DepthwiseStep& s, const At& at, const Done& done) {
@@ -183,7 +187,8 @@ TFE_INLINE void DepthwiseSteps(const DepthwisePlan& p, const void* x, const void
   }
 
   s.w_tap = p.vectors * kLanes;
-  s.out_c = g.out_c;
+  s.y_pixel = g.y_pixel;
+  s.residual_pixel = g.residual_pixel;
   s.multiplier = p.multiplier;
 
   // Down a strip of columns, for as many channels as let the first-level cache keep the input rows that outputs share.
@@ -202,7 +207,7 @@ TFE_INLINE void DepthwiseSteps(const DepthwisePlan& p, const void* x, const void
       const bool inside = fixed && x0 >= 0 && x0 + inputs <= g.in_w;
       for (int64_t row = row_begin; row < row_end; ++row) {
         const int64_t n = row / g.out_h, oy = row - n * g.out_h;
-        const In image = static_cast<In>(x) + n * g.in_h * g.in_w * g.in_c;
+        const In image = static_cast<In>(x) + n * g.in_h * g.in_w * g.x_pixel;
         const int64_t y0 = oy * g.stride_h - g.pad_top;
         int64_t ky_begin = 0, ky_end = g.k_h;
         while (ky_begin < ky_end && y0 + ky_begin * g.dil_h < 0) ++ky_begin;
@@ -210,26 +215,26 @@ TFE_INLINE void DepthwiseSteps(const DepthwisePlan& p, const void* x, const void
         s.w = static_cast<const float*>(packed) + ky_begin * g.k_w * s.w_tap;
         const void** column = s.columns;
         for (int64_t ky = ky_begin; ky < ky_end; ++ky) {
-          const In line = image + (y0 + ky * g.dil_h) * g.in_w * g.in_c;
+          const In line = image + (y0 + ky * g.dil_h) * g.in_w * g.x_pixel;
           if (inside) {
-            for (int64_t j = 0; j < inputs; ++j) column[j] = line + (x0 + j) * g.in_c;
+            for (int64_t j = 0; j < inputs; ++j) column[j] = line + (x0 + j) * g.x_pixel;
             column += inputs;
           } else if (fixed) {
             for (int64_t j = 0; j < inputs; ++j) {
               const int64_t ix = x0 + j;
-              *column++ = ix < 0 || ix >= g.in_w ? zeros : line + ix * g.in_c;
+              *column++ = ix < 0 || ix >= g.in_w ? zeros : line + ix * g.x_pixel;
             }
           } else {
             for (int64_t kx = 0; kx < g.k_w; ++kx) {
               for (int64_t j = 0; j < columns; ++j) {
                 const int64_t ix = x0 + j * g.stride_w + kx * g.dil_w;
-                *column++ = ix < 0 || ix >= g.in_w ? zeros : line + ix * g.in_c;
+                *column++ = ix < 0 || ix >= g.in_w ? zeros : line + ix * g.x_pixel;
               }
             }
           }
         }
         s.count = fixed ? ky_end - ky_begin : (ky_end - ky_begin) * g.k_w;
-        const int64_t first = (row * g.out_w + ox) * g.out_c;
+        const int64_t first = row * g.out_w + ox;
         at(first, columns);
         functions[columns](s);
         done(first, columns);
@@ -246,12 +251,12 @@ inline void DepthwiseF32Task(const DepthwisePlan& p, const ConvArgs& args, int64
   s.bias = args.bias;
   const bool clip = IsClip(args.activation, &s.low, &s.high);
   auto at = [&](int64_t first, int64_t) {
-    s.y = args.y + first;
-    s.residual = args.residual ? args.residual + first : nullptr;
+    s.y = args.y + first * p.g.y_pixel;
+    s.residual = args.residual ? args.residual + first * p.g.residual_pixel : nullptr;
   };
   auto done = [&](int64_t, int64_t columns) {
     for (int64_t j = 0; j < columns && !clip; ++j) {
-      float* y = s.y + j * s.out_c + s.begin;
+      float* y = s.y + j * s.y_pixel + s.begin;
       ActivateRange(args.activation, y, y, s.end - s.begin);
     }
   };

@@ -223,7 +223,7 @@ void DepthwiseWindowTask(const DepthwisePlan& p, const DotArgs& args, int64_t ta
   const VI padding = W::Padding(args.zero);
   _mm512_storeu_si512(scratch, padding);
   r.padding = {{padding, padding, padding, padding}};
-  r.in_w = g.in_w, r.out_w = g.out_w, r.pad_left = g.pad_left, r.y_step = g.out_c * kBytes;
+  r.in_w = g.in_w, r.out_w = g.out_w, r.pad_left = g.pad_left, r.y_step = g.y_pixel * kBytes;
   r.constants = &constants;
   r.sums = reinterpret_cast<float*>(scratch + 64);
   r.bounds = W::MakeBounds(stage.out, f.low, f.high);
@@ -249,21 +249,21 @@ void DepthwiseWindowTask(const DepthwisePlan& p, const DotArgs& args, int64_t ta
       const int rows = row_end - row < parts ? static_cast<int>(row_end - row) : parts;
       for (int i = 0; i < parts; ++i) {
         const int64_t n = (row + i) / g.out_h, y0 = (row + i - n * g.out_h) * g.stride_h - g.pad_top;
-        const char* image = static_cast<const char*>(args.x) + (n * g.in_h * g.in_w * g.in_c + first) * kBytes;
+        const char* image = static_cast<const char*>(args.x) + (n * g.in_h * g.in_w * g.x_pixel + first) * kBytes;
         for (int ky = 0; ky < 3; ++ky) {
           const int64_t iy = y0 + ky * g.dil_h;
           const bool inside = i < rows && iy >= 0 && iy < g.in_h;
-          r.line[ky][i] = inside ? image + iy * g.in_w * g.in_c * kBytes : scratch;
-          r.step[ky][i] = inside ? g.in_c * kBytes : 0;
+          r.line[ky][i] = inside ? image + iy * g.in_w * g.x_pixel * kBytes : scratch;
+          r.step[ky][i] = inside ? g.x_pixel * kBytes : 0;
         }
-        r.y[i] = i < rows ? static_cast<char*>(args.y) + ((row + i) * g.out_w * g.out_c + first) * y_bytes : nullptr;
+        r.y[i] = i < rows ? static_cast<char*>(args.y) + ((row + i) * g.out_w * g.y_pixel + first) * y_bytes : nullptr;
       }
       run(r);
       if (activate != nullptr) activate(r, stage);
       for (int64_t j = 0; j < rows * g.out_w && target == kRowSums; ++j) {
-        const int64_t i = j / g.out_w, ox = j - i * g.out_w, element = ((row + i) * g.out_w + ox) * g.out_c + first;
-        if (residual) f.residual = static_cast<const char*>(args.residual) + element * residual_bytes;
-        f.y = static_cast<char*>(args.y) + element * y_bytes;
+        const int64_t i = j / g.out_w, ox = j - i * g.out_w, pixel = (row + i) * g.out_w + ox;
+        if (residual) f.residual = static_cast<const char*>(args.residual) + (pixel * g.residual_pixel + first) * residual_bytes;
+        f.y = static_cast<char*>(args.y) + (pixel * g.y_pixel + first) * y_bytes;
         finish(f, r.sums + ox * W::kChannels + i * width, count);
       }
     }

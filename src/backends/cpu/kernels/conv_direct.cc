@@ -64,7 +64,7 @@ DirectPlan DirectConv::MakePlan(const ConvShape& s, int threads) const {
   p.dense = s.k_h == 1 && s.k_w == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0 &&
             s.out_h == s.in_h && s.out_w == s.in_w;
   // Few channels: one segment per filter row keeps the inner loop long.
-  p.whole_rows = s.groups == 1 && s.dil_w == 1 && s.k_w > 1 && s.in_c < 16;
+  p.whole_rows = s.groups == 1 && s.dil_w == 1 && s.k_w > 1 && s.in_c < 16 && p.g.x_pixel == s.in_c;
   p.seg_count = p.whole_rows ? s.k_h : s.k_h * s.k_w;
   p.seg_len = p.whole_rows ? s.k_w * s.in_c : p.group_in;
   const int64_t k_total = p.seg_count * p.seg_len;

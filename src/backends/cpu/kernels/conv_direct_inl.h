@@ -76,7 +76,8 @@ void DirectTask(const DirectPlan& p, const ConvArgs& args, int64_t task, int wor
 
   TileCall call;
   call.row_shift = 0;
-  call.ldc = g.out_c;
+  call.ldc = g.y_pixel;
+  call.ld_residual = g.residual_pixel;
   const bool clip = IsClip(args.activation, &call.low, &call.high);
 
   for (int64_t block = tile_begin; block < tile_end; block += p.block_tiles) {
@@ -134,9 +135,8 @@ void DirectTask(const DirectPlan& p, const ConvArgs& args, int64_t task, int wor
           const int64_t count = p.pixels - pixel < p.tile ? p.pixels - pixel : p.tile;
           call.rows = sources[t].rows + seg;
           call.shift = sources[t].shift + offset * static_cast<int64_t>(sizeof(float));
-          const int64_t at = pixel * g.out_c + channel;
-          call.c = args.y + at;
-          call.residual = args.residual ? args.residual + at : nullptr;
+          call.c = args.y + pixel * g.y_pixel + channel;
+          call.residual = args.residual ? args.residual + pixel * g.residual_pixel + channel : nullptr;
           call.prefetch = reinterpret_cast<const char*>(next) + t * segs * (len / kUnroll) * call.prefetch_step;
           if (p.half_last && panel + 1 == p.panels) {
             RunHalfTile(count, call);
@@ -145,7 +145,7 @@ void DirectTask(const DirectPlan& p, const ConvArgs& args, int64_t task, int wor
           }
           if (call.last && !clip) {
             for (int64_t m = 0; m < count; ++m) {
-              ActivateRange(args.activation, call.c + m * g.out_c, call.c + m * g.out_c, width);
+              ActivateRange(args.activation, call.c + m * g.y_pixel, call.c + m * g.y_pixel, width);
             }
           }
         }

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "backends/cpu/kernels/dot_test_util.h"
+#include "backends/cpu/kernels/pixels_test_util.h"
 
 namespace tfengine::cpu {
 namespace {
@@ -51,7 +52,8 @@ Sums Naive(const ConvShape& s, const TypedBuffer& x, const std::vector<double>& 
 
 class DotConv : public testing::TestWithParam<DotType> {
  protected:
-  // Runs every tactic with random output stages and numbers of threads.
+  // Runs every tactic with random output stages and numbers of threads, then with pixels that lie apart, which must not change a
+  // bit.
   void Check(const ConvShape& s, Random& random) {
     SCOPED_TRACE(Describe(s));
     const DotType type = GetParam();
@@ -88,6 +90,24 @@ class DotConv : public testing::TestWithParam<DotType> {
           ASSERT_TRUE(stage.Agrees(y, i, i, i % s.out_c, sums.value[i], sums.magnitude[i], algorithm_error))
               << tactic->name() << " at " << i << " threads " << threads << " " << stage.Describe();
         }
+        ConvShape apart = s;
+        apart.x_pixel = s.in_c + random.Int(0, 19);
+        apart.y_pixel = s.out_c + random.Int(0, 19);
+        apart.residual_pixel = stage.in_place ? apart.y_pixel : s.out_c + random.Int(0, 19);
+        const int64_t x_bytes = StorageBytes(in.storage), y_bytes = StorageBytes(stage.stage.out.storage);
+        const int64_t residual_bytes = StorageBytes(stage.stage.residual.storage);
+        const void* residual = stage.residual ? stage.residual->data() : nullptr;
+        ApartPixels apart_x(x.data(), s.batch * s.in_h * s.in_w, s.in_c * x_bytes, apart.x_pixel * x_bytes);
+        ApartPixels apart_y(stage.in_place ? residual : nullptr, s.Pixels(), s.out_c * y_bytes, apart.y_pixel * y_bytes);
+        ApartPixels apart_residual(residual, s.Pixels(), s.out_c * residual_bytes, apart.residual_pixel * residual_bytes);
+        Buffer<char> apart_scratch(tactic->ScratchBytes(apart, threads), char{-1});
+        args.x = apart_x.data();
+        args.y = apart_y.data();
+        if (stage.residual) args.residual = stage.in_place ? args.y : apart_residual.data();
+        args.scratch = apart_scratch.data();
+        tactic->Run(apart, args, gangs_[threads]);
+        ASSERT_TRUE(apart_y.Equal(y.data())) << tactic->name() << " threads " << threads << " pixels apart " << apart.x_pixel << " "
+                                             << apart.y_pixel << " " << stage.Describe();
       }
     }
   }

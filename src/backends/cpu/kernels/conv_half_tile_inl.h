@@ -27,12 +27,13 @@ __attribute__((noinline)) void HalfTile(const TileCall& call) {
 #pragma GCC unroll 16
   for (int i = 0; i < kPairs; ++i) half[i] = half_start;
   if (const float* from = call.first ? call.residual : call.c; from != nullptr) {
+    const int64_t ld = call.first ? call.ld_residual : call.ldc;
 #pragma GCC unroll 16
-    for (int m = 0; m < kPixels; ++m) sum[m] = Add(sum[m], Load(from + m * ldc));
+    for (int m = 0; m < kPixels; ++m) sum[m] = Add(sum[m], Load(from + m * ld));
 #pragma GCC unroll 16
     for (int i = 0; i < kPairs; ++i) {
       const int second = 2 * i + 1 < kPixels ? 2 * i + 1 : 2 * i;
-      half[i] = Add(half[i], load(from + 2 * i * ldc, from + second * ldc));
+      half[i] = Add(half[i], load(from + 2 * i * ld, from + second * ld));
     }
   }
 

@@ -17,6 +17,7 @@ struct ConvGeometry {
   int64_t in_h, in_w, in_c;
   int64_t out_h, out_w, out_c;
   int64_t k_h, k_w, stride_h, stride_w, dil_h, dil_w, pad_top, pad_left;
+  int64_t x_pixel, y_pixel, residual_pixel;  // elements from one pixel to the next
 };
 
 // A direct convolution as a matrix product: rows are output pixels (all images in a row), columns output channels of
@@ -27,6 +28,7 @@ struct DirectPlan {
   int64_t group_in, group_out;
   bool dense;                     // 1x1, stride 1, no padding
   bool whole_rows;                // a segment is a whole filter row (k_w * in_c values), else one tap
+  bool copies_rows;               // whole rows do not lie together in x: each is copied
   int64_t seg_count, seg_len;
   int64_t pixels, tile, tiles;
   int64_t vectors, panels;        // per group

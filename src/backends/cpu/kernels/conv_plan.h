@@ -29,7 +29,8 @@ Split ChooseSplit(int64_t groups, int64_t tiles, int64_t panels, double unit_cyc
 inline constexpr double kWorkPerWeightByte = 0.3;
 
 inline ConvGeometry GeometryOf(const ConvShape& s) {
-  return {s.in_h, s.in_w, s.in_c, s.out_h, s.out_w, s.out_c, s.k_h, s.k_w, s.stride_h, s.stride_w, s.dil_h, s.dil_w, s.pad_top, s.pad_left};
+  return {s.in_h, s.in_w, s.in_c, s.out_h, s.out_w, s.out_c, s.k_h, s.k_w, s.stride_h, s.stride_w, s.dil_h, s.dil_w, s.pad_top, s.pad_left,
+          s.x_pixel > 0 ? s.x_pixel : s.in_c, s.y_pixel > 0 ? s.y_pixel : s.out_c, s.residual_pixel > 0 ? s.residual_pixel : s.out_c};
 }
 
 }  // namespace tfengine::cpu

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "backends/cpu/kernels/conv_kernels.h"
+#include "backends/cpu/kernels/pixels_test_util.h"
 
 namespace tfengine::cpu {
 namespace {
@@ -80,7 +81,8 @@ double AlgorithmFactor(std::string_view name, int64_t taps) {
   return points == 4 ? 3 : points == 6 ? 8 : 20;
 }
 
-// Runs every tactic with 1, 2 and 3 threads, with and without bias, residual (also in place) and activation.
+// Runs every tactic with 1, 2 and 3 threads, with and without bias, residual (also in place) and activation, then with pixels
+// that lie apart, which must not change a bit.
 void Check(const ConvShape& s, std::mt19937& rng, ThreadPool& pool) {
   SCOPED_TRACE(Describe(s));
   std::uniform_real_distribution<float> uniform(-1, 1);
@@ -132,6 +134,20 @@ void Check(const ConvShape& s, std::mt19937& rng, ThreadPool& pool) {
                                            << with_residual << " in place " << in_place << " "
                                            << ActivationName(args.activation.kind);
       }
+      ConvShape apart = s;
+      apart.x_pixel = s.in_c + static_cast<int64_t>(rng() % 20);
+      apart.y_pixel = s.out_c + static_cast<int64_t>(rng() % 20);
+      apart.residual_pixel = in_place ? apart.y_pixel : s.out_c + static_cast<int64_t>(rng() % 20);
+      ApartPixels apart_x(x.get(), s.batch * s.in_h * s.in_w, s.in_c * 4, apart.x_pixel * 4);
+      ApartPixels apart_y(with_residual && in_place ? residual.get() : nullptr, s.Pixels(), s.out_c * 4, apart.y_pixel * 4);
+      ApartPixels apart_residual(residual.get(), s.Pixels(), s.out_c * 4, apart.residual_pixel * 4);
+      Buffer apart_scratch(tactic->ScratchBytes(apart, threads));
+      args.x = static_cast<const float*>(apart_x.data());
+      args.y = static_cast<float*>(apart_y.data());
+      if (with_residual) args.residual = in_place ? args.y : static_cast<const float*>(apart_residual.data());
+      args.scratch = apart_scratch.data();
+      tactic->Run(apart, args, gang);
+      ASSERT_TRUE(apart_y.Equal(y.get())) << tactic->name() << " threads " << threads << " pixels apart " << apart.x_pixel << " " << apart.y_pixel;
     }
   }
 }

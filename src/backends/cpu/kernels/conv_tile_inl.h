@@ -17,9 +17,9 @@ struct TileCall {
   int64_t seg_stride;         // values of a whole segment in w
   const float* w;             // [segment][value][nv vectors]
   float* c;
-  int64_t ldc;
+  int64_t ldc, ld_residual;
   const float* bias;      // null: none
-  const float* residual;  // like c; null: none; may be c
+  const float* residual;  // of c's shape; null: none; may be c
   float low, high;        // applied in the last reduction block
   bool first, last;       // first: starts with bias and residual, else with c; last: bounds are applied
   bool full;              // the last vector is whole
@@ -31,7 +31,7 @@ struct TileCall {
 // kFull: the last vector is whole.
 template <bool kFull, int kPixels, int kVectors>
 TFE_INLINE void StartTile(const TileCall& call, VF (&sum)[kPixels][kVectors]) {
-  const int64_t ldc = call.ldc;
+  const int64_t ld = call.first ? call.ld_residual : call.ldc;
   const VTail tail = call.tail;
   auto load = [=](const float* at, int v) __attribute__((always_inline)) {
     return kFull || v + 1 < kVectors ? Load(at + v * kLanes) : Load(at + v * kLanes, tail);
@@ -46,7 +46,7 @@ TFE_INLINE void StartTile(const TileCall& call, VF (&sum)[kPixels][kVectors]) {
   }
   if (from == nullptr) return;
 #pragma GCC unroll 16
-  for (int m = 0; m < kPixels; ++m, from += ldc) {
+  for (int m = 0; m < kPixels; ++m, from += ld) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) sum[m][v] = Add(sum[m][v], load(from, v));
   }
@@ -162,7 +162,7 @@ TFE_INLINE void RunTile(int nv, int64_t pixels, TileCall& call) {
   TileCall rest = call;
   rest.row_shift = half;
   rest.c += half * call.ldc;
-  if (call.residual) rest.residual = call.residual + half * call.ldc;
+  if (call.residual) rest.residual = call.residual + half * call.ld_residual;
   kTiles3.entries[pixels - half](rest);
 }
 

@@ -73,7 +73,8 @@ void WinogradDotTask(const WinogradPlan& p, const DotArgs& args, int64_t task, i
   DotCall finish = {};
   finish.stage = &stage;
   finish.out = &constants;
-  finish.y_stride = finish.residual_stride = g.out_c;
+  finish.y_stride = g.y_pixel;
+  finish.residual_stride = g.residual_pixel;
   const int64_t word_bytes = call.words * kLanes * 4;  // of one vector and position
   alignas(64) float sums[2 * 2 * kWinogradRun * 2 * kLanes];
   const int64_t panel_end = p.panels * (part + 1) / p.panel_parts;
@@ -109,9 +110,9 @@ void WinogradDotTask(const WinogradPlan& p, const DotArgs& args, int64_t task, i
       TransformRun(product + t * width, p.block_tiles * width, run, width, sums);
       const int64_t pixels = g.out_w - place.x < 2 * run ? g.out_w - place.x : 2 * run;
       for (int64_t y = 0; y < 2 && place.y + y < g.out_h; ++y) {
-        const int64_t at = ((place.n * g.out_h + place.y + y) * g.out_w + place.x) * g.out_c + channel;
-        finish.y = static_cast<char*>(args.y) + at * y_bytes;
-        if (args.residual) finish.residual = static_cast<const char*>(args.residual) + at * residual_bytes;
+        const int64_t pixel = (place.n * g.out_h + place.y + y) * g.out_w + place.x;
+        finish.y = static_cast<char*>(args.y) + (pixel * g.y_pixel + channel) * y_bytes;
+        if (args.residual) finish.residual = static_cast<const char*>(args.residual) + (pixel * g.residual_pixel + channel) * residual_bytes;
         constants.finish(finish, sums + y * 2 * kWinogradRun * width, pixels, width);
       }
     }

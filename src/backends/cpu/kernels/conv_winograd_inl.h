@@ -17,6 +17,7 @@ struct WinogradOutput {
   float* y;
   const float* residual;
   int64_t row, column;  // distance of output rows and columns
+  int64_t residual_row, residual_column;
   int64_t height, width;
   VF bias;
   float low, high;
@@ -44,10 +45,9 @@ TFE_INLINE void TransformOutput(const WinogradOutput& o) {
 #pragma GCC unroll 8
     for (int x = 0; x < m_x; ++x) {
       if (x >= o.width) break;
-      const int64_t at = y * o.row + x * o.column;
       VF sum = Add(row[x], o.bias);
-      if (o.residual != nullptr) sum = Add(sum, Load(o.residual + at, o.tail));
-      Store(o.y + at, Min(high, Max(low, sum)), o.tail);
+      if (o.residual != nullptr) sum = Add(sum, Load(o.residual + y * o.residual_row + x * o.residual_column, o.tail));
+      Store(o.y + y * o.row + x * o.column, Min(high, Max(low, sum)), o.tail);
     }
   }
 }
@@ -59,27 +59,31 @@ __attribute__((noinline)) void FinishBlock(const WinogradPlan& p, const ConvArgs
   const ConvGeometry& g = p.g;
   WinogradOutput out;
   const bool clip = IsClip(args.activation, &out.low, &out.high);
-  out.row = g.out_w * g.out_c;
-  out.column = g.out_c;
+  out.row = g.out_w * g.y_pixel;
+  out.column = g.y_pixel;
+  out.residual_row = g.out_w * g.residual_pixel;
+  out.residual_column = g.residual_pixel;
   out.plane = p.block_tiles * width;
   for (int64_t t = 0; t < count; ++t) {
     const TilePlace place = PlaceOf(p, first + t);
-    const int64_t at = ((place.n * g.out_h + place.y) * g.out_w + place.x) * g.out_c + channel;
+    const int64_t pixel = (place.n * g.out_h + place.y) * g.out_w + place.x;
+    float* y = args.y + pixel * g.y_pixel + channel;
+    const float* residual = args.residual ? args.residual + pixel * g.residual_pixel + channel : nullptr;
     out.height = g.out_h - place.y;
     out.width = g.out_w - place.x;
     for (int64_t c = 0; c < channels; c += kLanes) {
       out.tail = Tail(channels - c);
       out.product = product + t * width + c;
-      out.y = args.y + at + c;
-      out.residual = args.residual ? args.residual + at + c : nullptr;
+      out.y = y + c;
+      out.residual = residual ? residual + c : nullptr;
       out.bias = args.bias ? Load(args.bias + channel + c, out.tail) : Zero();
       TransformOutput<m_y, n_y, m_x, n_x>(out);
     }
     if (clip) continue;
-    for (int64_t y = 0; y < m_y && y < out.height; ++y) {
-      for (int64_t x = 0; x < m_x && x < out.width; ++x) {
-        float* pixel = args.y + at + y * out.row + x * out.column;
-        ActivateRange(args.activation, pixel, pixel, channels);
+    for (int64_t i = 0; i < m_y && i < out.height; ++i) {
+      for (int64_t j = 0; j < m_x && j < out.width; ++j) {
+        float* at = y + i * out.row + j * out.column;
+        ActivateRange(args.activation, at, at, channels);
       }
     }
   }

@@ -145,14 +145,14 @@ __attribute__((noinline)) void TransformBlock(const WinogradPlan& p, const typen
   const ConvGeometry& g = p.g;
   for (int64_t t = 0; t < count; ++t) {
     const TilePlace place = PlaceOf(p, first + t);
-    const auto* image = x + place.n * g.in_h * g.in_w * g.in_c;
+    const auto* image = x + place.n * g.in_h * g.in_w * g.x_pixel;
     const typename Stored<storage>::Element* pixels[n_y * n_x];
     for (int y = 0; y < n_y; ++y) {
       const int64_t iy = place.y + y - g.pad_top;
       for (int i = 0; i < n_x; ++i) {
         const int64_t ix = place.x + i - g.pad_left;
         const bool inside = iy >= 0 && iy < g.in_h && ix >= 0 && ix < g.in_w;
-        pixels[y * n_x + i] = inside ? image + (iy * g.in_w + ix) * g.in_c : zeros;
+        pixels[y * n_x + i] = inside ? image + (iy * g.in_w + ix) * g.x_pixel : zeros;
       }
     }
     TransformInput<n_y, n_x, storage>(pixels, g.in_c, v + t * p.padded_in, p.block_tiles * p.padded_in);

@@ -157,6 +157,7 @@ DotPlan MakeDotPlan(const ConvShape& s, const DotKernels& kernels, int threads) 
   p.dense = s.k_h == 1 && s.k_w == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0 &&
             s.out_h == s.in_h && s.out_w == s.in_w;
   p.whole_rows = WholeRows(s, kernels);
+  p.copies_rows = p.whole_rows && p.g.x_pixel != s.in_c;
   const DotSegments segments = DotSegmentsOf(s, kernels);
   p.seg_count = segments.count;
   p.seg_len = segments.length;
@@ -167,7 +168,6 @@ DotPlan MakeDotPlan(const ConvShape& s, const DotKernels& kernels, int threads) 
   if (kernels.tiles && plan.words > 0) plan.tile_words = plan.words / TileSteps(plan.words);
   plan.last_word = plan.gather ? plan.words * 4 - 4 : p.seg_len * value - 4;
   plan.gather_stride = RoundUp(plan.word_total * 4 + kGatherSlack, kCacheLine);
-  plan.residual_stride = s.out_c;
   p.pixels = s.Pixels();
   p.tile = kernels.tiles ? kernels.max_tile : ChooseTile(s, p.pixels, kernels.max_tile);
   p.tiles = CeilDiv(p.pixels, p.tile);

@@ -136,7 +136,7 @@ void BuildTileRows(const DotPlan& plan, const typename D::Value* x, int64_t firs
   constexpr int64_t kHalf = 8, kValue = sizeof(typename D::Value);  // as tables have no room for 16
   int64_t values;
   if (!plan.gather && count == kTileRows && IsInside(p, first_pixel, count, &values)) {
-    const int64_t stride = p.g.stride_w * p.g.in_c * kValue;
+    const int64_t stride = p.g.stride_w * p.g.x_pixel * kValue;
     for (int64_t s = 0; s < p.seg_count; ++s) to[2 * s] = {static_cast<const char*>(inside[s].at[0]) + values * kValue, stride};
     return;
   }

@@ -30,8 +30,7 @@ struct DotSegments {
 // [group][panel of two vectors, the last of one if their number is odd][word][vector][lane][per_word]; words are padded with
 // zeros to PaddedWords().
 struct DotPlan {
-  DirectPlan d;             // segments, tiles, panels, tasks; g.in_c and g.out_c are distances of pixels in x and y
-  int64_t residual_stride;  // distance of pixels in the residual
+  DirectPlan d;             // segments, tiles, panels, tasks
   bool gather;              // see DotSegments
   int64_t words;            // per segment; with `gather` per pixel
   int64_t last_word;        // bytes from a segment's start to its last word
@@ -92,8 +91,8 @@ inline int64_t PaddedWords(const DotKernels& kernels, int64_t words) {
 // Fastest first.
 const std::vector<const DotKernels*>& AllDotKernels(DotType type);
 
-// Scratch: d.worker_bytes for each worker. A dense matrix product is the 1x1 convolution of an image of 1 x m pixels; its
-// caller sets the strides (g.in_c, g.out_c, residual_stride) afterwards.
+// Scratch: d.worker_bytes for each worker. A matrix product is the 1x1 convolution of an image of 1 x m pixels, whose caller sets
+// the distances of pixels in d.g afterwards, as those may be 0.
 DotPlan MakeDotPlan(const ConvShape& shape, const DotKernels& kernels, int threads);
 
 // The same for all images and paddings.

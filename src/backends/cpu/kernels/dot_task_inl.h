@@ -39,8 +39,8 @@ struct DotTaskView {
     call.zero = args.zero;
     call.stage = args.stage;
     call.out = &constants;
-    call.residual_stride = plan.residual_stride;
-    call.y_stride = plan.d.g.out_c;
+    call.residual_stride = plan.d.g.residual_pixel;
+    call.y_stride = plan.d.g.y_pixel;
     return call;
   }
 
@@ -66,8 +66,8 @@ struct DotTaskView {
   // Where the pixels from `pixel` on are written in a panel.
   TFE_INLINE void SetOutput(int64_t panel, int64_t pixel, DotCall& call) const {
     const int64_t channel = group * plan.d.group_out + panel * 2 * kLanes;
-    call.y = static_cast<char*>(args.y) + (pixel * plan.d.g.out_c + channel) * y_bytes;
-    call.residual = args.residual ? static_cast<const char*>(args.residual) + (pixel * plan.residual_stride + channel) * residual_bytes
+    call.y = static_cast<char*>(args.y) + (pixel * plan.d.g.y_pixel + channel) * y_bytes;
+    call.residual = args.residual ? static_cast<const char*>(args.residual) + (pixel * plan.d.g.residual_pixel + channel) * residual_bytes
                                   : nullptr;
   }
 

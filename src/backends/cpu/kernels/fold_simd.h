@@ -177,7 +177,7 @@ void MaxWindows(const PoolWindows& w, int64_t count) {
   using Element = typename Stored<storage>::Element;
   for (int64_t i = 0; i < count; ++i) {
     const Element* x = static_cast<const Element*>(w.x) + i * w.next;
-    Element* y = static_cast<Element*>(w.y) + i * w.channels;
+    Element* y = static_cast<Element*>(w.y) + i * w.y_next;
     ForVectors(w.channels, [&](int64_t c, auto lanes) __attribute__((always_inline)) {
       VF best = Set(FoldMaxNumber::kIdentity);
       for (int64_t ky = 0; ky < w.height; ++ky) {
@@ -192,7 +192,7 @@ void MaxWindows(const PoolWindows& w, int64_t count) {
 inline void MaxCodeWindows(const PoolWindows& w, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
     const uint8_t* x = static_cast<const uint8_t*>(w.x) + i * w.next;
-    uint8_t* y = static_cast<uint8_t*>(w.y) + i * w.channels;
+    uint8_t* y = static_cast<uint8_t*>(w.y) + i * w.y_next;
     int64_t c = 0;
 #if defined(__AVX512F__)
     for (; c < w.channels; c += 64) {

@@ -5,7 +5,7 @@
 
 namespace tfengine::cpu {
 
-LoopNest MakeLoopNest(Dims result, std::initializer_list<Dims> shapes) {
+LoopNest MakeLoopNest(Dims result, std::initializer_list<Dims> shapes, std::span<const int64_t> pitches) {
   TFE_CHECK(result.size() <= kMaxRank && shapes.size() <= LoopNest::kMaxOperands);
   LoopNest loops;
   loops.operands = static_cast<int>(shapes.size());
@@ -17,12 +17,13 @@ LoopNest MakeLoopNest(Dims result, std::initializer_list<Dims> shapes) {
   for (Dims shape : shapes) {
     const int skipped = rank - static_cast<int>(shape.size());
     TFE_CHECK(skipped >= 0);
+    const bool apart = operand < static_cast<int>(pitches.size()) && pitches[operand] > 0;
     int64_t stride = 1;
     for (int d = rank - 1; d >= skipped; --d) {
       const int64_t extent = shape[d - skipped];
       TFE_CHECK(extent == result[d] || extent == 1);
       strides[operand][d] = extent == 1 ? 0 : stride;
-      stride *= extent;
+      stride = d == rank - 1 && apart ? pitches[operand] : stride * extent;
     }
     ++operand;
   }

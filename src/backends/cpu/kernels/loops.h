@@ -35,8 +35,9 @@ struct LoopNest {
 
 };
 
-// NumPy broadcasting of `shapes` to `result`, to which each must be broadcastable (callers check).
-LoopNest MakeLoopNest(Dims result, std::initializer_list<Dims> shapes);
+// NumPy broadcasting of `shapes` to `result`, to which each must be broadcastable (callers check). `pitches`: of each shape, the
+// elements from one row of its last dim to the next; 0 or left out: they lie together.
+LoopNest MakeLoopNest(Dims result, std::initializer_list<Dims> shapes, std::span<const int64_t> pitches = {});
 
 // Walks elements [begin, end) of the result in runs along the last dim: run(at, n, offsets) for each, where offsets[i] is
 // operand i's element for the result's element `at`; within the run it advances by strides[i][rank - 1].

@@ -51,9 +51,9 @@ Plan MakePlan(const DotKernels& kernels, const MatmulShape& shape, bool packed, 
   one.in_c = s.k;
   one.out_c = s.n;
   p.item = MakeDotPlan(one, kernels, p.per_worker ? 1 : threads);
-  if (!p.copies_a) p.item.d.g.in_c = s.a.row;
-  p.item.d.g.out_c = s.c.row;
-  p.item.residual_stride = s.residual.row;
+  if (!p.copies_a) p.item.d.g.x_pixel = s.a.row;
+  p.item.d.g.y_pixel = s.c.row;
+  p.item.d.g.residual_pixel = s.residual.row;
   if (p.packs) p.packed_bytes = DotPackedBytes(kernels, 1, Segment(s.k), s.n);
   if (p.copies_a) p.copy_bytes = RoundUp(s.m * s.k * kernels.ValueBytes(), kCacheLine);
   p.item_bytes = RoundUp(p.item.d.worker_bytes, kCacheLine) * (p.per_worker ? 1 : threads);

@@ -26,7 +26,11 @@ class WindowPool {
   WindowPool(PoolOp op, const PoolShape& s, const Format& from, const Format& to, CpuIsa isa)
       : s_(s), from_(from), to_(to), rows_(RowKernelsFor(isa)), typed_(TypedKernelsFor(isa)), max_(op == PoolOp::k_max),
         codes_(max_ && from == to && from.storage == Storage::kU8),
-        fold_(static_cast<int>(max_ ? Fold::kMaxNumber : Fold::kSum)) {}
+        fold_(static_cast<int>(max_ ? Fold::kMaxNumber : Fold::kSum)), x_pixel_(s.x_pixel > 0 ? s.x_pixel : s.channels),
+        y_pixel_(s.y_pixel > 0 ? s.y_pixel : s.channels) {}
+
+  int64_t x_pixel() const { return x_pixel_; }
+  int64_t y_pixel() const { return y_pixel_; }
 
   // The first windows of an output row that lie wholly inside the image and start at column 0 or later, if they can be had
   // at once: how many were done. `left`: of the first.
@@ -34,9 +38,9 @@ class WindowPool {
     const int64_t room = s_.in_w - s_.window_w - left;
     if (!max_ || from_ != to_ || left < 0 || room < 0 || y0 < 0 || y0 + s_.window_h > s_.in_h) return 0;
     count = std::min(count, room / s_.stride_w + 1);
-    const void* x = At(image, from_, (y0 * s_.in_w + left) * s_.channels);
+    const void* x = At(image, from_, (y0 * s_.in_w + left) * x_pixel_);
     rows_.max_windows[Index(from_)](
-        {x, s_.in_w * s_.channels, s_.channels, s_.stride_w * s_.channels, s_.window_h, s_.window_w, s_.channels, y}, count);
+        {x, s_.in_w * x_pixel_, x_pixel_, s_.stride_w * x_pixel_, s_.window_h, s_.window_w, s_.channels, y, y_pixel_}, count);
     return count;
   }
 
@@ -67,7 +71,7 @@ class WindowPool {
     };
     for (int64_t iy = w.y0; iy < w.y1 && count > 0; ++iy) {
       for (int64_t ix = w.x0; ix < w.x1; ++ix) {
-        points[pending++] = At(image, from_, (iy * s_.in_w + ix) * s_.channels + c);
+        points[pending++] = At(image, from_, (iy * s_.in_w + ix) * x_pixel_ + c);
         if (pending == kMostFoldedRows) flush();
       }
     }
@@ -89,6 +93,7 @@ class WindowPool {
   const TypedKernels& typed_;
   bool max_, codes_;
   int fold_;
+  int64_t x_pixel_, y_pixel_;
 };
 
 }  // namespace
@@ -98,12 +103,12 @@ void Pool(PoolOp op, const PoolShape& s, const void* x, const Format& from, void
   const int64_t row_elements = s.out_w * s.channels * s.window_h * s.window_w;
   ParallelRows(gang, s.batch * s.out_h, row_elements, kPart, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      const void* image = At(x, from, row / s.out_h * s.in_h * s.in_w * s.channels);
+      const void* image = At(x, from, row / s.out_h * s.in_h * s.in_w * pool.x_pixel());
       const int64_t top = row % s.out_h * s.stride_h - s.pad_top;
       Window w{std::max<int64_t>(0, top), std::min(s.in_h, top + s.window_h), 0, 0};
       for (int64_t ox = 0; ox < s.out_w;) {
         const int64_t left = ox * s.stride_w - s.pad_left;
-        void* out = At(y, to, (row * s.out_w + ox) * s.channels);
+        void* out = At(y, to, (row * s.out_w + ox) * pool.y_pixel());
         if (const int64_t done = pool.RunInside(image, top, left, s.out_w - ox, out); done > 0) {
           ox += done;
           continue;

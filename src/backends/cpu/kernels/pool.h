@@ -20,6 +20,7 @@ struct PoolShape {
   int64_t window_h = 1, window_w = 1;
   int64_t stride_h = 1, stride_w = 1;
   int64_t pad_top = 0, pad_left = 0;  // bottom and right follow from the sizes
+  int64_t x_pixel = 0, y_pixel = 0;   // elements from one pixel to the next; 0: channels
 };
 
 // Between any formats. The sums of codes are exact up to windows of 2^16 points.

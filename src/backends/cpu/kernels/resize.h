@@ -14,6 +14,7 @@ namespace tfengine::cpu {
 struct ResizeShape {
   int64_t batch = 0, in_h = 0, in_w = 0, channels = 0, out_h = 0, out_w = 0;
   bool align_corners = false, half_pixel = false;
+  int64_t x_pixel = 0, y_pixel = 0;  // elements from one pixel to the next; 0: channels
 };
 
 void ResizeBilinear(const ResizeShape& shape, const void* x, const Format& from, void* y, const Format& to, Gang& gang);

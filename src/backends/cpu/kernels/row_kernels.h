@@ -41,6 +41,7 @@ struct PoolWindows {
   int64_t line, point, next;  // to the next line and point of a window, to the next window
   int64_t height, width, channels;
   void* y;                    // [count][channels], stored like x
+  int64_t y_next;
 };
 
 struct RowKernels {

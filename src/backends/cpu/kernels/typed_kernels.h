@@ -32,6 +32,7 @@ struct CodeRows {
   const float *factor, *offset;
   uint8_t* y;
   int64_t rows, n;
+  int64_t x_row, y_row;  // from one row to the next
   int32_t lo, hi;
 };
 using ScaleCodesLoop = void (*)(const CodeRows& rows);

@@ -70,8 +70,8 @@ inline void ScaleCodes(const CodeRows& r) {
   const VF low = Set(static_cast<float>(r.lo)), high = Set(static_cast<float>(r.hi));
   const Codes plain(Format{Storage::kU8, 1, 0, 0, 255});
   for (int64_t row = 0; row < r.rows; ++row) {
-    const uint8_t* x = r.x + row * r.n;
-    uint8_t* y = r.y + row * r.n;
+    const uint8_t* x = r.x + row * r.x_row;
+    uint8_t* y = r.y + row * r.y_row;
     int64_t i = 0;
 #if defined(__AVX512F__)
     const VI order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);

@@ -27,6 +27,9 @@ std::optional<ConvShape> ShapeOf(const ConcreteNode& node) {
   if (!dilations.empty()) s.dil_h = dilations[0], s.dil_w = dilations[1];
   if (!pads.empty()) s.pad_top = pads[0].value, s.pad_left = pads[2].value;
   s.groups = node.attrs.Int("groups", 1);
+  s.x_pixel = node.inputs[0].pitch;
+  s.y_pixel = node.outputs[0].pitch;
+  if (node.has_input(3)) s.residual_pixel = node.inputs[3].pitch;
   // Padding beyond the image on the far side only: the kernels take it from the output size.
   if (s.Pixels() * s.out_c == 0 || s.in_h * s.in_w * s.in_c == 0) return std::nullopt;
   return s;
@@ -154,7 +157,7 @@ LowerResult LowerConv2d(const LowerContext& c) {
   if (call.bias) in.push_back(2);
   if (call.residual) in.push_back(3);
   const bool in_place = call.residual && call.residual_bytes == call.y_bytes;
-  return MakeLowered(
+  return WithViews(MakeLowered(
       call.tactic, std::move(in),
       [call](const void* const* in, void* const* out, void* scratch, Gang& gang) {
         ConvCall::Operands o;
@@ -166,7 +169,7 @@ LowerResult LowerConv2d(const LowerContext& c) {
         return OkStatus();
       },
       in_place ? 3 : -1,
-      [call](int threads) { return static_cast<size_t>(call.scratch_bytes(call.shape, threads)); });
+      [call](int threads) { return static_cast<size_t>(call.scratch_bytes(call.shape, threads)); }));
 }
 
 }  // namespace tfengine::cpu

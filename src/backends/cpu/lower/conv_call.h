@@ -10,6 +10,9 @@
 
 namespace tfengine::cpu {
 
+// Elements from one pixel to the next, given as in ConvShape and PoolShape.
+inline int64_t DistanceOf(int64_t pixel, int64_t channels) { return pixel > 0 ? pixel : channels; }
+
 // A convolution with its tactic chosen and its weights packed.
 struct ConvCall {
   struct Operands {

@@ -127,12 +127,12 @@ class Chain {
     char* narrow = memory + wide_bytes_;
     void* scratch = memory + wide_bytes_ + narrow_bytes_;
     Gang alone;
-    const int64_t x_row = first().shape.in_w * first().shape.in_c * first().x_bytes;
+    const int64_t x_row = first().shape.in_w * DistanceOf(first().shape.x_pixel, first().shape.in_c) * first().x_bytes;
     const char* x = static_cast<const char*>(o.x) + image * first().shape.in_h * x_row;
     const ConvShape& out = last().shape;
-    const int64_t y_row = out.out_w * out.out_c;
+    const int64_t y_row = out.out_w * DistanceOf(out.y_pixel, out.out_c), residual_row = out.out_w * DistanceOf(out.residual_pixel, out.out_c);
     char* y = static_cast<char*>(o.y) + image * out.out_h * y_row * last().y_bytes;
-    const char* residual = o.residual ? static_cast<const char*>(o.residual) + image * out.out_h * y_row * last().residual_bytes : nullptr;
+    const char* residual = o.residual ? static_cast<const char*>(o.residual) + image * out.out_h * residual_row * last().residual_bytes : nullptr;
     int64_t have_from = 0, have_to = 0;  // rows that lie in `wide`
     for (const Stripe& stripe : stripes) {
       ConvCall::Operands dw;
@@ -155,7 +155,7 @@ class Chain {
         dw.x = x + stripe.from * x_row;
       }
       char* to = y + stripe.first * y_row * last().y_bytes;
-      const char* add = residual ? residual + stripe.first * y_row * last().residual_bytes : nullptr;
+      const char* add = residual ? residual + stripe.first * residual_row * last().residual_bytes : nullptr;
       dw.y = after_ ? narrow : to;
       dw.residual = after_ ? nullptr : add;
       depthwise_->run(Rows(s, stripe.to - stripe.from, stripe.count, stripe.pad_top), dw, scratch, alone);
@@ -215,8 +215,8 @@ Result<std::optional<Lowered>> LowerConvChain(const std::vector<ConcreteNode>& n
     shared->Run(o, scratch, gang);
     return OkStatus();
   };
-  return MakeLowered("stripes", std::move(in), std::move(run), -1,
-                     [shared](int threads) { return static_cast<size_t>(shared->scratch_bytes(threads)); });
+  return WithViews(MakeLowered("stripes", std::move(in), std::move(run), -1,
+                               [shared](int threads) { return static_cast<size_t>(shared->scratch_bytes(threads)); }));
 }
 
 }  // namespace tfengine::cpu

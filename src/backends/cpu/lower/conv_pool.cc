@@ -91,10 +91,10 @@ class ConvPool {
   static Window WindowOf(const PoolShape& s) { return {s.window_h, s.stride_h, s.pad_top, s.in_h}; }
 
   // Bytes of a row.
-  int64_t x_row() const { return conv_.shape.in_w * conv_.shape.in_c * conv_.x_bytes; }
-  int64_t residual_row() const { return conv_.shape.out_w * conv_.shape.out_c * conv_.residual_bytes; }
+  int64_t x_row() const { return conv_.shape.in_w * DistanceOf(conv_.shape.x_pixel, conv_.shape.in_c) * conv_.x_bytes; }
+  int64_t residual_row() const { return conv_.shape.out_w * DistanceOf(conv_.shape.residual_pixel, conv_.shape.out_c) * conv_.residual_bytes; }
   int64_t between_row() const { return pool_.shape.in_w * pool_.shape.channels * conv_.y_bytes; }
-  int64_t y_row() const { return pool_.shape.out_w * pool_.shape.channels * StorageBytes(pool_.to.storage); }
+  int64_t y_row() const { return pool_.shape.out_w * DistanceOf(pool_.shape.y_pixel, pool_.shape.channels) * StorageBytes(pool_.to.storage); }
 
   // Rows [begin, end) of one image's convolution.
   ConvShape ConvRows(int64_t begin, int64_t end) const {
@@ -183,8 +183,8 @@ Result<std::optional<Lowered>> LowerConvPool(const ConcreteNode& conv, const Con
     shared->Run(o, scratch, gang);
     return OkStatus();
   };
-  return MakeLowered("pooled", std::move(in), std::move(run), -1,
-                     [shared](int threads) { return static_cast<size_t>(shared->scratch_bytes(threads)); });
+  return WithViews(MakeLowered("pooled", std::move(in), std::move(run), -1,
+                               [shared](int threads) { return static_cast<size_t>(shared->scratch_bytes(threads)); }));
 }
 
 }  // namespace tfengine::cpu

@@ -51,6 +51,32 @@ int InPlace(const ConcreteNode& node) {
   return -1;
 }
 
+// Where the rows of a node's input and result lie, which an elementwise kernel takes one by one if they lie apart.
+struct RowViews {
+  explicit RowViews(const ConcreteNode& node) {
+    const Operand &x = node.inputs[0], &y = node.outputs[0];
+    apart = x.pitch > 0 || y.pitch > 0;
+    if (!apart) return;
+    cols = y.shape.back();
+    rows = y.num_elements() / cols;
+    x_row = (x.pitch > 0 ? x.pitch : cols) * static_cast<int64_t>(DTypeSize(x.dtype));
+    y_row = (y.pitch > 0 ? y.pitch : cols) * static_cast<int64_t>(DTypeSize(y.dtype));
+  }
+  // run(x, y, elements, gang) for all in one, or for each row.
+  template <typename Run>
+  void operator()(const void* x, void* y, int64_t elements, Gang& gang, const Run& run) const {
+    if (!apart) return run(x, y, elements, gang);
+    constexpr int64_t kPart = 8192;  // elements worth a task of their own
+    ParallelRows(gang, rows, cols, kPart, [&](int64_t begin, int64_t end) {
+      Gang alone;
+      for (int64_t r = begin; r < end; ++r) run(static_cast<const char*>(x) + r * x_row, static_cast<char*>(y) + r * y_row, cols, alone);
+    });
+  }
+
+  bool apart = false;
+  int64_t rows = 0, cols = 0, x_row = 0, y_row = 0;  // of x and y in bytes
+};
+
 }  // namespace
 
 LowerResult LowerUnary(const LowerContext& c) {
@@ -60,15 +86,19 @@ LowerResult LowerUnary(const LowerContext& c) {
   if (auto op = Find(kUnaryOps, kind); op && formats) {
     const float alpha = static_cast<float>(c.node.attrs.Float("alpha", kind == "elu" ? 1 : 0));
     const float beta = static_cast<float>(c.node.attrs.Float("beta"));
-    auto run = [=, op = *op, x = formats->front(), y = formats->back()](const void* const* in, void* const* out, void*, Gang& gang) {
-      if (x.storage == Storage::kF32 && y.storage == Storage::kF32) {
-        Unary(op, F32(in[0]), F32(out[0]), n, alpha, beta, gang);
-      } else {
-        Unary(op, in[0], x, out[0], y, n, alpha, beta, gang);
-      }
+    auto run = [=, op = *op, x = formats->front(), y = formats->back(), rows = RowViews(c.node)](const void* const* in, void* const* out, void*, Gang& gang) {
+      rows(in[0], out[0], n, gang, [&](const void* from, void* to, int64_t count, Gang& g) {
+        if (x.storage == Storage::kF32 && y.storage == Storage::kF32) {
+          Unary(op, F32(from), F32(to), count, alpha, beta, g);
+        } else {
+          Unary(op, from, x, to, y, count, alpha, beta, g);
+        }
+      });
       return OkStatus();
     };
-    return MakeLowered("vector", {0}, std::move(run), InPlace(c.node));
+    // Tables for codes are made per call: not for each row.
+    const bool views = formats->front().storage != Storage::kU8 || *op == UnaryOp::k_relu || *op == UnaryOp::k_relu6 || *op == UnaryOp::k_clip;
+    return WithViews(MakeLowered("vector", {0}, std::move(run), InPlace(c.node)), views);
   }
   if (IsTyped(c.node)) return std::optional<Lowered>();
   if (IsF32(c.node.inputs[0])) {
@@ -96,7 +126,9 @@ LowerResult LowerBinary(const LowerContext& c) {
   const Operand& b = c.node.inputs[1];
   const auto activation = ActivationOf(c.node.attrs);
   if (!activation) return std::optional<Lowered>();
-  const LoopNest loops = MakeLoopNest(c.node.outputs[0].shape, {a.shape, b.shape});
+  const Operand& y = c.node.outputs[0];
+  const int64_t pitches[] = {a.pitch, b.pitch, y.pitch};
+  const LoopNest loops = y.pitch > 0 ? MakeLoopNest(y.shape, {a.shape, b.shape, y.shape}, pitches) : MakeLoopNest(y.shape, {a.shape, b.shape}, pitches);
   const auto formats = RealFormats(c.node, {0, 1});
   if (auto op = Find(kBinaryOps, kind); op && formats) {
     auto run = [=, op = *op, act = *activation, f = *formats](const void* const* in, void* const* out, void*, Gang& gang) {
@@ -107,7 +139,10 @@ LowerResult LowerBinary(const LowerContext& c) {
       }
       return OkStatus();
     };
-    return MakeLowered("vector", {0, 1}, std::move(run), InPlace(c.node));
+    // Rows of one element would be runs of elements that lie apart.
+    bool runs = true;
+    for (int i = 0; i < loops.operands; ++i) runs = runs && loops.strides[i][loops.rank - 1] <= 1;
+    return WithViews(MakeLowered("vector", {0, 1}, std::move(run), InPlace(c.node)), runs);
   }
   if (IsTyped(c.node)) return std::optional<Lowered>();
   if (IsF32(a) && IsF32(b)) {
@@ -164,11 +199,11 @@ LowerResult LowerConvert(const LowerContext& c) {
   const auto formats = RealFormats(c.node, {0});
   if (!formats) return std::optional<Lowered>();
   const int64_t n = c.node.outputs[0].num_elements();
-  auto run = [=, x = formats->front(), y = formats->back()](const void* const* in, void* const* out, void*, Gang& gang) {
-    Convert(in[0], x, out[0], y, n, gang);
+  auto run = [=, x = formats->front(), y = formats->back(), rows = RowViews(c.node)](const void* const* in, void* const* out, void*, Gang& gang) {
+    rows(in[0], out[0], n, gang, [&](const void* from, void* to, int64_t count, Gang& g) { Convert(from, x, to, y, count, g); });
     return OkStatus();
   };
-  return MakeLowered("vector", {0}, std::move(run), InPlace(c.node));
+  return WithViews(MakeLowered("vector", {0}, std::move(run), InPlace(c.node)));
 }
 
 }  // namespace tfengine::cpu

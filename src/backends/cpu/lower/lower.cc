@@ -98,6 +98,7 @@ class CpuBackend : public CompileBackend {
   DType half() const override {
     return HostCpu().avx512_bf16 ? DType::kBfloat16 : DType::kFloat32;
   }
+  bool views() const override { return true; }
   bool int8() const override { return HostCpu().Has(CpuIsa::kAvx2); }
   bool RunsTyped(const Network&, const Node& node) const override {
     for (const Row& row : kRows)

@@ -100,6 +100,12 @@ std::optional<Lowered> MakeLowered(std::string tactic, std::vector<int> in, F ru
   return lowered;
 }
 
+// Marks what heeds pitches.
+inline std::optional<Lowered> WithViews(std::optional<Lowered> lowered, bool views = true) {
+  if (lowered) lowered->views = views;
+  return lowered;
+}
+
 inline bool IsF32(const Operand& o) { return o.dtype == DType::kFloat32; }
 inline const float* F32(const void* p) { return static_cast<const float*>(p); }
 inline float* F32(void* p) { return static_cast<float*>(p); }

@@ -11,14 +11,15 @@
 namespace tfengine::cpu {
 namespace {
 
-// Matrix `i` of a stack of shape [..., rows, cols]: element strides per batch dim of the result, 0 where broadcast.
-MatrixLayout LayoutOf(const std::vector<int64_t>& shape, bool transposed, const std::vector<int64_t>& batch) {
+// Matrix `i` of a stack of shape [..., rows, cols]: element strides per batch dim of the result, 0 where broadcast. `pitch`: as in
+// Operand.
+MatrixLayout LayoutOf(const std::vector<int64_t>& shape, int64_t pitch, bool transposed, const std::vector<int64_t>& batch) {
   MatrixLayout l;
   const size_t rank = shape.size();
-  const int64_t cols = shape[rank - 1];
+  const int64_t cols = pitch > 0 ? pitch : shape[rank - 1];
   l.row = transposed ? 1 : cols;
   l.col = transposed ? cols : 1;
-  int64_t stride = shape[rank - 1] * shape[rank - 2];
+  int64_t stride = cols * shape[rank - 2];
   for (size_t i = 0; i + 2 < rank; ++i) {
     const size_t d = rank - 3 - i;              // dim of the operand, from the inside
     const size_t b = batch.size() - 1 - i;      // dim of the grid
@@ -77,8 +78,8 @@ LowerResult LowerTypedMatMul(const LowerContext& c, const MatmulOperands& operan
     return OkStatus();
   };
   const char* tactic = product.type == DotType::kInt8 ? "packed_int8" : product.type == DotType::kBf16 ? "packed_bf16" : "packed_f32";
-  return MakeLowered(tactic, std::move(in), std::move(run), -1,
-                     [plan](int) { return DotMatmulScratchBytes(*plan); });
+  return WithViews(MakeLowered(tactic, std::move(in), std::move(run), -1,
+                               [plan](int) { return DotMatmulScratchBytes(*plan); }));
 }
 
 }  // namespace
@@ -110,10 +111,11 @@ LowerResult LowerMatMul(const LowerContext& c) {
     if (batch.empty()) shape = {Product(shape, 0, shape.size() - 1), shape.back()};
     return shape;
   };
-  s.a = LayoutOf(matrix(a), ta, batch);
-  s.b = LayoutOf(batch.empty() ? std::vector<int64_t>(b.shape.end() - 2, b.shape.end()) : b.shape, tb, batch);
-  s.c = LayoutOf(batch.empty() ? std::vector<int64_t>{s.m, s.n} : out, false, batch);
-  s.residual = s.c;
+  s.a = LayoutOf(matrix(a), a.pitch, ta, batch);
+  s.b = LayoutOf(batch.empty() ? std::vector<int64_t>(b.shape.end() - 2, b.shape.end()) : b.shape, b.pitch, tb, batch);
+  const std::vector<int64_t> result = batch.empty() ? std::vector<int64_t>{s.m, s.n} : out;
+  s.c = LayoutOf(result, c.node.outputs[0].pitch, false, batch);
+  s.residual = LayoutOf(result, c.node.has_input(3) ? c.node.inputs[3].pitch : 0, false, batch);
 
   const bool packs = b.constant != nullptr && one_b && s.n > 0 && s.k > 0;
   if (IsTyped(c.node)) {
@@ -155,8 +157,8 @@ LowerResult LowerMatMul(const LowerContext& c) {
     Matmul(s, args, scratch, gang);
     return OkStatus();
   };
-  return MakeLowered("packed", std::move(in), std::move(run), -1,
-                     [s, packs](int threads) { return MatmulScratchBytes(s, packs, threads); });
+  return WithViews(MakeLowered("packed", std::move(in), std::move(run), -1,
+                               [s, packs](int threads) { return MatmulScratchBytes(s, packs, threads); }));
 }
 
 }  // namespace tfengine::cpu

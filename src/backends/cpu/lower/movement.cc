@@ -59,38 +59,47 @@ LowerResult LowerBroadcast(const LowerContext& c) {
 
 LowerResult LowerConcat(const LowerContext& c) {
   const auto axis = static_cast<size_t>(c.node.attrs.Int("axis"));
-  const int64_t outer = Product(c.node.outputs[0].shape, 0, axis);
+  const Operand& y = c.node.outputs[0];
+  const int64_t outer = Product(y.shape, 0, axis), element = static_cast<int64_t>(DTypeSize(y.dtype));
+  // From one outer index to the next: where rows lie apart the axis must be the last (see below).
+  auto distance = [&](const Operand& o) { return (o.pitch > 0 ? o.pitch : Product(o.shape, axis, o.shape.size())) * element; };
   std::vector<ConcatInput> base;
   std::vector<int> in;
+  int64_t at = 0;
   for (size_t i = 0; i < c.node.inputs.size(); ++i) {
     const Operand& o = c.node.inputs[i];
-    base.push_back({nullptr, Product(o.shape, axis, o.shape.size()) * static_cast<int64_t>(DTypeSize(o.dtype))});
-    in.push_back(static_cast<int>(i));
+    const int64_t bytes = Product(o.shape, axis, o.shape.size()) * element;
+    if (!o.placed) {
+      base.push_back({nullptr, bytes, distance(o), at});
+      in.push_back(static_cast<int>(i));
+    }
+    at += bytes;
   }
-  auto run = [=](const void* const* in, void* const* out, void*, Gang& gang) {
+  auto run = [=, to_distance = distance(y)](const void* const* in, void* const* out, void*, Gang& gang) {
     std::vector<ConcatInput> inputs = base;
     for (size_t i = 0; i < inputs.size(); ++i) inputs[i].data = in[i];
-    Concat(inputs, outer, out[0], gang);
+    Concat(inputs, outer, out[0], to_distance, gang);
     return OkStatus();
   };
-  return MakeLowered("copy", std::move(in), std::move(run));
+  return WithViews(MakeLowered("copy", std::move(in), std::move(run)), axis + 1 == y.shape.size());
 }
 
 LowerResult LowerSlice(const LowerContext& c) {
   if (!IsMovable(c.node.inputs[0])) return std::optional<Lowered>();
-  const auto dims = c.node.inputs[0].shape, begin = Numbers(c.node.attrs.Dims("begin")),
-             size = c.node.outputs[0].shape, stride = c.node.attrs.Ints("strides");
+  auto dims = c.node.inputs[0].shape;
+  const auto begin = Numbers(c.node.attrs.Dims("begin")), size = c.node.outputs[0].shape, stride = c.node.attrs.Ints("strides");
   const size_t element = DTypeSize(c.node.inputs[0].dtype);
   for (size_t d = 0; d < dims.size(); ++d) {
     if (size[d] == 0) continue;
     const int64_t last = begin[d] + (size[d] - 1) * stride[d];
     if (begin[d] < 0 || begin[d] >= dims[d] || last < 0 || last >= dims[d]) return std::optional<Lowered>();
   }
+  if (c.node.inputs[0].pitch > 0) dims.back() = c.node.inputs[0].pitch;
   auto run = [=](const void* const* in, void* const* out, void*, Gang& gang) {
     Slice(in[0], dims, begin, size, stride, element, out[0], gang);
     return OkStatus();
   };
-  return MakeLowered("copy", {0}, std::move(run));
+  return WithViews(MakeLowered("copy", {0}, std::move(run)), c.node.outputs[0].pitch == 0);
 }
 
 LowerResult LowerPad(const LowerContext& c) {
@@ -191,6 +200,8 @@ LowerResult LowerResize(const LowerContext& c) {
   ResizeShape s;
   s.batch = x[0], s.in_h = x[1], s.in_w = x[2], s.channels = x[3];
   s.out_h = y[1], s.out_w = y[2];
+  s.x_pixel = c.node.inputs[0].pitch;
+  s.y_pixel = c.node.outputs[0].pitch;
   s.align_corners = c.node.attrs.Bool("align_corners");
   s.half_pixel = c.node.attrs.Bool("half_pixel");
   const size_t element = DTypeSize(c.node.inputs[0].dtype);
@@ -205,7 +216,7 @@ LowerResult LowerResize(const LowerContext& c) {
     }
     return OkStatus();
   };
-  return MakeLowered("nhwc", {0}, std::move(run));
+  return WithViews(MakeLowered("nhwc", {0}, std::move(run)));
 }
 
 LowerResult LowerBlocks(const LowerContext& c) {

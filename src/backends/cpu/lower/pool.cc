@@ -27,16 +27,18 @@ Result<std::optional<PoolCall>> PreparePool(const ConcreteNode& node) {
   s.window_h = ksize[0], s.window_w = ksize[1];
   s.stride_h = strides[0], s.stride_w = strides[1];
   if (!pads.empty()) s.pad_top = pads[0].value, s.pad_left = pads[2].value;
+  s.x_pixel = node.inputs[0].pitch;
+  s.y_pixel = node.outputs[0].pitch;
   return std::optional<PoolCall>(std::move(call));
 }
 
 LowerResult LowerPool(const LowerContext& c) {
   TFE_ASSIGN_OR_RETURN(std::optional<PoolCall> prepared, PreparePool(c.node));
   if (!prepared) return std::optional<Lowered>();
-  return MakeLowered("nhwc", {0}, [call = *prepared](const void* const* in, void* const* out, void*, Gang& gang) {
+  return WithViews(MakeLowered("nhwc", {0}, [call = *prepared](const void* const* in, void* const* out, void*, Gang& gang) {
     call.Run(call.shape, in[0], out[0], gang);
     return OkStatus();
-  });
+  }));
 }
 
 }  // namespace tfengine::cpu
