@@ -98,12 +98,12 @@ double Cost(const Int8Conv& conv, const Int8Tile& t, int processors) {
   const double blocks = static_cast<double>(Ceil(conv.rows(), t.bm) * Ceil(conv.filters, t.bn) * t.splits);
   const double steps = std::ceil(static_cast<double>(Ceil(conv.reduction(), t.bk)) / t.splits);
   const double area = static_cast<double>(t.bm) * t.bn;
-  const double rate = t.group ? 1200 + 8.0 * std::sqrt(area) : 8.0 * std::sqrt(area) + 200;  // multiply-adds a cycle, of a full processor
-  const double loads = (t.bm + t.bn) * static_cast<double>(t.bk) / 48;                       // bytes a cycle
+  const double rate = t.group ? 1500 + 6.0 * std::sqrt(area) : 380 + 8.3 * std::sqrt(area);  // multiply-adds a cycle, of a full processor
+  const double loads = (t.bm + t.bn) * static_cast<double>(t.bk) / 36;                       // bytes a cycle
   const double step = std::max(area * t.bk / rate, loads);
-  const double out = area * (conv.residual ? 2 : 1) * static_cast<double>(conv.y.size()) / 24;
+  const double out = area * (conv.residual ? 2.6 : 1) * static_cast<double>(conv.y.size()) / 45;
   const double work = steps * step + out + 150;
-  const double latency = 1200 + steps * (t.bk == 128 ? 420 : 300) + (t.splits > 1 ? 900 : 0);
+  const double latency = 2400 + steps * 220 + (t.splits > 1 ? 400 + 200 * t.splits : 0);
   return std::max(std::ceil(blocks / processors) * work, latency) + 0.2 * latency;
 }
 

@@ -228,6 +228,9 @@ LowerResult LowerConv2d(const LowerContext& c) {
   const std::string& t = c.tactic;
   if (IsInt8(c.node)) {
     TFE_ASSIGN_OR_RETURN(auto lowered, LowerInt8(c));
+    if (!lowered) {
+      TFE_ASSIGN_OR_RETURN(lowered, LowerDepthwiseInt8(c));
+    }
     return lowered ? LowerResult(std::move(lowered)) : LowerConvDirect(c);
   }
   if (t == "direct") return LowerConvDirect(c);

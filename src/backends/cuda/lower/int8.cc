@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "backends/cuda/int8_conv.h"
 #include "backends/cuda/lower/staged.h"
 #include "backends/cuda/lower/window.h"
 
@@ -13,22 +12,13 @@ namespace {
 
 int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
-// The product, and how x must be laid out for it first.
-struct Form {
-  Int8Conv conv;
-  int64_t channels = 0;  // of x and of a filter
-  int64_t padded = 0;    // channels in the layout that the product reads
-  int64_t merged = 0;    // > 0: taps of a row that make one run
-  bool prepares = false;
-  int64_t images = 0, from_h = 0, from_w = 0, shift_y = 0, shift_x = 0;  // of x; where it lies in the prepared image
-};
-
 // The code that a bound of a clip becomes.
 int CodeOf(double real, const Elem& y) {
   return static_cast<int>(std::clamp(std::nearbyint(real / static_cast<double>(y.quant.scale)) + y.quant.zero, static_cast<double>(y.lo), static_cast<double>(y.hi)));
 }
 
-// Output, residual and activation; false if a type or an activation is unknown.
+}  // namespace
+
 bool SetEpilogue(const ConcreteNode& node, Int8Conv* conv) {
   const auto elems = ElemsOf(node);
   if (!elems) return false;
@@ -59,6 +49,29 @@ bool HasConstants(const ConcreteNode& node) {
   if (!w.constant || w.dtype != DType::kFloat32 || !node.has_input(4) || !node.inputs[4].constant) return false;
   return !node.has_input(2) || (node.inputs[2].constant && node.inputs[2].dtype == DType::kFloat32);
 }
+
+Int8Channels ChannelsOf(const ConcreteNode& node, int64_t filters) {
+  Int8Channels channels;
+  for (int64_t ch = 0; ch < filters; ++ch) {
+    channels.scale.push_back(node.inputs[0].quant.scale * node.inputs[4].constant->as<float>()[ch]);
+    channels.bias.push_back(node.has_input(2) ? node.inputs[2].constant->as<float>()[node.inputs[2].num_elements() == 1 ? 0 : ch] : 0.0f);
+  }
+  return channels;
+}
+
+signed char CodeOfWeight(float weight, float step) { return static_cast<signed char>(std::clamp(std::nearbyint(weight / step), -127.0f, 127.0f)); }
+
+namespace {
+
+// The product, and how x must be laid out for it first.
+struct Form {
+  Int8Conv conv;
+  int64_t channels = 0;  // of x and of a filter
+  int64_t padded = 0;    // channels in the layout that the product reads
+  int64_t merged = 0;    // > 0: taps of a row that make one run
+  bool prepares = false;
+  int64_t images = 0, from_h = 0, from_w = 0, shift_y = 0, shift_x = 0;  // of x; where it lies in the prepared image
+};
 
 std::optional<Form> ConvForm(const ConcreteNode& node) {
   if (node.attrs.Int("groups", 1) != 1 || !HasConstants(node)) return std::nullopt;
@@ -129,7 +142,7 @@ class Codes {
     }
     if (in >= form_.channels) return 0;
     const float v = rows_ ? w_[channel * form_.channels + in] : w_[(tap * form_.channels + in) * c.filters + channel];
-    return static_cast<signed char>(std::clamp(std::nearbyint(v / steps_[channel]), -127.0f, 127.0f));
+    return CodeOfWeight(v, steps_[channel]);
   }
 
  private:
@@ -188,12 +201,8 @@ LowerResult LowerInt8(const LowerContext& c) {
     return std::shared_ptr<const void>(std::move(sum));
   });
   if (!sums.ok()) return sums.status();
-  Int8Channels channels;
+  Int8Channels channels = ChannelsOf(node, conv.filters);
   channels.sum = *std::static_pointer_cast<const std::vector<int64_t>>(*sums);
-  for (int64_t ch = 0; ch < conv.filters; ++ch) {
-    channels.scale.push_back(node.inputs[0].quant.scale * steps.as<float>()[ch]);
-    channels.bias.push_back(node.has_input(2) ? node.inputs[2].constant->as<float>()[node.inputs[2].num_elements() == 1 ? 0 : ch] : 0.0f);
-  }
   TFE_ASSIGN_OR_RETURN(auto kernel, MakeInt8Conv(c.device, c.options.kernel_cache, conv, tile, std::move(weights), channels));
   std::vector<int> in = {0};
   if (conv.residual) in.push_back(3);
@@ -214,7 +223,7 @@ Result<std::shared_ptr<const DeviceBuffer>> SteppedWeights(const LowerContext& c
     const int64_t columns = w.shape().back(), count = steps.num_elements();
     for (int64_t i = 0; i < w.num_elements(); ++i) {
       const float step = steps.as<float>()[rows ? i / columns % count : i % columns];
-      static_cast<float*>(to)[i] = step * std::clamp(std::nearbyint(w.as<float>()[i] / step), -127.0f, 127.0f);
+      static_cast<float*>(to)[i] = step * static_cast<float>(CodeOfWeight(w.as<float>()[i], step));
     }
   });
 }

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/cuda/int8_conv.h"
 #include "backends/cuda/lower/lower.h"
 
 // Convolutions and products of quantized tensors (docs/design/02-precision.md).
@@ -14,6 +15,19 @@ bool IsInt8(const ConcreteNode& node);
 std::vector<std::string> Int8Tactics(const ConcreteNode& node, const Device& device);
 // nullopt: only plain loops can do it (groups, weights that are no constants, older devices).
 LowerResult LowerInt8(const LowerContext& c);
+
+// Depthwise convolutions of codes. nullopt: not one, or with a residual.
+LowerResult LowerDepthwiseInt8(const LowerContext& c);
+
+// For lowerings of int8 products: output, residual and activation of the node; a clip becomes bounds of the codes. False if
+// a type or an activation is unknown.
+bool SetEpilogue(const ConcreteNode& node, Int8Conv* conv);
+// Whether weights, their steps and the bias are constants of the types that quant::Assign gives them.
+bool HasConstants(const ConcreteNode& node);
+// What a sum's unit is, and the bias, of every channel; `sum` is left empty.
+Int8Channels ChannelsOf(const ConcreteNode& node, int64_t filters);
+// A weight as a code.
+signed char CodeOfWeight(float weight, float step);
 
 // The weights of an int8 product as the reals that their codes stand for, on the device, in their own layout.
 Result<std::shared_ptr<const DeviceBuffer>> SteppedWeights(const LowerContext& c);
