@@ -21,6 +21,15 @@ struct TensorSpec {
   bool known_rank = true;  // false: any shape; `shape` is empty
 };
 
+// Memory of a GPU out of a caller's allocator. Thread-safe; called while engines are made and run, so both must be quick.
+struct DeviceMemory {
+  // At least 256-byte aligned, for any stream to use at once; nullptr: there is none left (the engine reports
+  // kOutOfMemory, and asks again in a later run).
+  std::function<void*(size_t bytes)> allocate;
+  // No work on the memory is pending any more.
+  std::function<void(void* memory)> release;
+};
+
 struct EngineOptions {
   // "cpu", "cuda" (the first GPU) or "cuda:<index>".
   std::string device = "cpu";
@@ -35,6 +44,8 @@ struct EngineOptions {
   std::string kernel_cache;
   // cuda: products of f32 may round their operands to TF32 (10 bits of mantissa), which is much faster.
   bool tf32 = false;
+  // cuda: weights and activations live in this memory; null: in memory of the driver.
+  std::shared_ptr<const DeviceMemory> device_memory;
 };
 
 // A view of a caller's input: row-major, `shape` fully known.
@@ -70,7 +81,9 @@ class TFENGINE_API Engine {
 
   // The same with inputs and outputs in the memory of the engine's device, in the order of `stream` (a CUstream; nullptr:
   // the default stream). Returns when the work is queued; inputs and outputs must live until it is done. An index that is
-  // out of range is not reported. Engines of the CPU: kDeviceUnavailable.
+  // out of range is not reported. Pointers that the driver knows to lie elsewhere, or to have fewer bytes left than the
+  // shape needs, are kInputMismatch. Runs on one stream share one set of activations. Engines of the CPU:
+  // kDeviceUnavailable; kDeviceUnsupported for an operation that only Run can fall back from.
   virtual Status RunOnDevice(const std::vector<InputView>& inputs, const OutputAllocator& allocate, void* stream);
 
   // Makes the buffer plan for these input shapes now instead of in the first Run.

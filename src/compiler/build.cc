@@ -192,6 +192,7 @@ Status ChooseNumerics(const Network& network, const BuildOptions& build, const C
   options.threads = build.threads > 0 ? build.threads : AvailableCpus();
   options.device = build.device;
   options.kernel_cache = build.kernel_cache;
+  options.tf32 = build.tf32;
   TFE_ASSIGN_OR_RETURN(result->report.accuracy,
                        GuardAccuracy(network, build.samples, build.budget, options, &numerics, [&](double f) {
                          if (build.progress) build.progress("checking accuracy", f);
@@ -207,6 +208,7 @@ Result<Optimized> Optimize(Network network, const BuildOptions& build) {
   TFE_RETURN_IF_ERROR(passes::RunPasses(network));
   BackendOptions backend_options;
   backend_options.kernel_cache = build.kernel_cache;
+  backend_options.tf32 = build.tf32;
   auto opened = OpenBackend(build.device, backend_options);
   if (!opened.ok()) {
     if (opened.status().error_id() != static_cast<int>(ErrorId::kDeviceUnavailable)) return opened.status();

@@ -27,6 +27,7 @@ struct BuildOptions {
   // notice says so.
   std::string device = "cpu";
   std::string kernel_cache;  // as in EngineOptions
+  bool tf32 = false;         // as in EngineOptions
   int threads = 0;  // 0: all CPUs; tactics are timed with this many
   // Input shapes (one list per network input) at which tactics are timed; empty: every symbol is 1 if it is "batch",
   // else a guess from the network.

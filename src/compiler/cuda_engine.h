@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <list>
 #include <map>
 #include <memory>
@@ -14,8 +15,9 @@
 
 namespace tfengine {
 
-// Engine on a GPU. Per set of input shapes an executable and a free list of contexts: device memory, a stream and the
-// CUDA graphs that were captured in it. A context that saw an error is dropped; the engine stays usable.
+// Engine on a GPU. Per set of input shapes an executable, a free list of contexts for runs on host memory, and a context per
+// stream of a caller: device memory and the CUDA graphs that were captured with it. A context that saw an error is dropped;
+// the engine stays usable.
 class CudaEngine : public EngineBase {
  public:
   // `options.device` is "cuda" or "cuda:<index>". Errors: kBadFlag, and those of Engine::Load.
@@ -24,6 +26,7 @@ class CudaEngine : public EngineBase {
   static Result<std::shared_ptr<CudaEngine>> Create(const Network& network, const Numerics& numerics, const DeviceChoices& choices,
                                                     const EngineOptions& options);
 
+  // Shapes at which an operation has no kernel for the GPU run on the CPU, whole.
   Status Run(const std::vector<InputView>& inputs, const OutputAllocator& allocate) override;
   Status RunOnDevice(const std::vector<InputView>& inputs, const OutputAllocator& allocate, void* stream) override;
   Status Prepare(const std::vector<std::vector<int64_t>>& input_shapes) override;
@@ -33,61 +36,115 @@ class CudaEngine : public EngineBase {
   Result<std::string> ProfileJson(const std::vector<InputView>& inputs) override;
 
  private:
-  // One captured way to run a context: with its own input and output buffers, or with a caller's.
-  struct Captured {
+  // A captured graph, ready to launch.
+  class Graph {
+   public:
+    Graph() = default;
+    Graph(const cuda::Device& device, cuda::CUgraphExec exec) : device_(&device), exec_(exec) {}
+    Graph(Graph&& o) noexcept { *this = std::move(o); }
+    Graph& operator=(Graph&& o) noexcept {
+      std::swap(device_, o.device_);
+      std::swap(exec_, o.exec_);
+      return *this;
+    }
+    ~Graph();
+    explicit operator bool() const { return exec_ != nullptr; }
+    Status Launch(cuda::CUstream stream) const;
+
+   private:
+    const cuda::Device* device_ = nullptr;
+    cuda::CUgraphExec exec_ = nullptr;
+  };
+  // Where the inputs and outputs of a run lie on the device.
+  struct Pointers {
     std::vector<const void*> inputs;
     std::vector<void*> outputs;
-    bool copies = false;  // from and to page-locked memory
-    cuda::CUgraphExec exec = nullptr;
+    bool operator==(const Pointers&) const = default;
+  };
+  struct Captured {
+    Pointers pointers;
+    Graph graph;
   };
   struct Context {
     explicit Context(const cuda::Device& d) : device(d) {}
-    ~Context();
+    ~Context();  // waits for its work
+
     const cuda::Device& device;
-    cuda::DeviceBuffer memory;             // activations, scratch, error flag
+    cuda::DeviceBuffer memory;  // activations, scratch, error flag
+    int* error = nullptr;
+    cuda::CUstream stream = nullptr;
+    cuda::CUevent done = nullptr;  // the last work on a caller's stream
+    bool busy = false;             // `done` was recorded
+    // Its own inputs and outputs; empty until needed.
     std::vector<cuda::DeviceBuffer> inputs, outputs;
+    Graph own_graph;
+    // For runs on host memory; empty until needed.
     std::vector<cuda::PinnedBuffer> host_inputs, host_outputs;
     cuda::PinnedBuffer host_error;
-    cuda::CUstream stream = nullptr;
-    cuda::CUevent done = nullptr;          // the last work on a caller's stream
-    bool busy = false;                     // `done` was recorded and not waited for
-    std::list<Captured> graphs;            // most recently used first
-    std::vector<const void*> last_inputs;  // of a caller: graphs are captured when they come again
-    std::vector<void*> last_outputs;
-    int* error = nullptr;
+    Graph host_graph;  // copies in and out too
+    // On a caller's buffers, most recently used first; `seen`: those that came once.
+    std::list<Captured> graphs;
+    std::list<Pointers> seen;
+  };
+  struct StreamContext {
+    std::mutex mu;  // held while work is queued
+    std::unique_ptr<Context> context;
   };
   struct ShapePlan {
     std::vector<std::vector<int64_t>> input_shapes;
+    Status unsupported;  // not OK: the GPU lacks a kernel, and there is nothing but this
     std::shared_ptr<const Executable> exe;
     std::vector<const void*> constants;  // device copies, by constant number
+    std::atomic<bool> warm{false};       // ran once: libraries have loaded their code, which a capture does not allow
     std::mutex mu;
     std::vector<std::unique_ptr<Context>> free;
+    std::list<std::pair<cuda::CUstream, std::shared_ptr<StreamContext>>> streams;  // most recently used first
   };
 
   static Result<std::shared_ptr<CudaEngine>> Make(const Network& network, const Numerics& numerics, const EngineOptions& options, const MappedFile* file);
-  CudaEngine(quant::Assignment assignment, const Numerics& numerics, std::shared_ptr<const cuda::CudaBackend> backend, const EngineOptions& options);
+  CudaEngine(const Network& network, quant::Assignment assignment, const Numerics& numerics, std::shared_ptr<const cuda::CudaBackend> backend,
+             const EngineOptions& options);
+
   Result<std::shared_ptr<ShapePlan>> GetShapePlan(const std::vector<std::vector<int64_t>>& shapes);
   Result<std::shared_ptr<ShapePlan>> MakeShapePlan(const std::vector<std::vector<int64_t>>& shapes);
   Result<const void*> ConstantOnDevice(const std::shared_ptr<const Tensor>& constant);
-  Result<std::unique_ptr<Context>> TakeContext(ShapePlan& plan);
-  Result<std::unique_ptr<Context>> MakeContext(const ShapePlan& plan);
+  // The engine that runs unsupported shapes.
+  Result<std::shared_ptr<EngineBase>> OnCpu();
+
+  // `mine`: the caller's, which must not be emptied when memory is short.
+  Result<std::unique_ptr<Context>> TakeContext(ShapePlan& plan, const StreamContext* mine = nullptr);
+  Result<std::unique_ptr<Context>> MakeContext(const ShapePlan& plan) const;
   static void Give(ShapePlan& plan, std::unique_ptr<Context> context);
-  static char* Resolve(const BufferRef& ref, const ShapePlan& plan, const Context& c, const std::vector<const void*>& inputs,
-                       const std::vector<void*>& outputs);
+  static std::shared_ptr<StreamContext> ForStream(ShapePlan& plan, cuda::CUstream stream);
+  void FreeMemory(const StreamContext* mine);
+  Status EnsureBuffers(const ShapePlan& plan, Context& c) const;
+  Status EnsureHost(ShapePlan& plan, Context& c) const;
+  // A plain run on zeros.
+  Status Warm(ShapePlan& plan, Context& c) const;
+  static Pointers OwnPointers(const Context& c);
+
+  static char* Resolve(const BufferRef& ref, const ShapePlan& plan, const Context& c, const Pointers& at);
   // Queues every step, or from..to of them.
-  Status Enqueue(const ShapePlan& plan, Context& c, const std::vector<const void*>& inputs, const std::vector<void*>& outputs,
-                 cuda::CUstream stream, size_t from = 0, size_t to = SIZE_MAX) const;
+  Status Enqueue(const ShapePlan& plan, Context& c, const Pointers& at, cuda::CUstream stream, size_t from = 0, size_t to = SIZE_MAX) const;
   Status EnqueueWithCopies(const ShapePlan& plan, Context& c) const;
   // Captures what `enqueue` puts into the context's stream.
-  Status Capture(Context& c, Captured captured, FunctionRef<Status()> enqueue) const;
-  void FreeMemory();
+  Result<Graph> Capture(Context& c, FunctionRef<Status()> enqueue) const;
+  // Queues a run on a caller's buffers, in the way that suits them.
+  Status Queue(ShapePlan& plan, Context& c, const Pointers& caller, cuda::CUstream stream) const;
+  Status QueueCopied(const ShapePlan& plan, Context& c, const Pointers& caller, cuda::CUstream stream) const;
+  Status CheckPointers(const ShapePlan& plan, const Pointers& at) const;
+  Status ObserveOnDevice(CalibrationImpl& calibration, const std::vector<InputView>& inputs, const OutputAllocator& allocate, cuda::CUstream stream);
   // Milliseconds of what `enqueue` queues, captured `repeats` times in one graph: the median of several launches.
   Result<double> Time(Context& c, int repeats, FunctionRef<Status()> enqueue) const;
 
+  const Network source_;  // before types were assigned for the GPU
+  const Numerics numerics_;
   std::shared_ptr<const cuda::CudaBackend> backend_;
   cuda::Device& device_;
   std::mutex constants_mu_;
   std::map<const Tensor*, std::pair<std::shared_ptr<const Tensor>, cuda::DeviceBuffer>> constants_;
+  mutable std::mutex cpu_mu_;
+  std::shared_ptr<EngineBase> cpu_;
   std::mutex mu_;  // guards shapes_
   std::list<std::shared_ptr<ShapePlan>> shapes_;  // most recently used first
 };

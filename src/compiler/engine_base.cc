@@ -10,6 +10,7 @@
 #include "base/errors.h"
 #include "base/mapped_file.h"
 #include "base/status_macros.h"
+#include "compiler/calibration.h"
 #include "compiler/cuda_engine.h"
 #include "compiler/engine_impl.h"
 #include "compiler/typed.h"
@@ -98,6 +99,23 @@ Status EngineBase::CheckInputs(const std::vector<InputView>& inputs) const {
     if (!fits)
       return Error(ErrorId::kInputMismatch, "input \"{}\": expected shape {} (-1: any), got {}", want.name,
                    ShapeToString(want.shape), ShapeToString(inputs[i].shape));
+  }
+  return OkStatus();
+}
+
+Status EngineBase::RunObserved(CalibrationImpl& calibration, const std::vector<InputView>& inputs, const OutputAllocator& allocate,
+                               FunctionRef<Status(void* to, const Tensor& output)> copy) {
+  const auto data = calibration.BeginRun(name_, network_, inputs);
+  std::vector<Tensor> outputs;
+  TFE_RETURN_IF_ERROR(Observe(inputs, [&](const Value& value, const std::vector<int64_t>& shape, const void* at) {
+    // Moved values have the range of where they come from.
+    if (!IsMoved(network_, value)) CalibrationImpl::Observe(*data, value, shape, at);
+  }, &outputs));
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    void* to = allocate(static_cast<int>(i), outputs[i].dtype(), outputs[i].shape());
+    if (to == nullptr && outputs[i].num_bytes() > 0)
+      return Error(ErrorId::kOutOfMemory, "cannot allocate {} bytes for output \"{}\"", outputs[i].num_bytes(), output_specs_[i].name);
+    if (outputs[i].num_bytes() > 0) TFE_RETURN_IF_ERROR(copy(to, outputs[i]));
   }
   return OkStatus();
 }

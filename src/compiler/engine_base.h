@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backends/compile_backend.h"
+#include "base/function_ref.h"
 #include "base/gang.h"
 #include "network/network.h"
 #include "plan/plan.h"
@@ -14,6 +15,8 @@
 #include "tfengine/engine.h"
 
 namespace tfengine {
+
+class CalibrationImpl;
 
 // What engines of every device share: the typed network, what was chosen for it, and the checks of inputs.
 class EngineBase : public Engine {
@@ -38,6 +41,9 @@ class EngineBase : public Engine {
   // What was chosen at the sizes nearest to these.
   const ShapeChoices& ChoicesFor(const std::vector<int64_t>& symbols) const;
   Status CheckInputs(const std::vector<InputView>& inputs) const;
+  // Observe for `calibration`; `copy` puts an output where the caller wants it.
+  Status RunObserved(CalibrationImpl& calibration, const std::vector<InputView>& inputs, const OutputAllocator& allocate,
+                     FunctionRef<Status(void* to, const Tensor& output)> copy);
   // What DescribeJson says of every engine, and the members of the JSON object `more`.
   std::string Describe(const std::string& more) const;
 

@@ -187,27 +187,14 @@ Status EngineImpl::RunPieces(const ShapePlan& plan, const std::vector<InputView>
   return status;
 }
 
-Status EngineImpl::RunObserved(CalibrationImpl& calibration, const std::vector<InputView>& inputs,
-                               const OutputAllocator& allocate) {
-  const auto data = calibration.BeginRun(name_, network_, inputs);
-  std::vector<Tensor> outputs;
-  TFE_RETURN_IF_ERROR(Observe(inputs, [&](const Value& value, const std::vector<int64_t>& shape, const void* at) {
-    // Moved values have the range of where they come from.
-    if (!IsMoved(network_, value)) CalibrationImpl::Observe(*data, value, shape, at);
-  }, &outputs));
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    void* to = allocate(static_cast<int>(i), outputs[i].dtype(), outputs[i].shape());
-    if (to == nullptr && outputs[i].num_bytes() > 0)
-      return Error(ErrorId::kOutOfMemory, "cannot allocate {} bytes for output \"{}\"", outputs[i].num_bytes(), output_specs_[i].name);
-    std::memcpy(to, outputs[i].data(), outputs[i].num_bytes());
-  }
-  return OkStatus();
-}
-
 Status EngineImpl::Run(const std::vector<InputView>& inputs, const OutputAllocator& allocate) {
   TFE_RETURN_IF_ERROR(CheckInputs(inputs));
   if (precision_ == "FP32") {
-    if (auto calibration = CalibrationImpl::Active()) return RunObserved(*calibration, inputs, allocate);
+    if (auto calibration = CalibrationImpl::Active())
+      return RunObserved(*calibration, inputs, allocate, [](void* to, const Tensor& output) {
+        std::memcpy(to, output.data(), output.num_bytes());
+        return OkStatus();
+      });
   }
   std::shared_ptr<const ShapePlan> plan = KnownShapePlan(inputs);
   if (!plan) {

@@ -19,8 +19,6 @@
 
 namespace tfengine {
 
-class CalibrationImpl;
-
 // Engine on top of Specialize: a small cache of shapes, each with the executables that serve it.
 class EngineImpl : public EngineBase {
  public:
@@ -59,7 +57,6 @@ class EngineImpl : public EngineBase {
   Result<std::shared_ptr<const ShapePlan>> GetShapePlan(const std::vector<std::vector<int64_t>>& shapes);
   Result<std::shared_ptr<const ShapePlan>> MakeShapePlan(const std::vector<std::vector<int64_t>>& shapes);
   Status RunPieces(const ShapePlan& plan, const std::vector<InputView>& inputs, const std::vector<void*>& outputs);
-  Status RunObserved(CalibrationImpl& calibration, const std::vector<InputView>& inputs, const OutputAllocator& allocate);
   struct WholeRun;
   Result<std::unique_ptr<WholeRun>> PrepareWhole(const std::vector<InputView>& inputs, bool views);
 

@@ -25,6 +25,9 @@ static_assert(sizeof(tfengine::cuda::CUlaunchConfig) == sizeof(::CUlaunchConfig)
 static_assert(offsetof(tfengine::cuda::CUlaunchAttribute, value) == offsetof(::CUlaunchAttribute, value));
 static_assert(offsetof(tfengine::cuda::CUlaunchConfig, attrs) == offsetof(::CUlaunchConfig, attrs));
 static_assert(offsetof(tfengine::cuda::CUlaunchConfig, hStream) == offsetof(::CUlaunchConfig, hStream));
+SAME(CU_POINTER_ATTRIBUTE_MEMORY_TYPE);
+SAME(CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL);
+SAME(CU_MEMORYTYPE_DEVICE);
 SAME(CUDA_R_32F);
 SAME(CUDA_R_64F);
 SAME(CUDA_R_16F);

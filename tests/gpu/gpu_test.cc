@@ -2,6 +2,7 @@
 // Checks of the CUDA backend against the reference backend and the CPU engine, on a machine with a GPU.
 //   gpu_test ops [--tactics | --tiles] [--filter TEXT] [--cache DIR]     every kernel; with --tactics every tactic of every
 //                                                              node, with --tiles every cut of products on own kernels
+//   gpu_test engine [--runs 10000] [--cache DIR]               engines: device pointers, streams, threads, memory, leaks
 //   gpu_test compile [--arch 90]                               compiles every kernel without a GPU
 //   gpu_test network FILE [--batch 1,8] [--precision FP16] [--tune CACHE] [--profile] [--no-check]
 // Exit code 1 if anything is wrong.
@@ -32,6 +33,7 @@
 #include "compiler/tactics.h"
 #include "compiler/timing_cache.h"
 #include "compiler/typed.h"
+#include "engine_checks.h"
 
 namespace tfengine::gpu {
 namespace {
@@ -444,7 +446,7 @@ int Main(int argc, char** argv) {
     }
   }
   if (o.words.empty()) {
-    std::cout << "usage: gpu_test ops | compile | network FILE\n";
+    std::cout << "usage: gpu_test ops | engine | compile | network FILE\n";
     return 2;
   }
   BackendOptions options;
@@ -454,6 +456,7 @@ int Main(int argc, char** argv) {
     if (!result.ok()) std::cout << o.words[1] << ": " << result.status().ToString() << "\n";
     return result.ok() ? *result : 1;
   }
+  if (o.words[0] == "engine") return CheckEngines(options.kernel_cache, std::stoi(o.get("runs", "10000"))) > 0;
   auto device = o.words[0] == "compile" ? cuda::Device::Offline(std::stoi(o.get("arch", "90"))) : cuda::Device::Get(0);
   if (!device.ok()) {
     std::cout << device.status().ToString() << "\n";

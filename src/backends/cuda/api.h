@@ -39,6 +39,9 @@ enum : int {
   CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8,
   CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION = 4,
   CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION = 6,
+  CU_POINTER_ATTRIBUTE_MEMORY_TYPE = 2,
+  CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL = 9,
+  CU_MEMORYTYPE_DEVICE = 2,
 };
 struct alignas(8) CUlaunchAttribute {
   int id;
@@ -76,6 +79,8 @@ struct CUlaunchConfig {
   TFE_CUDA(MemFree, "cuMemFree_v2", (CUdeviceptr))                                                                 \
   TFE_CUDA(MemAllocHost, "cuMemAllocHost_v2", (void**, size_t))                                                    \
   TFE_CUDA(MemFreeHost, "cuMemFreeHost", (void*))                                                                  \
+  TFE_CUDA(PointerGetAttribute, "cuPointerGetAttribute", (void*, int, CUdeviceptr))                                \
+  TFE_CUDA(MemGetAddressRange, "cuMemGetAddressRange_v2", (CUdeviceptr*, size_t*, CUdeviceptr))                    \
   TFE_CUDA(MemcpyHtoD, "cuMemcpyHtoD_v2", (CUdeviceptr, const void*, size_t))                                      \
   TFE_CUDA(MemcpyDtoH, "cuMemcpyDtoH_v2", (void*, CUdeviceptr, size_t))                                            \
   TFE_CUDA(MemcpyHtoDAsync, "cuMemcpyHtoDAsync_v2", (CUdeviceptr, const void*, size_t, CUstream))                  \

@@ -234,11 +234,27 @@ Result<Function> Device::Compile(const std::string& source, const std::string& n
   return function;
 }
 
+namespace {
+thread_local const std::shared_ptr<const DeviceMemory>* memory_of_thread = nullptr;
+}  // namespace
+
+MemoryScope::MemoryScope(const std::shared_ptr<const DeviceMemory>& memory) : previous_(memory_of_thread) {
+  memory_of_thread = memory ? &memory : nullptr;
+}
+
+MemoryScope::~MemoryScope() { memory_of_thread = previous_; }
+
 Result<DeviceBuffer> DeviceBuffer::Allocate(const Device& device, size_t bytes) {
   DeviceBuffer buffer;
   buffer.device_ = &device;
   buffer.bytes_ = bytes;
   if (bytes == 0 || device.offline()) return buffer;
+  if (memory_of_thread != nullptr) {
+    buffer.memory_ = *memory_of_thread;
+    buffer.data_ = buffer.memory_->allocate(bytes);
+    if (buffer.data_ == nullptr) return Error(ErrorId::kOutOfMemory, "allocating device memory: the caller's allocator has no {} bytes left", bytes);
+    return buffer;
+  }
   const Device::Scope scope(device);
   CUdeviceptr p = 0;
   TFE_RETURN_IF_ERROR(device.Check(device.driver().MemAlloc(&p, bytes), "allocating device memory"));
@@ -256,6 +272,10 @@ Result<DeviceBuffer> DeviceBuffer::Upload(const Device& device, const void* data
 
 DeviceBuffer::~DeviceBuffer() {
   if (data_ == nullptr) return;
+  if (memory_) {
+    memory_->release(data_);
+    return;
+  }
   const Device::Scope scope(*device_);
   device_->driver().MemFree(DevicePointer(data_));
 }

@@ -9,6 +9,7 @@
 
 #include "backends/cuda/driver.h"
 #include "runtime/kernel.h"
+#include "tfengine/engine.h"
 
 namespace tfengine::cuda {
 
@@ -84,6 +85,18 @@ class Device {
   std::map<std::string, std::weak_ptr<const void>> modules_;  // by key of the source
 };
 
+// While it lives, the buffers that this thread allocates come from `memory`, or from the driver if that is null.
+class MemoryScope {
+ public:
+  explicit MemoryScope(const std::shared_ptr<const DeviceMemory>& memory);
+  ~MemoryScope();
+  MemoryScope(const MemoryScope&) = delete;
+  MemoryScope& operator=(const MemoryScope&) = delete;
+
+ private:
+  const std::shared_ptr<const DeviceMemory>* previous_;
+};
+
 // Device memory. data() is nullptr for an empty buffer.
 class DeviceBuffer {
  public:
@@ -97,6 +110,7 @@ class DeviceBuffer {
     std::swap(device_, o.device_);
     std::swap(data_, o.data_);
     std::swap(bytes_, o.bytes_);
+    std::swap(memory_, o.memory_);
     return *this;
   }
   ~DeviceBuffer();
@@ -107,6 +121,7 @@ class DeviceBuffer {
   const Device* device_ = nullptr;
   void* data_ = nullptr;
   size_t bytes_ = 0;
+  std::shared_ptr<const DeviceMemory> memory_;  // where it goes back to; null: the driver
 };
 
 // Page-locked host memory: copies to and from it do not stop the host.
