@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -11,16 +12,19 @@
 #include "base/carrier.h"
 #include "build_queue.h"
 #include "engine_directory.h"
+#include "engine_options.h"
 #include "engine_resource.h"
 #include "fault_injection.h"
 #include "native_segment.h"
 #include "segment_build.h"
 #include "segment_source.h"
+#include "tensorflow/core/framework/device.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/resource_mgr.h"
 #include "tensorflow/core/framework/resource_var.h"
 #include "tensorflow/core/platform/logging.h"
 #include "tf_util.h"
+#include "xla/stream_executor/stream.h"
 
 namespace tfengine {
 namespace {
@@ -198,15 +202,37 @@ class TRTEngineOp : public AsyncOpKernel {
     BuildQueue::Global().Submit(
         state_owner_,
         [path = source_, allow_build = allow_build_, segment, inputs,
-         options =
-             OptionsFor(ctx->device(), max_cached_engines_)]() -> Result<std::shared_ptr<Engine>> {
+         options = OptionsFor(ctx->device(), max_cached_engines_),
+         fetch = VariableFetcher(ctx)]() -> Result<std::shared_ptr<Engine>> {
           if (!path.empty()) {
             Result<std::shared_ptr<Engine>> loaded = Engine::Load(path, options);
             if (loaded.ok() || !allow_build) return loaded;
           }
           if (!segment.ok()) return segment.status();
-          return BuildFromSegment(*segment, inputs, options);
+          SegmentInputs on_host = inputs;
+          for (auto& [index, value] : on_host.variables) {
+            const absl::Status fetched = fetch(&value);
+            if (!fetched.ok()) return EngineFailed(std::string(fetched.message()));
+          }
+          return BuildFromSegment(*segment, on_host, options);
         });
+  }
+
+  // Brings a variable's value to the host, if it is not there.
+  static std::function<absl::Status(Tensor*)> VariableFetcher(OpKernelContext* ctx) {
+    if (!IsGpu(ctx->device())) return [](Tensor*) { return absl::OkStatus(); };
+    auto* context = ctx->op_device_context();
+    context->Ref();
+    const std::shared_ptr<tensorflow::DeviceContext> owner(
+        context, [](tensorflow::DeviceContext* c) { c->Unref(); });
+    auto* device = static_cast<tensorflow::Device*>(ctx->device());
+    return [owner, device](Tensor* value) {
+      Tensor host(value->dtype(), value->shape());
+      const absl::Status status =
+          owner->CopyDeviceTensorToCPUSync(value, "variable", device, &host);
+      if (status.ok()) *value = host;
+      return status;
+    };
   }
 
   SegmentInputs DescribeInputs(OpKernelContext* ctx) const {
@@ -235,6 +261,13 @@ class TRTEngineOp : public AsyncOpKernel {
     }
     state->RecordShapes(shapes);
     state->CountNativeRun("input shapes are being collected");
+  }
+
+  // The stream of this op on a GPU; nullptr on the CPU.
+  static void* StreamOf(OpKernelContext* ctx) {
+    auto* context = ctx->op_device_context();
+    stream_executor::Stream* stream = context == nullptr ? nullptr : context->stream();
+    return stream == nullptr ? nullptr : stream->platform_specific_handle().stream;
   }
 
   // Runs on TensorFlow's own buffers; sets the outputs only if all went well.
@@ -274,7 +307,10 @@ class TRTEngineOp : public AsyncOpKernel {
       }
       return allocation.ok() ? const_cast<char*>(outputs[index].tensor_data().data()) : nullptr;
     };
-    const Status status = engine->Run(inputs, allocate);
+    // On a GPU everything happens in the order of TensorFlow's stream; nothing waits for it here.
+    void* stream = StreamOf(ctx);
+    const Status status = stream == nullptr ? engine->Run(inputs, allocate)
+                                            : engine->RunOnDevice(inputs, allocate, stream);
     if (!allocation.ok()) {
       return EngineFailed(std::string(allocation.message()));
     }
@@ -300,6 +336,9 @@ class TRTEngineOp : public AsyncOpKernel {
 };
 
 REGISTER_KERNEL_BUILDER(Name("TRTEngineOp").Device(tensorflow::DEVICE_CPU), TRTEngineOp);
+// Tensors of every type are in device memory, int32 too: TensorFlow copies to and from the host
+// where it needs to, in its stream's order. Resource handles are host memory everywhere.
+REGISTER_KERNEL_BUILDER(Name("TRTEngineOp").Device(tensorflow::DEVICE_GPU), TRTEngineOp);
 
 }  // namespace
 }  // namespace tfengine

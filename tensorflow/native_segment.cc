@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "native_segment.h"
 
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -10,26 +12,77 @@
 #include "tensorflow/core/framework/device.h"
 #include "tensorflow/core/grappler/optimizers/meta_optimizer.h"
 #include "tensorflow/core/platform/logging.h"
+#include "tf_util.h"
 
 namespace tfengine {
 
 using ::tensorflow::OpKernelContext;
 using ::tensorflow::Tensor;
 
+namespace {
+
+enum class Direction { kToHost, kToDevice };
+
+// Moves the int32 tensors among `tensors`, which must live until `then` is called. Does not block:
+// the calling thread may be the one that completes copies.
+void MoveInts(OpKernelContext* ctx, std::vector<Tensor>* tensors, Direction direction,
+              std::function<void(const absl::Status&)> then) {
+  struct Pending {
+    std::atomic<int> count{1};
+    std::mutex mutex;
+    absl::Status status;
+    std::vector<Tensor> moved;
+  };
+  auto pending = std::make_shared<Pending>();
+  pending->moved = *tensors;
+  const auto finish_one = [pending, tensors, then = std::move(then)](const absl::Status& status) {
+    {
+      std::lock_guard<std::mutex> lock(pending->mutex);
+      pending->status.Update(status);
+    }
+    if (pending->count.fetch_sub(1) > 1) return;
+    *tensors = pending->moved;
+    then(pending->status);
+  };
+  auto* device = static_cast<tensorflow::Device*>(ctx->device());
+  for (size_t i = 0; i < tensors->size(); ++i) {
+    const Tensor& from = (*tensors)[i];
+    if (from.dtype() != tensorflow::DT_INT32 || from.NumElements() == 0) continue;
+    tensorflow::AllocatorAttributes attributes;
+    attributes.set_on_host(direction == Direction::kToHost);
+    attributes.set_gpu_compatible(true);
+    pending->count.fetch_add(1);
+    const absl::Status allocated =
+        ctx->allocate_temp(from.dtype(), from.shape(), &pending->moved[i], attributes);
+    if (!allocated.ok()) {
+      finish_one(allocated);
+    } else if (direction == Direction::kToHost) {
+      ctx->op_device_context()->CopyDeviceTensorToCPU(&from, "int32", device, &pending->moved[i],
+                                                      finish_one);
+    } else {
+      ctx->op_device_context()->CopyCPUTensorToDevice(&from, device, &pending->moved[i],
+                                                      finish_one);
+    }
+  }
+  finish_one(absl::OkStatus());
+}
+
+}  // namespace
+
 NativeSegment::~NativeSegment() {
-  for (const auto& [runtime, handle] : handles_) {
-    const absl::Status status = runtime->ReleaseHandle(handle);
+  for (const auto& [runtime, instance] : instances_) {
+    const absl::Status status = runtime->ReleaseHandle(instance.handle);
     if (!status.ok()) LOG(INFO) << function_.name() << ": " << status;
   }
 }
 
-absl::Status NativeSegment::Instantiate(OpKernelContext* ctx, Runtime::Handle* handle) {
+absl::Status NativeSegment::Instantiate(OpKernelContext* ctx, Instance* instance) {
   Runtime* runtime = ctx->function_library();
   if (runtime == nullptr) return absl::InternalError("no function library");
   std::lock_guard<std::mutex> lock(mutex_);
-  const auto known = handles_.find(runtime);
-  if (known != handles_.end()) {
-    *handle = known->second;
+  const auto known = instances_.find(runtime);
+  if (known != instances_.end()) {
+    *instance = known->second;
     return absl::OkStatus();
   }
 
@@ -70,8 +123,9 @@ absl::Status NativeSegment::Instantiate(OpKernelContext* ctx, Runtime::Handle* h
       };
   options.graph_collector = ctx->graph_collector();
   TF_RETURN_IF_ERROR(runtime->Instantiate(
-      function_.name(), tensorflow::AttrSlice(&function_.attr()), options, handle));
-  handles_.emplace(runtime, *handle);
+      function_.name(), tensorflow::AttrSlice(&function_.attr()), options, &instance->handle));
+  instance->ints_on_host = options.is_multi_device_function && IsGpu(ctx->device());
+  instances_.emplace(runtime, *instance);
   return absl::OkStatus();
 }
 
@@ -82,9 +136,22 @@ void NativeSegment::Run(OpKernelContext* ctx, tensorflow::AsyncOpKernel::DoneCal
                         ": the model was converted without native segments, so this engine "
                         "has no fallback; convert it again")),
                     done);
-  Runtime::Handle handle;
-  OP_REQUIRES_OK_ASYNC(ctx, Instantiate(ctx, &handle), done);
+  Instance instance;
+  OP_REQUIRES_OK_ASYNC(ctx, Instantiate(ctx, &instance), done);
+  auto inputs = std::make_shared<std::vector<Tensor>>();
+  inputs->reserve(ctx->num_inputs());
+  for (int i = 0; i < ctx->num_inputs(); ++i) inputs->push_back(ctx->input(i));
+  if (!instance.ints_on_host) return RunInstance(ctx, instance, *inputs, std::move(done));
+  MoveInts(ctx, inputs.get(), Direction::kToHost,
+           [this, ctx, instance, inputs, done = std::move(done)](const absl::Status& status) {
+             OP_REQUIRES_OK_ASYNC(ctx, status, done);
+             RunInstance(ctx, instance, *inputs, done);
+           });
+}
 
+void NativeSegment::RunInstance(OpKernelContext* ctx, const Instance& instance,
+                                std::vector<Tensor> inputs,
+                                tensorflow::AsyncOpKernel::DoneCallback done) {
   Runtime::Options options(ctx->step_id());
   options.step_container = ctx->step_container();
   options.cancellation_manager = ctx->cancellation_manager();
@@ -95,21 +162,24 @@ void NativeSegment::Run(OpKernelContext* ctx, tensorflow::AsyncOpKernel::DoneCal
   options.create_rendezvous = true;
   options.source_device = ctx->function_library()->device()->name();
 
-  std::vector<Tensor> inputs;
-  inputs.reserve(ctx->num_inputs());
-  for (int i = 0; i < ctx->num_inputs(); ++i) inputs.push_back(ctx->input(i));
   auto outputs = std::make_shared<std::vector<Tensor>>();
   ctx->function_library()->Run(
-      options, handle, inputs, outputs.get(),
-      [ctx, outputs, done = std::move(done)](const absl::Status& status) {
+      options, instance.handle, inputs, outputs.get(),
+      [ctx, outputs, ints_on_host = instance.ints_on_host,
+       done = std::move(done)](const absl::Status& status) {
         OP_REQUIRES_OK_ASYNC(ctx, status, done);
         OP_REQUIRES_ASYNC(ctx, static_cast<int>(outputs->size()) == ctx->num_outputs(),
                           absl::InternalError(absl::StrCat(
                               ctx->op_kernel().name(), ": native segment gave ", outputs->size(),
                               " outputs, expected ", ctx->num_outputs())),
                           done);
-        for (int i = 0; i < ctx->num_outputs(); ++i) ctx->set_output(i, (*outputs)[i]);
-        done();
+        const auto finish = [ctx, outputs, done](const absl::Status& moved) {
+          OP_REQUIRES_OK_ASYNC(ctx, moved, done);
+          for (int i = 0; i < ctx->num_outputs(); ++i) ctx->set_output(i, (*outputs)[i]);
+          done();
+        };
+        if (!ints_on_host) return finish(absl::OkStatus());
+        MoveInts(ctx, outputs.get(), Direction::kToDevice, finish);
       });
 }
 

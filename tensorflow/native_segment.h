@@ -3,6 +3,7 @@
 
 #include <map>
 #include <mutex>
+#include <vector>
 
 #include "tensorflow/core/framework/function.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -24,11 +25,18 @@ class NativeSegment {
  private:
   using Runtime = tensorflow::FunctionLibraryRuntime;
 
-  absl::Status Instantiate(tensorflow::OpKernelContext* ctx, Runtime::Handle* handle);
+  struct Instance {
+    Runtime::Handle handle;
+    bool ints_on_host;  // int32 arguments and results are host memory, on a GPU too
+  };
+  absl::Status Instantiate(tensorflow::OpKernelContext* ctx, Instance* instance);
+  void RunInstance(tensorflow::OpKernelContext* ctx, const Instance& instance,
+                   std::vector<tensorflow::Tensor> inputs,
+                   tensorflow::AsyncOpKernel::DoneCallback done);
 
   const tensorflow::NameAttrList function_;
   std::mutex mutex_;
-  std::map<Runtime*, Runtime::Handle> handles_;
+  std::map<Runtime*, Instance> instances_;
 };
 
 }  // namespace tfengine

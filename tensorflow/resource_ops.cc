@@ -2,6 +2,7 @@
 #include <memory>
 #include <string>
 
+#include "engine_options.h"
 #include "engine_resource.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/resource_mgr.h"
@@ -127,11 +128,25 @@ class GetCalibrationDataOp : public OpKernel {
   }
 };
 
+// Handles and names are host memory on every device.
 REGISTER_KERNEL_BUILDER(Name("CreateTRTResourceHandle").Device(tensorflow::DEVICE_CPU),
                         CreateTRTResourceHandle);
+REGISTER_KERNEL_BUILDER(
+    Name("CreateTRTResourceHandle").Device(tensorflow::DEVICE_GPU).HostMemory("resource_handle"),
+    CreateTRTResourceHandle);
 REGISTER_KERNEL_BUILDER(Name("InitializeTRTResource").Device(tensorflow::DEVICE_CPU),
                         InitializeTRTResource);
+REGISTER_KERNEL_BUILDER(Name("InitializeTRTResource")
+                            .Device(tensorflow::DEVICE_GPU)
+                            .HostMemory("resource_handle")
+                            .HostMemory("filename"),
+                        InitializeTRTResource);
 REGISTER_KERNEL_BUILDER(Name("SerializeTRTResource").Device(tensorflow::DEVICE_CPU),
+                        SerializeTRTResource);
+REGISTER_KERNEL_BUILDER(Name("SerializeTRTResource")
+                            .Device(tensorflow::DEVICE_GPU)
+                            .HostMemory("resource_name")
+                            .HostMemory("filename"),
                         SerializeTRTResource);
 REGISTER_KERNEL_BUILDER(Name("GetCalibrationDataOp").Device(tensorflow::DEVICE_CPU),
                         GetCalibrationDataOp);
