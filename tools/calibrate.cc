@@ -10,6 +10,7 @@
 #include "base/errors.h"
 #include "base/status_macros.h"
 #include "command.h"
+#include "flags.h"
 #include "progress.h"
 #include "quant/table.h"
 #include "tfengine/calibrate.h"
@@ -41,6 +42,7 @@ class CalibrateCommand : public Command {
         ->check(CLI::NonNegativeNumber);
     app.add_option("--threads", engine_.threads, "Threads; 0: all CPUs")
         ->check(CLI::NonNegativeNumber);
+    DefineDeviceFlags(app, &engine_);
     app.add_flag("--json", json_, "Print JSON");
   }
 

@@ -8,6 +8,7 @@
 #include "api/manifest.h"
 #include "base/status_macros.h"
 #include "command.h"
+#include "flags.h"
 #include "progress.h"
 
 namespace tfengine::cli {
@@ -35,6 +36,9 @@ class CompareCommand : public Command {
         ->check(CLI::NonNegativeNumber);
     app.add_option("--threads", options_.threads, "Threads; 0: all CPUs")
         ->check(CLI::NonNegativeNumber);
+    DefineDeviceFlags(app, &engine_);
+    app.add_option("--reference-device", options_.reference_device,
+                   "Where A runs (default: on --device too)");
     app.add_flag("--json", json_, "Print JSON, with all layers");
   }
 
@@ -46,6 +50,9 @@ class CompareCommand : public Command {
                          ChooseSignature(signatures, options_.signature));
     TFE_ASSIGN_OR_RETURN(DataBatches data,
                          DataBatches::Open(data_, signature->inputs, batch_, max_samples_));
+    options_.device = engine_.device;
+    options_.kernel_cache = engine_.kernel_cache;
+    options_.tf32 = engine_.tf32;
     Result<CompareReport> report = [&] {
       ProgressLine progress;
       return CompareModels(a_, b_, options_, [&](TensorMap* batch) {
@@ -62,6 +69,7 @@ class CompareCommand : public Command {
   std::string a_, b_;
   std::vector<std::string> data_;
   CompareOptions options_;
+  EngineOptions engine_;  // of both
   int64_t batch_ = 8, max_samples_ = 0;
   bool json_ = false;
 };

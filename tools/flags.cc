@@ -4,20 +4,16 @@
 #include <cstdlib>
 
 #include "base/errors.h"
+#include "tfengine/kernel_cache.h"
 
 namespace tfengine::cli {
 namespace {
 
-// $XDG_CACHE_HOME/tfengine/kernels, or that under ~/.cache; empty without a home.
-std::string DefaultKernelCache() {
-  const char* cache = std::getenv("XDG_CACHE_HOME");
-  if (cache != nullptr && *cache != '\0') return std::string(cache) + "/tfengine/kernels";
-  const char* home = std::getenv("HOME");
-  return home != nullptr && *home != '\0' ? std::string(home) + "/.cache/tfengine/kernels" : "";
+std::string KernelCache() {
+  return DefaultKernelCache(std::getenv("XDG_CACHE_HOME"), std::getenv("HOME"));
 }
 
 }  // namespace
-
 
 void DefinePartitionFlags(CLI::App& app, ConvertOptions* options,
                           std::vector<std::string>* exclude) {
@@ -28,7 +24,8 @@ void DefinePartitionFlags(CLI::App& app, ConvertOptions* options,
                  "Signature to convert; may be repeated (default: all)");
   app.add_option("--precision", options->precision, "FP32, FP16, BF16 or INT8")->capture_default_str();
   app.add_option("--device", options->device, "cpu, cuda or cuda:<index>")->capture_default_str();
-  options->kernel_cache = DefaultKernelCache();
+  app.add_flag("--tf32", options->tf32, "cuda: f32 products may round their operands to TF32");
+  options->kernel_cache = KernelCache();
   app.add_option("--min-segment-size", options->minimum_segment_size,
                  "Fewest compute nodes of an engine")
       ->capture_default_str();
@@ -40,7 +37,7 @@ void DefinePartitionFlags(CLI::App& app, ConvertOptions* options,
 }
 
 void DefineDeviceFlags(CLI::App& app, EngineOptions* options) {
-  options->kernel_cache = DefaultKernelCache();
+  options->kernel_cache = KernelCache();
   app.add_option("--device", options->device, "cpu, cuda or cuda:<index>")->capture_default_str();
   app.add_option("--kernel-cache", options->kernel_cache, "cuda: directory of compiled kernels; empty: none")
       ->capture_default_str();

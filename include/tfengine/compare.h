@@ -15,6 +15,11 @@ struct CompareOptions {
   std::string signature;     // empty: serving_default or the only one
   double threshold_db = 30;  // of CompareReport::first_below
   int threads = 0;           // 0: all CPUs
+  // "cpu", "cuda" or "cuda:<index>", and what belongs to it (EngineOptions), of both models; A can have another.
+  std::string device = "cpu";
+  std::string reference_device;  // empty: `device`
+  std::string kernel_cache;
+  bool tf32 = false;
 };
 
 // How far a value of model B is from the same value of model A, over all the data.

@@ -31,6 +31,7 @@ struct ConvertOptions {
   // devices too. Without that GPU nothing is timed.
   std::string device = "cpu";
   std::string kernel_cache;  // as in EngineOptions
+  bool tf32 = false;         // as in EngineOptions: what is timed
   int minimum_segment_size = 3;
   int max_engines = 0;                       // per signature; 0: no limit
   std::vector<std::string> excluded_ops;     // op types that stay native

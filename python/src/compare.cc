@@ -8,6 +8,7 @@
 
 #include "arrays.h"
 #include "bindings.h"
+#include "device.h"
 #include "errors.h"
 
 namespace nb = nanobind;
@@ -96,11 +97,15 @@ void BindCompare(nb::module_& m) {
   m.def(
       "compare",
       [](const std::string& a, const std::string& b, const nb::object& batches,
-         const std::string& signature, double threshold_db, int threads) {
-        return Compare(a, b, batches, {signature, threshold_db, threads});
+         const std::string& signature, double threshold_db, int threads,
+         const std::string& device, const std::string& reference_device, bool tf32) {
+        return Compare(a, b, batches,
+                       {signature, threshold_db, threads, device, reference_device, KernelCache(),
+                        tf32});
       },
       nb::arg("a"), nb::arg("b"), nb::arg("batches"), nb::arg("signature"),
-      nb::arg("threshold_db"), nb::arg("threads"));
+      nb::arg("threshold_db"), nb::arg("threads"), nb::arg("device"),
+      nb::arg("reference_device"), nb::arg("tf32"));
 }
 
 }  // namespace tfengine::python

@@ -11,6 +11,7 @@
 #include <exception>
 
 #include "bindings.h"
+#include "device.h"
 #include "errors.h"
 
 namespace nb = nanobind;
@@ -75,11 +76,18 @@ void BindConvert(nb::module_& m) {
           },
           nb::arg("path"));
   nb::class_<ConvertOptions>(m, "ConvertOptions", "Options of convert() and explain().")
-      .def(nb::init<>())
+      .def("__init__",
+           [](ConvertOptions* self) {
+             new (self) ConvertOptions();
+             self->kernel_cache = KernelCache();
+           })
       .def_rw("tags", &ConvertOptions::tags)
       .def_rw("signatures", &ConvertOptions::signatures, "Signatures to convert; empty: all.")
       .def_rw("precision", &ConvertOptions::precision)
-      .def_rw("device", &ConvertOptions::device)
+      .def_rw("device", &ConvertOptions::device,
+              "cpu, cuda or cuda:<index>: what engines are built and timed for.")
+      .def_rw("kernel_cache", &ConvertOptions::kernel_cache)
+      .def_rw("tf32", &ConvertOptions::tf32)
       .def_rw("minimum_segment_size", &ConvertOptions::minimum_segment_size)
       .def_rw("max_engines", &ConvertOptions::max_engines, "Per signature; 0: no limit.")
       .def_rw("excluded_ops", &ConvertOptions::excluded_ops, "Op types that stay native.")

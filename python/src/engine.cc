@@ -10,6 +10,7 @@
 
 #include "arrays.h"
 #include "bindings.h"
+#include "device.h"
 #include "errors.h"
 
 namespace nb = nanobind;
@@ -52,8 +53,9 @@ std::string Profile(Engine& engine, const nb::sequence& values) {
   return ValueOrRaise(std::move(json));
 }
 
-std::shared_ptr<Engine> Load(const std::filesystem::path& path, int threads) {
-  EngineOptions options;
+std::shared_ptr<Engine> Load(const std::filesystem::path& path, int threads, const std::string& device,
+                             bool tf32) {
+  EngineOptions options = DeviceOptions(device, tf32);
   options.threads = threads;
   Result<std::shared_ptr<Engine>> engine = [&] {
     nb::gil_scoped_release release;
@@ -67,7 +69,9 @@ std::shared_ptr<Engine> Load(const std::filesystem::path& path, int threads) {
 void BindEngine(nb::module_& m) {
   nb::class_<Engine>(m, "Engine", "One engine, run without TensorFlow. Thread-safe.")
       .def(nb::new_(&Load), nb::arg("path"), nb::kw_only(), nb::arg("threads") = 0,
-           "Loads an engine file; `threads` of one run, 0: all CPUs.")
+           nb::arg("device") = "cpu", nb::arg("tf32") = false,
+           "Loads an engine file; `threads` of one run, 0: all CPUs. `device`: cpu, cuda or "
+           "cuda:<index>; `tf32`: products of f32 on a GPU may round their operands to TF32.")
       .def_prop_ro("inputs", &Engine::inputs)
       .def_prop_ro("outputs", &Engine::outputs)
       .def("run", &Run, nb::arg("inputs"),

@@ -11,6 +11,7 @@
 
 #include "arrays.h"
 #include "bindings.h"
+#include "device.h"
 #include "errors.h"
 
 namespace nb = nanobind;
@@ -18,8 +19,9 @@ namespace nb = nanobind;
 namespace tfengine::python {
 namespace {
 
-std::shared_ptr<Model> Load(const std::filesystem::path& path, int threads) {
-  EngineOptions options;
+std::shared_ptr<Model> Load(const std::filesystem::path& path, int threads, const std::string& device,
+                            bool tf32) {
+  EngineOptions options = DeviceOptions(device, tf32);
   options.threads = threads;
   Result<std::shared_ptr<Model>> model = [&] {
     nb::gil_scoped_release release;
@@ -53,7 +55,9 @@ nb::dict Run(Model& model, const nb::dict& values, const std::string& signature)
 void BindModel(nb::module_& m) {
   nb::class_<Model>(m, "Model", "A converted SavedModel, run without TensorFlow. Thread-safe.")
       .def(nb::new_(&Load), nb::arg("path"), nb::kw_only(), nb::arg("threads") = 0,
-           "Loads a converted SavedModel; `threads` of one run, 0: all CPUs.")
+           nb::arg("device") = "cpu", nb::arg("tf32") = false,
+           "Loads a converted SavedModel; `threads` of one run, 0: all CPUs. `device`: cpu, cuda or "
+           "cuda:<index>; `tf32`: products of f32 on a GPU may round their operands to TF32.")
       .def_prop_ro("signatures", &Model::signatures)
       .def(
           "run", &Run, nb::arg("inputs"), nb::arg("signature") = "serving_default",

@@ -28,6 +28,7 @@ def test_constructor_arguments_and_defaults_are_the_original_ones():
         "use_calibration": True,
         "allow_build_at_runtime": True,
         "conversion_params": None,
+        "device": None,  # not in TF-TRT
     }
     parameters = inspect.signature(trt.TrtGraphConverter.__init__).parameters
     assert list(parameters)[1:] == [

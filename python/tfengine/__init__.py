@@ -59,6 +59,8 @@ def convert(
     tags: Sequence[str] = ("serve",),
     signatures: Sequence[str] = (),
     precision: str = "FP32",
+    device: str = "cpu",
+    tf32: bool = False,
     minimum_segment_size: int = 3,
     max_engines: int = 0,
     excluded_ops: Sequence[str] = (),
@@ -83,6 +85,10 @@ def convert(
     `effort`: how long to look for the fastest engine: "fast" (the best guesses only), "default" or "max" (every candidate,
     timed longer). `progress` is called with a stage name and the share done. Needs no TensorFlow.
 
+    `device`: "cpu", "cuda" or "cuda:<index>": what precisions mean and what engines are timed for (with `tf32`, products of
+    f32 on a GPU may round their operands to TF32). The result runs on other devices too; there engines take their first
+    guesses. Without that GPU nothing is timed.
+
     `precision`: FP32; FP16 or BF16 (the 16-bit type that the machine is fast in); INT8. INT8 takes its ranges from
     `calibration`, which observed the FP32 model in this process, or from `calibration_table`, the file that it saved. With
     the former, layers are raised to a higher precision until no output is further from FP32 than `max_error`
@@ -94,6 +100,8 @@ def convert(
             "tags": list(tags),
             "signatures": list(signatures),
             "precision": precision,
+            "device": device,
+            "tf32": tf32,
             "minimum_segment_size": minimum_segment_size,
             "max_engines": max_engines,
             "excluded_ops": list(excluded_ops),
@@ -120,6 +128,7 @@ def explain(
     tags: Sequence[str] = ("serve",),
     signatures: Sequence[str] = (),
     precision: str = "FP32",
+    device: str = "cpu",
     minimum_segment_size: int = 3,
     max_engines: int = 0,
     excluded_ops: Sequence[str] = (),
@@ -131,6 +140,7 @@ def explain(
             "tags": list(tags),
             "signatures": list(signatures),
             "precision": precision,
+            "device": device,
             "minimum_segment_size": minimum_segment_size,
             "max_engines": max_engines,
             "excluded_ops": list(excluded_ops),
@@ -148,17 +158,22 @@ def compare(
     signature: str | None = None,
     threshold_db: float = 30.0,
     threads: int = 0,
+    device: str = "cpu",
+    reference_device: str = "",
+    tf32: bool = False,
 ) -> CompareReport:
     """Runs `data` through two converted models and compares every value that both have.
 
     `a` and `b` are conversions of the same SavedModel, FP32 and INT8 say, that run without TensorFlow; `a` is the
     reference. `data`: one batch (input name to array) or any number of them. The report has the outputs, the layers in the
     order they are computed, the first whose signal-to-noise ratio is below `threshold_db`, and the worst ones. The values
-    of one batch are kept in memory.
+    of one batch are kept in memory. Both run on `device`, `a` on `reference_device` if that is given: a model can be compared
+    with itself on the CPU and a GPU.
     """
     batches = [data] if isinstance(data, Mapping) else data
     return _core.compare(
-        os.fspath(a), os.fspath(b), (dict(batch) for batch in batches), signature or "", threshold_db, threads
+        os.fspath(a), os.fspath(b), (dict(batch) for batch in batches), signature or "", threshold_db, threads,
+        device, reference_device, tf32
     )
 
 

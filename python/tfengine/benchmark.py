@@ -55,24 +55,24 @@ def _call_tensorflow(model: Any, call: Any, inputs: Arrays) -> Arrays:
     return {name: tensor.numpy() for name, tensor in outputs.items()}
 
 
-def _native(directory: str, converted: str, signature: str, threads: int) -> Run:
+def _native(directory: str, converted: str, signature: str, threads: int, device: str) -> Run:
     return _tensorflow_runner(directory, signature, threads, jit_compile=False)
 
 
-def _xla(directory: str, converted: str, signature: str, threads: int) -> Run:
+def _xla(directory: str, converted: str, signature: str, threads: int, device: str) -> Run:
     return _tensorflow_runner(directory, signature, threads, jit_compile=True)
 
 
-def _engine_in_tensorflow(directory: str, converted: str, signature: str, threads: int) -> Run:
+def _engine_in_tensorflow(directory: str, converted: str, signature: str, threads: int, device: str) -> Run:
     import tfengine  # noqa: F401  (makes TRTEngineOp known)
 
     return _tensorflow_runner(converted, signature, threads, jit_compile=False)
 
 
-def _engine_alone(directory: str, converted: str, signature: str, threads: int) -> Run:
+def _engine_alone(directory: str, converted: str, signature: str, threads: int, device: str) -> Run:
     import tfengine
 
-    model = tfengine.Model(converted, threads=threads)
+    model = tfengine.Model(converted, threads=threads, device=device)
     return lambda inputs: model.run(inputs, signature)
 
 
@@ -80,7 +80,7 @@ def _engine_alone(directory: str, converted: str, signature: str, threads: int) 
 class Way:
     key: str
     title: str
-    make: Callable[[str, str, str, int], Run]
+    make: Callable[[str, str, str, int, str], Run]
 
 
 WAYS = (
@@ -100,12 +100,13 @@ def _limit_cpus(threads: int) -> None:
         os.sched_setaffinity(0, allowed[:threads])
 
 
-def _worker(pipe: Any, way: Way, directory: str, converted: str, signature: str, threads: int) -> None:
+def _worker(pipe: Any, way: Way, directory: str, converted: str, signature: str, threads: int,
+            device: str = "cpu") -> None:
     """Serves ("run", inputs) → outputs, ("time", inputs, seconds) → list of milliseconds, and ("quit",)."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     _limit_cpus(threads)
     try:
-        run = way.make(directory, converted, signature, threads)
+        run = way.make(directory, converted, signature, threads, device)
     except Exception as error:  # whatever a runtime throws is a result of the benchmark
         pipe.send(("failed", _describe(error)))
         return
@@ -303,7 +304,10 @@ def _converted(directory: pathlib.Path, batches: Sequence[int], arguments: argpa
             {spec.name: list(_concrete_shape(spec, batch, arguments.shape)) for spec in specs} for batch in batches
         ]
         start = time.perf_counter()
-        report = tfengine.convert(directory, output, build_shapes=shapes, threads=arguments.threads)
+        report = tfengine.convert(
+            directory, output, build_shapes=shapes, threads=arguments.threads, device=arguments.device,
+            precision=arguments.precision,
+        )
         print(f"converted in {time.perf_counter() - start:.1f} s: {report.engines} engines, "
               f"{report.converted_share:.0%} of the compute nodes", file=sys.stderr)
         yield output
@@ -342,6 +346,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("model", type=pathlib.Path, help="a SavedModel that was not converted")
     parser.add_argument("--batch", default="1", help="batch sizes, e.g. 1,32")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all CPUs")
+    parser.add_argument("--device", default="cpu",
+                        help="cpu, cuda or cuda:<index>: of tfengine; TensorFlow takes the GPUs that it sees")
+    parser.add_argument("--precision", default="FP32", help="of tfengine: FP32, FP16 or BF16")
     parser.add_argument("--seconds", type=float, default=5.0, help="measured time per way and batch size")
     parser.add_argument("--signature", default="serving_default")
     parser.add_argument("--shape", type=_shape, action="append", default=[], metavar="NAME=SIZES",
@@ -364,19 +371,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         for way in WAYS:
             if way.key == "xla" and arguments.no_xla:
                 continue
-            worker = Worker(way, str(arguments.model), converted, arguments.signature, arguments.threads)
+            worker = Worker(
+                way, str(arguments.model), converted, arguments.signature, arguments.threads, arguments.device
+            )
             stack.callback(worker.close)
             workers.append(worker)
         for batch in batches:
             inputs = make_inputs(specs, batch, arguments.shape)
             cells += measure(workers, inputs, batch, arguments.seconds)
-    print(f"{arguments.model}, {arguments.signature}, {arguments.threads} threads")
+    print(f"{arguments.model}, {arguments.signature}, {arguments.threads} threads, tfengine {arguments.precision} on {arguments.device}")
     print(format_table(cells))
     if arguments.json:
         result = {
             "model": str(arguments.model),
             "signature": arguments.signature,
             "threads": arguments.threads,
+            "device": arguments.device,
+            "precision": arguments.precision,
             "results": [dataclasses.asdict(cell) for cell in cells],
         }
         arguments.json.write_text(json.dumps(result, indent=2) + "\n")

@@ -138,6 +138,11 @@ def _progress() -> Callable[[str, float], None] | None:
     return show
 
 
+def _device() -> str:
+    """Where TensorFlow will place the engines."""
+    return "cuda" if tf.config.list_physical_devices("GPU") else "cpu"
+
+
 def _environment_options() -> dict[str, Any]:
     """The TF_TRT_* variables that steer a conversion."""
     options: dict[str, Any] = {}
@@ -148,6 +153,10 @@ def _environment_options() -> dict[str, Any]:
     if most:
         options["max_engines"] = max(int(most), 0)
     return options
+
+
+def _fallbacks() -> int:
+    return sum(engine.native_runs for engine in _tensorflow.engine_stats())
 
 
 class _Workspace:
@@ -166,10 +175,11 @@ class _Workspace:
 class _Conversion:
     """What the converters of both API generations do alike: converting a directory into the workspace."""
 
-    def __init__(self, input_dir: Any, tags: list[str], params: TrtConversionParams) -> None:
+    def __init__(self, input_dir: Any, tags: list[str], params: TrtConversionParams, device: str | None = None) -> None:
         self.input_dir = os.fspath(input_dir)
         self.tags = tags
         self.params = params
+        self.device = _device() if device is None else device
         self.workspace = _Workspace()
         self.excluded_nodes: list[str] = []
         self.calibration: Calibration | None = None  # INT8: what was observed
@@ -184,6 +194,8 @@ class _Conversion:
             **{
                 "tags": self.tags,
                 "precision": self.params.precision_mode.upper(),
+                "device": self.device,
+                "tf32": self.device != "cpu" and tf.config.experimental.tensor_float_32_execution_enabled(),
                 "minimum_segment_size": _NO_ENGINES if minimum == -1 else minimum,
                 "maximum_cached_engines": self.params.maximum_cached_engines,
                 "allow_build_at_runtime": self.params.allow_build_at_runtime,
@@ -233,8 +245,9 @@ class TrtGraphConverterV2:
         use_calibration=True,
         allow_build_at_runtime=True,
         conversion_params=None,
+        device=None,
     ):
-        """Arguments are those of TF-TRT.
+        """Arguments are those of TF-TRT, and `device`.
 
         Args:
           input_saved_model_dir: the SavedModel to convert.
@@ -245,6 +258,9 @@ class TrtGraphConverterV2:
             every shape that the model takes.
           max_workspace_size_bytes, precision_mode, minimum_segment_size, maximum_cached_engines, use_calibration,
             allow_build_at_runtime: see TrtConversionParams.
+          device: what the engines are built and tuned for: "cpu", "cuda" or "cuda:<index>"; default: "cuda" if TensorFlow
+            has a GPU. The model runs on the other kind too. Tuning on a GPU uses memory that TensorFlow must leave free
+            (tf.config.experimental.set_memory_growth).
           conversion_params: deprecated; a TrtConversionParams that replaces the individual arguments.
 
         Raises:
@@ -267,6 +283,7 @@ class TrtGraphConverterV2:
         _check_conversion_params(conversion_params)
 
         self._conversion_params = conversion_params
+        self._device = device
         self._input_saved_model_dir = input_saved_model_dir
         self._input_saved_model_tags = input_saved_model_tags or [_SERVE]
         self._input_saved_model_signature_key = input_saved_model_signature_key or _DEFAULT_SIGNATURE
@@ -334,14 +351,19 @@ class TrtGraphConverterV2:
         _summary.find_signature(meta, self._input_saved_model_signature_key, self._input_saved_model_dir)
 
         self._conversion = _Conversion(
-            self._input_saved_model_dir, self._input_saved_model_tags, self._conversion_params
+            self._input_saved_model_dir, self._input_saved_model_tags, self._conversion_params, self._device
         )
         if calibration_input_fn:
             with self._conversion.observed(self.calibration_method) as directory:
                 loaded = tf.saved_model.load(str(directory), tags=self._input_saved_model_tags)
                 function = loaded.signatures[self._input_saved_model_signature_key]
                 for item in calibration_input_fn():
-                    function(**self._named_tensors(item, function))
+                    inputs = self._named_tensors(item, function)
+                    before = _fallbacks()
+                    function(**inputs)
+                    # Engines for a device other than the one the model was loaded on are made at their first request.
+                    if _fallbacks() > before and _tensorflow.wait_for_engines():
+                        function(**inputs)
         self._convert_and_load()
         self._converted = True
         return self._converted_func

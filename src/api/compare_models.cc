@@ -49,7 +49,12 @@ class Comparer {
   Status Load(const std::string& a, const std::string& b, const CompareOptions& options) {
     EngineOptions engine_options;
     engine_options.threads = options.threads;
+    engine_options.kernel_cache = options.kernel_cache;
+    engine_options.tf32 = options.tf32;
+    engine_options.device =
+        options.reference_device.empty() ? options.device : options.reference_device;
     TFE_ASSIGN_OR_RETURN(a_.model, ConvertedModel::Load(a, engine_options));
+    engine_options.device = options.device;
     TFE_ASSIGN_OR_RETURN(b_.model, ConvertedModel::Load(b, engine_options));
     TFE_ASSIGN_OR_RETURN(const SignatureInfo* info,
                          ChooseSignature(a_.model->signatures(), options.signature));

@@ -288,6 +288,7 @@ Status Conversion::BuildSegment(size_t index, size_t segment_index, const fs::pa
   build.budget = {options_.max_error, options_.max_top1_drop};
   build.device = options_.device;
   build.kernel_cache = options_.kernel_cache;
+  build.tf32 = options_.tf32;
   build.threads = options_.threads;
   build.shapes = ShapesForSegment(plan, segment, options_.build_shapes);
   build.timing_cache = options_.timing_cache;

@@ -7,6 +7,7 @@ import pathlib
 import random
 import re
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -437,3 +438,45 @@ def test_device_without_driver(cli, tiny, converted, tmp_path):
     report = cli.ok("convert", tiny, tmp_path / "out", "--device", "cuda")
     assert "nothing was timed" in report
     cli.ok("bench", tmp_path / "out", "--seconds", "0.1")
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory):
+    """Makes a directory with a libcuda.so.1 that does nothing: `init` is what cuInit returns, `version` the driver's."""
+    functions = re.findall(r'TFE_CUDA\(\w+, "(cu\w+)"', (ROOT / "src/backends/cuda/api.h").read_text())
+    functions = [name for name in functions if not name.startswith(("cudnn", "cublas"))]
+    assert len(functions) > 30
+
+    def make(init=0, version=13000, missing=""):
+        directory = tmp_path_factory.mktemp("driver")
+        source = directory / "driver.c"
+        special = {
+            "cuInit": f"int cuInit(unsigned f) {{ return {init}; }}",
+            "cuDriverGetVersion": f"int cuDriverGetVersion(int* v) {{ *v = {version}; return 0; }}",
+            "cuGetErrorName": 'int cuGetErrorName(int e, const char** s) { *s = "CUDA_ERROR_NO_DEVICE"; return 0; }',
+            "cuGetErrorString": 'int cuGetErrorString(int e, const char** s) { *s = "no device"; return 0; }',
+        }
+        lines = [special.get(name, f"int {name}() {{ return 0; }}") for name in functions if name != missing]
+        source.write_text("\n".join(lines) + "\n")
+        subprocess.run(["cc", "-shared", "-fPIC", "-w", "-o", directory / "libcuda.so.1", source], check=True)
+        return directory
+
+    return make
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="this machine has a GPU")
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+@pytest.mark.parametrize(
+    "what, parts",
+    [
+        ({"init": 100}, ["no usable GPU", "CUDA_ERROR_NO_DEVICE"]),
+        ({"version": 11040}, ["supports CUDA 11.4", "12.0 or later"]),
+        ({"missing": "cuGraphLaunch"}, ["no function cuGraphLaunch", "too old"]),
+        ({}, ["NVRTC (libnvrtc.so) cannot be loaded", "nvidia-cuda-nvrtc"]),
+    ],
+)
+def test_unusable_driver(cli, converted, driver, monkeypatch, what, parts):
+    if not what and any(pathlib.Path(p).exists() for p in ("/usr/local/cuda/lib64/libnvrtc.so.13", "/usr/local/cuda/lib64/libnvrtc.so.12")):
+        pytest.skip("NVRTC is installed")
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(driver(**what)))
+    expect_error(cli("bench", converted, "--device", "cuda"), 607, *parts)
