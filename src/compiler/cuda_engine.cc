@@ -20,9 +20,13 @@ using cuda::DevicePointer;
 using cuda::MemoryScope;
 using cuda::PinnedBuffer;
 
-constexpr size_t kMostStreams = 8;  // per shape
+constexpr size_t kMostStreams = 8;
 
 size_t Rounded(size_t bytes) { return (bytes + 255) / 256 * 256; }
+
+// Activations, scratch, error flag.
+constexpr size_t kErrorBytes = 256;
+size_t MemoryBytes(const Executable& exe) { return Rounded(exe.arena_bytes) + Rounded(exe.scratch_bytes) + kErrorBytes; }
 
 bool IsOutOfMemory(const Status& status) { return status.error_id() == static_cast<int>(ErrorId::kOutOfMemory); }
 
@@ -50,10 +54,25 @@ Status CudaEngine::Graph::Launch(cuda::CUstream stream) const {
 
 CudaEngine::Context::~Context() {
   const Device::Scope scope(device);
-  if (busy) device.driver().EventSynchronize(done);
   if (stream) device.driver().StreamSynchronize(stream);
-  if (done) device.driver().EventDestroy(done);
   if (stream) device.driver().StreamDestroy(stream);
+}
+
+CudaEngine::Arena::~Arena() {
+  const Device::Scope scope(device);
+  Clear();
+  if (done) device.driver().EventDestroy(done);
+}
+
+void CudaEngine::Arena::Wait() {
+  if (busy) device.driver().EventSynchronize(done);
+  busy = false;
+}
+
+void CudaEngine::Arena::Clear() {
+  Wait();
+  contexts.clear();
+  memory = DeviceBuffer();
 }
 
 CudaEngine::CudaEngine(const Network& network, quant::Assignment assignment, const Numerics& numerics,
@@ -169,17 +188,18 @@ Result<std::shared_ptr<EngineBase>> CudaEngine::OnCpu() {
   return cpu_;
 }
 
-Result<std::unique_ptr<CudaEngine::Context>> CudaEngine::MakeContext(const ShapePlan& plan) const {
+Result<std::unique_ptr<CudaEngine::Context>> CudaEngine::MakeContext(const ShapePlan& plan, const Arena* arena) const {
   const cuda::DriverApi& api = device_.driver();
-  const Executable& exe = *plan.exe;
   auto c = std::make_unique<Context>(device_);
-  const size_t error_at = Rounded(exe.arena_bytes) + Rounded(exe.scratch_bytes);
   const MemoryScope memory(options_.device_memory);
-  TFE_ASSIGN_OR_RETURN(c->memory, DeviceBuffer::Allocate(device_, error_at + 256));
-  c->error = reinterpret_cast<int*>(static_cast<char*>(c->memory.data()) + error_at);
+  if (arena == nullptr) {
+    TFE_ASSIGN_OR_RETURN(c->memory, DeviceBuffer::Allocate(device_, MemoryBytes(*plan.exe)));
+  }
+  c->base = static_cast<char*>((arena == nullptr ? c->memory : arena->memory).data());
+  c->error = reinterpret_cast<int*>(c->base + MemoryBytes(*plan.exe) - kErrorBytes);
   TFE_RETURN_IF_ERROR(device_.Check(api.StreamCreate(&c->stream, cuda::CU_STREAM_NON_BLOCKING), "making a stream"));
-  TFE_RETURN_IF_ERROR(device_.Check(api.EventCreate(&c->done, cuda::CU_EVENT_DISABLE_TIMING), "making an event"));
-  TFE_RETURN_IF_ERROR(device_.Check(api.MemsetD8Async(DevicePointer(c->memory.data()), 0, c->memory.bytes(), c->stream), "clearing memory"));
+  if (arena != nullptr) return c;  // nobody asks for the error flag
+  TFE_RETURN_IF_ERROR(device_.Check(api.MemsetD8Async(DevicePointer(c->error), 0, sizeof(int), c->stream), "clearing memory"));
   TFE_RETURN_IF_ERROR(device_.Check(api.StreamSynchronize(c->stream), "clearing memory"));
   return c;
 }
@@ -241,7 +261,7 @@ Status CudaEngine::EnsureHost(ShapePlan& plan, Context& c) const {
   return OkStatus();
 }
 
-Result<std::unique_ptr<CudaEngine::Context>> CudaEngine::TakeContext(ShapePlan& plan, const StreamContext* mine) {
+Result<std::unique_ptr<CudaEngine::Context>> CudaEngine::TakeContext(ShapePlan& plan) {
   {
     std::lock_guard<std::mutex> lock(plan.mu);
     if (!plan.free.empty()) {
@@ -250,10 +270,10 @@ Result<std::unique_ptr<CudaEngine::Context>> CudaEngine::TakeContext(ShapePlan& 
       return context;
     }
   }
-  auto context = MakeContext(plan);
+  auto context = MakeContext(plan, nullptr);
   if (!context.ok() && IsOutOfMemory(context.status())) {
-    FreeMemory(mine);
-    context = MakeContext(plan);
+    FreeMemory(nullptr);
+    context = MakeContext(plan, nullptr);
   }
   return context;
 }
@@ -263,34 +283,65 @@ void CudaEngine::Give(ShapePlan& plan, std::unique_ptr<Context> context) {
   plan.free.push_back(std::move(context));
 }
 
-std::shared_ptr<CudaEngine::StreamContext> CudaEngine::ForStream(ShapePlan& plan, cuda::CUstream stream) {
-  std::shared_ptr<StreamContext> dropped;  // destroyed after the lock
-  std::lock_guard<std::mutex> lock(plan.mu);
-  for (auto it = plan.streams.begin(); it != plan.streams.end(); ++it) {
+std::shared_ptr<CudaEngine::Arena> CudaEngine::ArenaOf(cuda::CUstream stream) {
+  std::shared_ptr<Arena> dropped;  // destroyed after the lock
+  std::lock_guard<std::mutex> lock(arenas_mu_);
+  for (auto it = arenas_.begin(); it != arenas_.end(); ++it) {
     if (it->first != stream) continue;
-    plan.streams.splice(plan.streams.begin(), plan.streams, it);
+    arenas_.splice(arenas_.begin(), arenas_, it);
     return it->second;
   }
-  if (plan.streams.size() >= kMostStreams) {
-    dropped = std::move(plan.streams.back().second);
-    plan.streams.pop_back();
+  if (arenas_.size() >= kMostStreams) {
+    dropped = std::move(arenas_.back().second);
+    arenas_.pop_back();
   }
-  plan.streams.emplace_front(stream, std::make_shared<StreamContext>());
-  return plan.streams.front().second;
+  arenas_.emplace_front(stream, std::make_shared<Arena>(device_));
+  return arenas_.front().second;
 }
 
-void CudaEngine::FreeMemory(const StreamContext* mine) {
+Result<CudaEngine::Context*> CudaEngine::ContextIn(Arena& arena, const std::shared_ptr<ShapePlan>& plan) {
+  if (arena.done == nullptr)
+    TFE_RETURN_IF_ERROR(device_.Check(device_.driver().EventCreate(&arena.done, cuda::CU_EVENT_DISABLE_TIMING), "making an event"));
+  const size_t bytes = MemoryBytes(*plan->exe);
+  if (arena.memory.bytes() < bytes) {
+    arena.Clear();
+    const MemoryScope scope(options_.device_memory);
+    auto memory = DeviceBuffer::Allocate(device_, bytes);
+    if (!memory.ok() && IsOutOfMemory(memory.status())) {
+      FreeMemory(&arena);
+      memory = DeviceBuffer::Allocate(device_, bytes);
+    }
+    if (!memory.ok()) return memory.status();
+    arena.memory = std::move(*memory);
+  }
+  auto& contexts = arena.contexts;
+  const auto known = std::find_if(contexts.begin(), contexts.end(), [&](const auto& entry) { return entry.first == plan; });
+  if (known != contexts.end()) {
+    contexts.splice(contexts.begin(), contexts, known);
+    return contexts.front().second.get();
+  }
+  TFE_ASSIGN_OR_RETURN(std::unique_ptr<Context> context, MakeContext(*plan, &arena));
+  if (contexts.size() >= static_cast<size_t>(options_.max_cached_shapes)) {
+    arena.Wait();
+    contexts.pop_back();
+  }
+  contexts.emplace_front(plan, std::move(context));
+  return contexts.front().second.get();
+}
+
+void CudaEngine::FreeMemory(const Arena* mine) {
   std::vector<std::unique_ptr<Context>> idle;  // destroyed after the locks
   std::lock_guard<std::mutex> lock(mu_);
   for (const auto& plan : shapes_) {
     std::lock_guard<std::mutex> plan_lock(plan->mu);
     std::move(plan->free.begin(), plan->free.end(), std::back_inserter(idle));
     plan->free.clear();
-    for (const auto& [stream, slot] : plan->streams) {
-      if (slot.get() == mine) continue;
-      const std::unique_lock<std::mutex> slot_lock(slot->mu, std::try_to_lock);
-      if (slot_lock && slot->context) idle.push_back(std::move(slot->context));
-    }
+  }
+  std::lock_guard<std::mutex> arenas_lock(arenas_mu_);
+  for (const auto& [stream, arena] : arenas_) {
+    if (arena.get() == mine) continue;
+    const std::unique_lock<std::mutex> arena_lock(arena->mu, std::try_to_lock);
+    if (arena_lock) arena->Clear();
   }
 }
 

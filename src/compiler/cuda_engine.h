@@ -15,9 +15,9 @@
 
 namespace tfengine {
 
-// Engine on a GPU. Per set of input shapes an executable, a free list of contexts for runs on host memory, and a context per
-// stream of a caller: device memory and the CUDA graphs that were captured with it. A context that saw an error is dropped;
-// the engine stays usable.
+// Engine on a GPU. Per set of input shapes an executable and a free list of contexts for runs on host memory. Runs on a
+// caller's stream follow each other: they share one arena, whatever their shapes, with a context per shape. A context (and its
+// CUDA graphs) that saw an error is dropped; the engine stays usable.
 class CudaEngine : public EngineBase {
  public:
   // `options.device` is "cuda" or "cuda:<index>". Errors: kBadFlag, and those of Engine::Load.
@@ -70,11 +70,10 @@ class CudaEngine : public EngineBase {
     ~Context();  // waits for its work
 
     const cuda::Device& device;
-    cuda::DeviceBuffer memory;  // activations, scratch, error flag
+    cuda::DeviceBuffer memory;  // of its own, or empty
+    char* base = nullptr;       // activations, scratch, error flag
     int* error = nullptr;
-    cuda::CUstream stream = nullptr;
-    cuda::CUevent done = nullptr;  // the last work on a caller's stream
-    bool busy = false;             // `done` was recorded
+    cuda::CUstream stream = nullptr;  // for captures, and runs on host memory
     // Its own inputs and outputs; empty until needed.
     std::vector<cuda::DeviceBuffer> inputs, outputs;
     Graph own_graph;
@@ -85,10 +84,7 @@ class CudaEngine : public EngineBase {
     // On a caller's buffers, most recently used first; `seen`: those that came once.
     std::list<Captured> graphs;
     std::list<Pointers> seen;
-  };
-  struct StreamContext {
-    std::mutex mu;  // held while work is queued
-    std::unique_ptr<Context> context;
+    int misses = 0;  // runs on pointers that had no graph
   };
   struct ShapePlan {
     std::vector<std::vector<int64_t>> input_shapes;
@@ -98,7 +94,21 @@ class CudaEngine : public EngineBase {
     std::atomic<bool> warm{false};       // ran once: libraries have loaded their code, which a capture does not allow
     std::mutex mu;
     std::vector<std::unique_ptr<Context>> free;
-    std::list<std::pair<cuda::CUstream, std::shared_ptr<StreamContext>>> streams;  // most recently used first
+  };
+  // What runs on one stream of a caller have.
+  struct Arena {
+    explicit Arena(const cuda::Device& d) : device(d) {}
+    ~Arena();
+    void Wait();   // for queued work
+    void Clear();  // gives everything back; waits first
+
+    const cuda::Device& device;
+    std::mutex mu;  // held while work is queued
+    cuda::CUevent done = nullptr;
+    bool busy = false;  // `done` was recorded and not waited for
+    cuda::DeviceBuffer memory;
+    // Most recently used first. A context needs its shape's kernels.
+    std::list<std::pair<std::shared_ptr<ShapePlan>, std::unique_ptr<Context>>> contexts;
   };
 
   static Result<std::shared_ptr<CudaEngine>> Make(const Network& network, const Numerics& numerics, const EngineOptions& options, const MappedFile* file);
@@ -111,12 +121,15 @@ class CudaEngine : public EngineBase {
   // The engine that runs unsupported shapes.
   Result<std::shared_ptr<EngineBase>> OnCpu();
 
-  // `mine`: the caller's, which must not be emptied when memory is short.
-  Result<std::unique_ptr<Context>> TakeContext(ShapePlan& plan, const StreamContext* mine = nullptr);
-  Result<std::unique_ptr<Context>> MakeContext(const ShapePlan& plan) const;
+  Result<std::unique_ptr<Context>> TakeContext(ShapePlan& plan);
+  // With memory of its own, or in that of `arena`.
+  Result<std::unique_ptr<Context>> MakeContext(const ShapePlan& plan, const Arena* arena) const;
   static void Give(ShapePlan& plan, std::unique_ptr<Context> context);
-  static std::shared_ptr<StreamContext> ForStream(ShapePlan& plan, cuda::CUstream stream);
-  void FreeMemory(const StreamContext* mine);
+  std::shared_ptr<Arena> ArenaOf(cuda::CUstream stream);
+  // The context of `plan` in an arena that the caller has locked.
+  Result<Context*> ContextIn(Arena& arena, const std::shared_ptr<ShapePlan>& plan);
+  // Gives back what is idle. `mine`: the caller's arena, which it has locked.
+  void FreeMemory(const Arena* mine);
   Status EnsureBuffers(const ShapePlan& plan, Context& c) const;
   Status EnsureHost(ShapePlan& plan, Context& c) const;
   // A plain run on zeros.
@@ -147,6 +160,8 @@ class CudaEngine : public EngineBase {
   std::shared_ptr<EngineBase> cpu_;
   std::mutex mu_;  // guards shapes_
   std::list<std::shared_ptr<ShapePlan>> shapes_;  // most recently used first
+  std::mutex arenas_mu_;
+  std::list<std::pair<cuda::CUstream, std::shared_ptr<Arena>>> arenas_;  // most recently used first
 };
 
 }  // namespace tfengine

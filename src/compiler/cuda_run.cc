@@ -20,6 +20,7 @@ constexpr uintptr_t kAlignment = 16;              // of a caller's pointers that
 // Up to this size, buffers that were not seen before are copied, so that a graph can run: dozens of launches cost the
 // host more than a copy costs the device. Networks with more bytes than this keep the device busy longer than the host.
 constexpr size_t kMostCopied = size_t{16} << 20;
+constexpr int kFewMisses = 3;
 
 const cuda::DeviceKernel& KernelOf(const Step& step) { return static_cast<const cuda::DeviceKernel&>(*step.kernel); }
 
@@ -55,7 +56,7 @@ Status NoMemoryFor(const Executable::Port& port, const TensorSpec& spec) {
 char* CudaEngine::Resolve(const BufferRef& ref, const ShapePlan& plan, const Context& c, const Pointers& at) {
   const auto index = static_cast<size_t>(ref.index);
   switch (ref.kind) {
-    case BufferRef::Kind::kArena: return static_cast<char*>(c.memory.data()) + ref.offset;
+    case BufferRef::Kind::kArena: return c.base + ref.offset;
     // Kernels only read inputs and constants.
     case BufferRef::Kind::kInput: return const_cast<char*>(static_cast<const char*>(at.inputs[index])) + ref.offset;
     case BufferRef::Kind::kOutput: return static_cast<char*>(at.outputs[index]) + ref.offset;
@@ -68,7 +69,7 @@ Status CudaEngine::Enqueue(const ShapePlan& plan, Context& c, const Pointers& at
   const Executable& exe = *plan.exe;
   cuda::Launch launch{device_};
   launch.stream = stream;
-  launch.scratch = static_cast<char*>(c.memory.data()) + Rounded(exe.arena_bytes);
+  launch.scratch = c.base + Rounded(exe.arena_bytes);
   launch.error = c.error;
   std::vector<const void*> in;
   std::vector<void*> out;
@@ -217,7 +218,10 @@ Status CudaEngine::Queue(ShapePlan& plan, Context& c, const Pointers& caller, cu
   size_t bytes = 0;
   for (const auto* ports : {&plan.exe->inputs, &plan.exe->outputs})
     for (const Executable::Port& port : *ports) bytes += port.bytes;
-  if (!aligned || (plan.warm && bytes <= kMostCopied)) {
+  // Not at first: a caller whose pointers stay needs no copies, and no buffers for them.
+  const bool moves = c.misses == kFewMisses && bytes <= kMostCopied;
+  c.misses += c.misses < kFewMisses;
+  if (!aligned || (plan.warm && moves)) {
     TFE_RETURN_IF_ERROR(QueueCopied(plan, c, caller, stream));
   } else {
     TFE_RETURN_IF_ERROR(Enqueue(plan, c, caller, stream));
@@ -242,20 +246,20 @@ Status CudaEngine::RunOnDevice(const std::vector<InputView>& inputs, const Outpu
     caller.outputs.push_back(allocate(static_cast<int>(i), exe.outputs[i].dtype, exe.outputs[i].shape));
     if (caller.outputs.back() == nullptr && exe.outputs[i].bytes > 0) return NoMemoryFor(exe.outputs[i], output_specs_[i]);
   }
-  const std::shared_ptr<StreamContext> slot = ForStream(*plan, stream);
-  std::lock_guard<std::mutex> lock(slot->mu);
-  if (!slot->context) {
-    TFE_ASSIGN_OR_RETURN(slot->context, TakeContext(*plan, slot.get()));
-  }
-  Context& c = *slot->context;
+  const std::shared_ptr<Arena> arena = ArenaOf(stream);
+  std::lock_guard<std::mutex> lock(arena->mu);
+  TFE_ASSIGN_OR_RETURN(Context* const c, ContextIn(*arena, plan));
   const cuda::DriverApi& api = device_.driver();
   // Work of an earlier stream with the same handle may be running.
-  if (c.busy) TFE_RETURN_IF_ERROR(device_.Check(api.StreamWaitEvent(stream, c.done, 0), "waiting"));
-  Status status = Queue(*plan, c, caller, stream);
-  const Status recorded = device_.Check(api.EventRecord(c.done, stream), "recording an event");
-  c.busy = recorded.ok();
+  if (arena->busy) TFE_RETURN_IF_ERROR(device_.Check(api.StreamWaitEvent(stream, arena->done, 0), "waiting"));
+  Status status = Queue(*plan, *c, caller, stream);
+  const Status recorded = device_.Check(api.EventRecord(arena->done, stream), "recording an event");
+  arena->busy = recorded.ok();
   if (status.ok()) status = recorded;
-  if (!status.ok()) slot->context.reset();
+  if (!status.ok()) {
+    arena->Wait();
+    arena->contexts.pop_front();
+  }
   return status;
 }
 
