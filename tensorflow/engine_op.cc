@@ -263,7 +263,7 @@ class TRTEngineOp : public AsyncOpKernel {
     state->CountNativeRun("input shapes are being collected");
   }
 
-  // The stream of this op on a GPU; nullptr on the CPU.
+  // The stream of this op on a GPU, as the driver knows it.
   static void* StreamOf(OpKernelContext* ctx) {
     auto* context = ctx->op_device_context();
     stream_executor::Stream* stream = context == nullptr ? nullptr : context->stream();
@@ -308,9 +308,9 @@ class TRTEngineOp : public AsyncOpKernel {
       return allocation.ok() ? const_cast<char*>(outputs[index].tensor_data().data()) : nullptr;
     };
     // On a GPU everything happens in the order of TensorFlow's stream; nothing waits for it here.
-    void* stream = StreamOf(ctx);
-    const Status status = stream == nullptr ? engine->Run(inputs, allocate)
-                                            : engine->RunOnDevice(inputs, allocate, stream);
+    const Status status = IsGpu(ctx->device())
+                              ? engine->RunOnDevice(inputs, allocate, StreamOf(ctx))
+                              : engine->Run(inputs, allocate);
     if (!allocation.ok()) {
       return EngineFailed(std::string(allocation.message()));
     }

@@ -7,12 +7,13 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "tfengine/kernel_cache.h"
 #include "tensorflow/core/framework/allocator.h"
 #include "tensorflow/core/platform/logging.h"
 #include "tensorflow/core/platform/tensor_float_32_utils.h"
 #include "tensorflow/core/platform/threadpool.h"
 #include "tensorflow/core/util/env_var.h"
+#include "tf_util.h"
+#include "tfengine/kernel_cache.h"
 #include "xla/stream_executor/stream.h"
 #include "xla/stream_executor/stream_executor.h"
 
@@ -24,6 +25,13 @@ using ::tensorflow::Allocator;
 stream_executor::Stream* StreamOf(tensorflow::DeviceBase* device) {
   const auto* info = device->tensorflow_accelerator_device_info();
   return info == nullptr ? nullptr : info->stream;
+}
+
+// The driver's number of the GPU; logical devices of one GPU have the same.
+int OrdinalOf(tensorflow::DeviceBase* device) {
+  const int ordinal = StreamOf(device)->parent()->device_ordinal();
+  // Devices of plugins do not say; theirs are in the driver's order.
+  return ordinal >= 0 ? ordinal : device->tensorflow_accelerator_device_info()->gpu_id;
 }
 
 std::string Environment(const char* name) {
@@ -66,8 +74,8 @@ EngineOptions OptionsFor(tensorflow::DeviceBase* device, int max_cached_engines)
   options.spawn = [pool](std::function<void()> work) { pool->Schedule(std::move(work)); };
   if (max_cached_engines > options.max_cached_shapes)
     options.max_cached_shapes = max_cached_engines;
-  if (stream_executor::Stream* stream = StreamOf(device); stream != nullptr) {
-    options.device = absl::StrCat("cuda:", stream->parent()->device_ordinal());
+  if (IsGpu(device)) {
+    options.device = absl::StrCat("cuda:", OrdinalOf(device));
     options.tf32 = tensorflow::tensor_float_32_execution_enabled();
     options.kernel_cache = KernelCache();
     options.device_memory = MemoryOf(device);
