@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The GPU kernels of the ops, on a fake device: a plugin gives TensorFlow two GPUs whose memory is host memory, and fake CUDA
+libraries run kernels on the host (tests/gpu/fake). Each test is a process of its own."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfengine
+
+FAKE = pathlib.Path(tfengine.__file__).parents[2] / "fake_cuda"
+
+pytestmark = pytest.mark.skipif(
+    not (FAKE / "libcuda.so.1").exists() or not (FAKE / "libfake_tensorflow_device.so").exists(),
+    reason="the fake device is not built",
+)
+
+
+class Model(tf.Module):
+    """Of operations whose kernels need no shared memory; int32 in and out, and a variable."""
+
+    def __init__(self):
+        super().__init__()
+        random = np.random.default_rng(0)
+
+        def weights(*shape):
+            return tf.Variable(random.standard_normal(shape).astype(np.float32) * 0.2)
+
+        self.filter, self.bias, self.dense, self.table = weights(3, 3, 3, 8), weights(8), weights(288, 16), weights(50, 16)
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, 12, 12, 3], tf.float32, name="image"), tf.TensorSpec([None], tf.int32, name="ids")]
+    )
+    def serve(self, image, ids):
+        x = tf.nn.relu(tf.nn.conv2d(image, self.filter, 1, "SAME") + self.bias)
+        x = tf.reshape(tf.nn.max_pool2d(x, 2, 2, "VALID"), [-1, 288]) @ self.dense
+        return {"y": tf.nn.sigmoid(x) + tf.gather(self.table, ids), "ids_plus": ids * 2 + 1}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, name="ids")])
+    def count(self, ids):
+        return {"more": (ids - 3) * 5}
+
+
+HEAD = """
+import os, sys
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework import load_library
+load_library.load_pluggable_device_library(sys.argv[1])
+import tfengine
+
+native_dir, converted_dir = sys.argv[2:4]
+random = np.random.default_rng(1)
+
+def inputs(batch):
+    return {"image": random.standard_normal((batch, 12, 12, 3)).astype(np.float32),
+            "ids": random.integers(0, 50, batch).astype(np.int32)}
+
+with tf.device("/CPU:0"):
+    reference = tf.saved_model.load(native_dir)
+
+def check(function, data):
+    with tf.device("/CPU:0"):
+        want = reference.serve(**{k: tf.constant(v) for k, v in data.items()})
+    got = function(**{k: tf.constant(v) for k, v in data.items()})
+    np.testing.assert_allclose(got["y"].numpy(), want["y"].numpy(), atol=1e-5)
+    np.testing.assert_array_equal(got["ids_plus"].numpy(), want["ids_plus"].numpy())
+    return got
+
+def stats():
+    return sorted(tfengine.engine_stats(), key=lambda s: s.name)
+
+assert len(tf.config.list_physical_devices("GPU")) == 2
+"""
+
+
+@pytest.fixture(scope="module")
+def directories(tmp_path_factory):
+    root = tmp_path_factory.mktemp("gpu_op")
+    model = Model()
+    tf.saved_model.save(model, str(root / "native"), signatures={"serving_default": model.serve, "count": model.count})
+    report = tfengine.convert(root / "native", root / "converted", minimum_segment_size=1, device="cuda", build_engines=False)
+    assert report.engines == 3, report.text
+    return root
+
+
+@pytest.fixture
+def run(directories):
+    def check(body, **environment):
+        process = subprocess.run(
+            [sys.executable, "-c", HEAD + textwrap.dedent(body), str(FAKE / "libfake_tensorflow_device.so"),
+             str(directories / "native"), str(directories / "converted")],
+            env={**os.environ, "LD_LIBRARY_PATH": str(FAKE), "FAKE_CUDA_ANY_POINTER": "1", "CUDA_VISIBLE_DEVICES": "",
+                 "HOME": str(directories), "XDG_CACHE_HOME": str(directories / "cache"), **environment},
+            capture_output=True, text=True, timeout=300,
+        )
+        assert process.returncode == 0, process.stdout + process.stderr
+        return process.stderr
+
+    return check
+
+
+def test_engines_run_on_the_gpu(run):
+    run("""
+        model = tf.saved_model.load(converted_dir)
+        function = model.signatures["serving_default"]
+        assert [s.state for s in stats()] == ["ready"] * 3, stats()
+        for batch in (3, 3, 3, 3, 1, 5, 3):
+            got = check(function, inputs(batch))
+            assert got["y"].device.endswith("GPU:0"), got["y"].device
+        assert sorted((s.runs, s.native_runs) for s in stats()) == [(0, 0), (7, 0), (7, 0)], stats()
+    """)
+
+
+def test_the_second_gpu_and_the_cpu(run):
+    run("""
+        for device in ("/GPU:1", "/CPU:0"):
+            with tf.device(device):
+                model = tf.saved_model.load(converted_dir)
+                function = model.signatures["serving_default"]
+                data = {k: tf.constant(v) for k, v in inputs(2).items()}
+                try:
+                    function(**data)
+                except tf.errors.OpError:
+                    pass  # the fake GPU has no kernels for the native segment, which runs while there is no engine
+                assert tfengine.wait_for_engines(120)
+                before = {s.name: s.runs for s in stats()}
+                got = check(function, inputs(4))
+                assert got["y"].device.endswith(device[1:]), got["y"].device
+        assert sum(s.runs >= 1 for s in stats()) == 4, stats()
+    """)
+
+
+def test_engines_that_fail_leave_int32_to_the_native_segment(run):
+    run("""
+        model = tf.saved_model.load(converted_dir)
+        count, ids = model.signatures["count"], tf.constant([1, 2, 40], tf.int32)
+        np.testing.assert_array_equal(count(ids=ids)["more"].numpy(), [-10, -5, 185])
+        assert sum(s.runs for s in stats()) == 1 and sum(s.native_runs for s in stats()) == 0, stats()
+        with tfengine._tensorflow.failing_engines():
+            for _ in range(3):
+                np.testing.assert_array_equal(count(ids=ids)["more"].numpy(), [-10, -5, 185])
+        assert sum(s.native_runs for s in stats()) == 3, stats()
+        np.testing.assert_array_equal(count(ids=ids)["more"].numpy(), [-10, -5, 185])
+    """)
+
+
+def test_memory_is_tensorflows(run):
+    run("""
+        model = tf.saved_model.load(converted_dir)
+        before = tf.config.experimental.get_memory_info("GPU:0")["current"]
+        function = model.signatures["serving_default"]
+        check(function, inputs(64))
+        after = tf.config.experimental.get_memory_info("GPU:0")["current"]
+        assert after - before > 64 * 12 * 12 * 8 * 4, (before, after)  # activations are kept
+    """, FAKE_CUDA_MEMORY="0")
+
+
+def test_a_driver_without_the_libraries_is_explained(run, tmp_path):
+    (tmp_path / "libcuda.so.1").symlink_to(FAKE / "libcuda.so.1")
+    run("""
+        model = tf.saved_model.load(converted_dir)
+        function = model.signatures["serving_default"]
+        try:
+            function(**{k: tf.constant(v) for k, v in inputs(2).items()})
+        except tf.errors.OpError:
+            pass
+        assert tfengine.wait_for_engines(120)
+        used = [s for s in stats() if s.native_runs]
+        assert len(used) == 2 and all(s.state == "failed" and s.error.startswith("E-060") for s in used), stats()
+    """, LD_LIBRARY_PATH=str(tmp_path))
