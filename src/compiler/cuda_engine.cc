@@ -147,6 +147,9 @@ Result<std::shared_ptr<CudaEngine::ShapePlan>> CudaEngine::MakeShapePlan(const s
     TFE_ASSIGN_OR_RETURN(const void* data, ConstantOnDevice(constant));
     plan->constants.push_back(data);
   }
+  // Copies of weights may be under way on the default stream, for which other streams do not wait.
+  const Device::Scope scope(device_);
+  TFE_RETURN_IF_ERROR(device_.Check(device_.driver().StreamSynchronize(nullptr), "copying to the device"));
   return plan;
 }
 

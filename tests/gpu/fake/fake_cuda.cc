@@ -226,6 +226,7 @@ EXPORT int cuEventRecord(cuda::CUevent, cuda::CUstream) { return kOk; }
 EXPORT int cuEventSynchronize(cuda::CUevent) { return kOk; }
 EXPORT int cuEventElapsedTime(float* ms, cuda::CUevent, cuda::CUevent) { return *ms = 1, kOk; }
 EXPORT int cuFuncSetAttribute(cuda::CUfunction, int, int) { return kOk; }
+EXPORT int cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, cuda::CUfunction, int, size_t) { return *blocks = 1, kOk; }
 
 // "Machine code" is a shared library behind its size.
 EXPORT int cuModuleLoadData(cuda::CUmodule* module, const void* code) {
@@ -310,11 +311,9 @@ EXPORT int nvrtcGetProgramLog(Program* program, char* log) { return std::memcpy(
 EXPORT int nvrtcGetCUBINSize(Program* program, size_t* bytes) { return *bytes = program->code.size(), kOk; }
 EXPORT int nvrtcGetCUBIN(Program* program, char* code) { return std::memcpy(code, program->code.data(), program->code.size()), kOk; }
 
-// --- the product libraries: they open, and know no algorithm ---
+// --- the product libraries: they open, and know no algorithm (missing.cc) ---
 #define ACCEPTS(name) \
   EXPORT int name() { return kOk; }
-#define REFUSES(name) \
-  EXPORT int name() { return 15; }
 #define MAKES(name)                      \
   EXPORT int name(void** made, ...) {    \
     *made = &default_stream;             \
@@ -330,13 +329,6 @@ ACCEPTS(cublasLtMatrixLayoutSetAttribute)
 MAKES(cublasLtMatmulPreferenceCreate)
 ACCEPTS(cublasLtMatmulPreferenceDestroy)
 ACCEPTS(cublasLtMatmulPreferenceSetAttribute)
-REFUSES(cublasLtMatmulAlgoGetHeuristic)
-REFUSES(cublasLtMatmul)
 MAKES(cudnnCreate)
 ACCEPTS(cudnnSetStream)
-REFUSES(cudnnBackendCreateDescriptor)
 ACCEPTS(cudnnBackendDestroyDescriptor)
-REFUSES(cudnnBackendFinalize)
-REFUSES(cudnnBackendSetAttribute)
-REFUSES(cudnnBackendGetAttribute)
-REFUSES(cudnnBackendExecute)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A device of type GPU for TensorFlow wheels without CUDA (a pluggable device): its memory is host memory, and its streams do
-// their work at once. With fake_cuda.cc the GPU kernels of our ops can be tested where there is no GPU. It has no kernels of
-// its own, so that native ops run on the CPU.
+// A device of type GPU for TensorFlow on machines without one (a pluggable device): its memory is host memory, and its streams do
+// their work at once. With fake_cuda.cc the GPU kernels of our ops can be tested where there is no GPU. TensorFlow's own GPU
+// kernels must not run on it.
 #include <cstdlib>
 #include <cstring>
 
