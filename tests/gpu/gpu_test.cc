@@ -198,13 +198,16 @@ Result<std::vector<std::string>> TacticsOf(const Network& network, size_t tested
   std::vector<ConcreteNode> nodes;
   const int index = static_cast<int>(tested);
   const bool product = network.nodes()[tested].op == Op::kMatMul;
-  for (int i : product ? JointProducts(network, index) : std::vector<int>{index}) {
+  std::vector<int> together;
+  if (product) together = JointProducts(network, index);
+  if (together.empty()) together = {index};
+  for (int i : together) {
     TFE_ASSIGN_OR_RETURN(ConcreteNode node, MakeConcrete(network, network.nodes()[static_cast<size_t>(i)], {}, {}));
     nodes.push_back(std::move(node));
   }
   *suffix = nodes.size() > 1 ? kJointSuffix : "";
   if (tiles) return cuda::TileNames(backend.device().architecture());
-  return nodes.size() > 1 ? backend.JointTactics(nodes) : backend.Tactics(nodes.empty() ? ConcreteNode() : nodes[0]);
+  return nodes.size() > 1 ? backend.JointTactics(nodes) : backend.Tactics(nodes[0]);
 }
 
 Outcome RunCase(const Case& c, uint32_t seed, const cuda::CudaBackend& backend, bool all_tactics, bool tiles) {
