@@ -146,6 +146,18 @@ double TimeSequence(Sequence& sequence, const WeightStore* cold, const TacticOpt
   return best;
 }
 
+// The sum of the kernels' times on a device, which measures kernel by kernel.
+double MeasureParts(const CompileBackend& backend, const std::vector<Sequence::Part>& parts, bool cold) {
+  double sum = 0;
+  for (const Sequence::Part& part : parts) {
+    ConcreteNode node = *part.node;
+    node.inputs.clear();
+    for (const Operand* o : part.inputs) node.inputs.push_back(*o);
+    sum += backend.Measure(part.lowered, node, cold).value_or(std::numeric_limits<double>::infinity());
+  }
+  return sum;
+}
+
 // Decides which nodes run as one kernel, given the tactic of each; adds that to `chosen`.
 Status ChooseChains(const Network& network, const CompileBackend& backend, const TacticOptions& options, bool cold, TacticMap* chosen) {
   const std::vector<int> uses = network.UseCounts();
@@ -184,12 +196,23 @@ Status ChooseChains(const Network& network, const CompileBackend& backend, const
         }
         std::vector<Sequence::Part> together;
         together.push_back({*std::move(chain), InputsOf(nodes), &nodes.back()});
-        Sequence layers(std::move(separate), options.threads), joint(std::move(together), options.threads);
-        // A chain that computes something else would win by doing less.
-        if (!layers.Run(*options.gang) || !joint.Run(*options.gang) || !SameBits(layers.result(), joint.result())) continue;
-        const double apart = timed("separate", layers, std::numeric_limits<double>::infinity());
-        const double joined = timed("together", joint, apart);
-        known = by_key.emplace(key, joined < 0.98 * apart ? std::to_string(length) : "").first;
+        if (!backend.on_host()) {
+          auto measured = [&](const char* way, const std::vector<Sequence::Part>& parts) {
+            const auto found = options.cache ? options.cache->Find(fingerprint, key, way) : std::nullopt;
+            if (found) return *found;
+            const double time = MeasureParts(backend, parts, cold);
+            if (options.cache && std::isfinite(time)) options.cache->Put(fingerprint, key, way, time);
+            return time;
+          };
+          known = by_key.emplace(key, measured("together", together) < 0.98 * measured("separate", separate) ? std::to_string(length) : "").first;
+        } else {
+          Sequence layers(std::move(separate), options.threads), joint(std::move(together), options.threads);
+          // A chain that computes something else would win by doing less.
+          if (!layers.Run(*options.gang) || !joint.Run(*options.gang) || !SameBits(layers.result(), joint.result())) continue;
+          const double apart = timed("separate", layers, std::numeric_limits<double>::infinity());
+          const double joined = timed("together", joint, apart);
+          known = by_key.emplace(key, joined < 0.98 * apart ? std::to_string(length) : "").first;
+        }
       }
       if (known->second.empty()) continue;
       (*chosen)[name] = known->second;

@@ -29,6 +29,53 @@ class Cases {
   std::vector<Case> all;
 };
 
+// Neighbouring pointwise nodes.
+void PointwiseChainCases(Cases& c) {
+  for (const char* type : {"f32", "f16", "bf16"}) {
+    const std::string t = type, out = t == "f32" ? "" : t == "f16" ? ", out=19" : ", out=14";
+    for (const char* shape : {"[6,40]", "[3,5,7]", "[2,4,4,24]"}) {
+      const std::string s = shape, last = s.substr(s.rfind(',') + 1);
+      const std::string x = Cases::In("x", type + s);
+      c.AddNetwork(x + Cases::In("z", "f32[" + last), fmt::format("  %a = binary(%x, %z) {{kind=\"mul\"{0}}}\n  %b = unary(%a) {{kind=\"gelu_erf\"{0}}}\n  %y = binary(%b, %x) {{kind=\"add\", act=\"relu\"{0}}}\n", out),
+                   "%y", ToleranceOf(type) * 8, true);
+      c.AddNetwork(x, fmt::format("  %a = unary(%x) {{kind=\"sigmoid\"{0}}}\n  %y = binary(%a, %x) {{kind=\"mul\"{0}}}\n", out), "%y", ToleranceOf(type) * 8, true);
+      c.AddNetwork(x + Cases::In("z", std::string("f32") + s), "  %a = binary(%x, %x) {kind=\"less\"}\n  %b = cast(%a) {dtype=3}\n  %y = unary(%b) {kind=\"neg\"}\n", "%y", 0, false);
+      c.AddNetwork(x, fmt::format("  %a = convert(%x) {{out=1}}\n  %b = unary(%a) {{kind=\"square\"}}\n  %y = convert(%b) {{out=19}}\n"), "%y", 2e-3, true);
+    }
+  }
+  c.AddNetwork(Cases::In("cond", "bool[4,9]") + Cases::In("a", "i32[4,9]") + Cases::In("nz", "i32[9]"),
+               "  %b = binary(%a, %nz) {kind=\"div\"}\n  %c = cast(%b) {dtype=1}\n  %y = unary(%c) {kind=\"exp\"}\n", "%y", 1e-5, true);
+}
+
+// First layers of image networks: [conversion,] convolution of few channels [, max pooling].
+void FirstLayerCases(Cases& c) {
+  struct Layer { const char *image, *filter, *conv, *pool; };
+  const Layer layers[] = {
+      {"[2,64,64,3]", "[7,7,3,64]", "strides=[2,2], pads=[3,3,3,3], act=\"relu\"", "ksize=[3,3], strides=[2,2], pads=[1,1,1,1]"},
+      {"[1,224,224,3]", "[7,7,3,64]", "strides=[2,2], pads=[3,3,3,3], act=\"relu\"", "ksize=[3,3], strides=[2,2], pads=[1,1,1,1]"},
+      {"[3,37,51,3]", "[3,3,3,32]", "strides=[2,2], pads=[0,1,0,1], act=\"relu6\"", ""},
+      {"[2,28,28,1]", "[5,5,1,32]", "pads=[2,2,2,2], act=\"relu\"", "ksize=[2,2], strides=[2,2]"},
+      {"[2,19,23,4]", "[3,5,4,24]", "pads=[1,1,2,2]", "ksize=[3,2], strides=[1,2], pads=[1,1,0,1]"},
+      {"[1,33,40,2]", "[4,4,2,128]", "strides=[3,1], act=\"silu\"", ""},
+      {"[2,30,30,3]", "[3,3,3,40]", "pads=[1,1,1,1], act=\"silu\"", "ksize=[2,2], strides=[2,2]"},
+  };
+  for (const char* type : {"f16", "bf16"})
+    for (const Layer& l : layers)
+      for (const bool bias : {true, false}) {
+        const int out = std::string(type) == "f16" ? 19 : 14;
+        const std::string filter = l.filter, filters = filter.substr(filter.rfind(',') + 1);
+        std::string inputs = Cases::In("x", std::string("f32") + l.image) + Cases::In("w", "f32" + filter);
+        if (bias) inputs += Cases::In("wb", fmt::format("f32[{}", filters));
+        std::string lines = fmt::format("  %h = convert(%x) {{out={}}}\n  %y = conv2d(%h, %w, {}, _) {{{}, out={}}}\n", out, bias ? "%wb" : "_", l.conv, out);
+        std::string result = "%y";
+        if (*l.pool != 0) {
+          lines += fmt::format("  %z = pool(%y) {{kind=\"max\", {}}}\n", l.pool);
+          result = "%z";
+        }
+        c.AddNetwork(inputs, lines, result, ToleranceOf(type) * 4, true);
+      }
+}
+
 // Matmuls of one input that differ in their constants only.
 void JointProductCases(Cases& c) {
   for (const char* type : {"f32", "f16", "bf16"})
@@ -129,9 +176,12 @@ void Rows(Cases& c) {
       c.Add(x + parameters, "%y = layer_norm(%x, %g, %b, _) {epsilon=0.001}", ToleranceOf(type) * 8, true);
       c.Add(x + parameters + Cases::In("r", fmt::format("{}[5,{}]", type, n)), "%y = layer_norm(%x, %g, %b, %r) {epsilon=0.001}", ToleranceOf(type) * 8, true);
     }
+    if (std::string(type) != "f64")
+      c.Add(Cases::In("x", fmt::format("{}[2300,768]", type)) + Cases::In("g", "f32[768]") + Cases::In("b", "f32[768]"), "%y = layer_norm(%x, %g, %b, _) {epsilon=0.001}",
+            ToleranceOf(type) * 8, true);
     c.Add(Cases::In("x", fmt::format("{}[2300,96]", type)), "%y = layer_norm(%x, _, _, _) {epsilon=0.001}", ToleranceOf(type) * 8, true);
     for (const char* kind : {"sum", "mean", "max", "min", "prod"})
-      for (const char* form : {"[6,40]|[1]", "[6,40]|[0]", "[3,5,7,8]|[1,2]", "[3,5,7,8]|[0,3]", "[2,300]|[0,1]", "[4,9000]|[1]", "[9000,4]|[0]", "[2,49,2048]|[1]"}) {
+      for (const char* form : {"[6,40]|[1]", "[6,40]|[0]", "[3,5,7,8]|[1,2]", "[3,5,7,8]|[0,3]", "[2,300]|[0,1]", "[4,9000]|[1]", "[9000,4]|[0]", "[2,49,2048]|[1]", "[3,7,5,24]|[1,2]", "[130,6,40]|[1]"}) {
         const std::string f = form;
         const size_t bar = f.find('|');
         if (std::string(kind) == "prod" && f.size() > 14) continue;
@@ -279,7 +329,7 @@ void Products(Cases& c) {
   }
   c.Add(Cases::In("x", "i32[5,16]") + Cases::In("z", "i32[16,7]"), "%y = matmul(%x, %z, _, _)", 0);
   for (const char* type : {"f32", "f16", "bf16"}) {
-    for (const char* form : {"2|128|12|64|128", "1|384|4|64|384", "2|17|3|32|45", "1|5|2|128|77", "2|9|2|24|9", "1|64|2|80|64", "3|100|2|16|257"}) {
+    for (const char* form : {"2|128|12|64|128", "1|384|4|64|384", "2|17|3|32|45", "1|5|2|128|77", "2|9|2|24|9", "1|64|2|80|64", "3|100|2|16|257", "12|20|12|16|70", "1|70|1|128|200"}) {
       int b, q, h, d, k;
       sscanf(form, "%d|%d|%d|%d|%d", &b, &q, &h, &d, &k);
       const std::string base = Cases::In("q", fmt::format("{}[{},{},{},{}]", type, b, q, h, d)) + Cases::In("k", fmt::format("{}[{},{},{},{}]", type, b, k, h, d)) +
@@ -383,6 +433,8 @@ std::vector<Case> OpCases() {
   Products(c);
   JointProductCases(c);
   Quantized(c);
+  FirstLayerCases(c);
+  PointwiseChainCases(c);
   return c.all;
 }
 

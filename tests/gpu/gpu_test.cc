@@ -206,6 +206,10 @@ Result<std::vector<std::string>> TacticsOf(const Network& network, size_t tested
     nodes.push_back(std::move(node));
   }
   *suffix = nodes.size() > 1 ? kJointSuffix : "";
+  if (const int length = ChainLength(network, network.UseCounts(), 0); length > 1 && !product) {
+    *suffix = kChainSuffix;
+    return std::vector<std::string>{"1", "2", std::to_string(length)};
+  }
   if (tiles) return cuda::TileNames(backend.device().architecture());
   return nodes.size() > 1 ? backend.JointTactics(nodes) : backend.Tactics(nodes[0]);
 }

@@ -21,11 +21,11 @@ struct Row {
 
 constexpr Row kRows[] = {
     {Op::kConv2d, LowerConv2d}, {Op::kConv2dTranspose, LowerConv2dTranspose}, {Op::kMatMul, LowerMatMul},
-    {Op::kAttention, LowerAttention}, {Op::kBatchNorm, LowerBatchNorm}, {Op::kLayerNorm, LowerLayerNorm},
+    {Op::kAttention, LowerAttention}, {Op::kBatchNorm, LowerPointwise}, {Op::kLayerNorm, LowerLayerNorm},
     {Op::kSoftmax, LowerSoftmax}, {Op::kLogSoftmax, LowerSoftmax}, {Op::kPool, LowerPool}, {Op::kReduce, LowerReduce},
-    {Op::kArgReduce, LowerArgReduce}, {Op::kTopK, LowerTopK}, {Op::kCumulative, LowerCumulative}, {Op::kUnary, LowerUnary},
-    {Op::kBinary, LowerBinary}, {Op::kSelect, LowerSelect}, {Op::kConvert, LowerConvert}, {Op::kFakeQuant, LowerFakeQuant},
-    {Op::kCast, LowerCast}, {Op::kTranspose, LowerAffine}, {Op::kBroadcast, LowerAffine}, {Op::kSlice, LowerAffine},
+    {Op::kArgReduce, LowerArgReduce}, {Op::kTopK, LowerTopK}, {Op::kCumulative, LowerCumulative}, {Op::kUnary, LowerPointwise},
+    {Op::kBinary, LowerPointwise}, {Op::kSelect, LowerPointwise}, {Op::kConvert, LowerPointwise}, {Op::kFakeQuant, LowerPointwise},
+    {Op::kCast, LowerPointwise}, {Op::kTranspose, LowerAffine}, {Op::kBroadcast, LowerAffine}, {Op::kSlice, LowerAffine},
     {Op::kTile, LowerAffine}, {Op::kDepthToSpace, LowerAffine}, {Op::kSpaceToDepth, LowerAffine}, {Op::kConcat, LowerConcat},
     {Op::kPad, LowerPad}, {Op::kGather, LowerGather}, {Op::kGatherNd, LowerGatherNd}, {Op::kOneHot, LowerOneHot},
     {Op::kResize, LowerResize},
@@ -126,6 +126,12 @@ Result<Lowered> CudaBackend::Lower(const ConcreteNode& node, const std::string& 
     if (lowered) return *std::move(lowered);
   }
   return Error(ErrorId::kDeviceUnsupported, "not supported on cuda: {} ({}); use the device \"cpu\"", OpName(node.op), DescribeOperands(node));
+}
+
+Result<std::optional<Lowered>> CudaBackend::LowerChain(const std::vector<ConcreteNode>& nodes, const std::vector<std::string>&, WeightStore& weights, int) const {
+  const Device::Scope scope(device_);
+  const std::string no_wish;
+  return LowerChainOf({nodes.back(), no_wish, weights, device_, options_}, nodes);
 }
 
 std::vector<std::string> CudaBackend::JointTactics(const std::vector<ConcreteNode>& nodes) const { return JointMatMulTactics(nodes, device_); }

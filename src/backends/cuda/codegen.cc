@@ -229,6 +229,8 @@ std::optional<std::string> BinaryExpression(BinaryKind kind, const std::string& 
   return std::nullopt;
 }
 
+std::string For16Bits(std::string expression) { return ReplaceAll(std::move(expression), "erfc(", "erfc_16("); }
+
 std::optional<std::string> ActivationExpression(const Attrs& attrs, const std::string& wide) {
   UnaryKind kind;
   if (!ParseKind(attrs.Str("act", "none"), &kind)) return std::nullopt;
@@ -352,7 +354,7 @@ Generated PointwiseCode(const Pointwise& p) {
   if (v > 1) s += fmt::format("  vec<{}, {}> r;\n#pragma unroll\n  for (int e = 0; e < {}; ++e) {{\n", p.out.storage(), v, v);
   for (size_t k = 0; k < p.in.size(); ++k)
     s += fmt::format("    const {} x{} = {};\n", p.in[k].wide(), k, p.in[k].Load(fmt::format("v{}{}", k, moves[k] ? ".v[e]" : "")));
-  s += fmt::format("    {} y;\n{}\n", p.out.wide(), p.body);
+  s += fmt::format("    {} y;\n{}\n", p.out.wide(), p.out.size() == 2 && p.out.wide() == "float" ? For16Bits(p.body) : p.body);
   if (v > 1) {
     s += fmt::format("    r.v[e] = {};\n  }}\n  *(vec<{}, {}>*)(out + o{}) = r;\n}}\n", p.out.Store("y"), p.out.storage(), v, outputs_walk);
   } else {

@@ -40,6 +40,8 @@ std::optional<std::string> UnaryExpression(UnaryKind kind, const std::string& wi
 std::optional<std::string> BinaryExpression(BinaryKind kind, const std::string& wide, const Elem& element);
 // The activation of a node's act, alpha and beta attributes as an expression in x; "" for none.
 std::optional<std::string> ActivationExpression(const Attrs& attrs, const std::string& wide);
+// An expression whose result is kept in 16 bits: with functions that are exact to f32's last bits replaced by short ones.
+std::string For16Bits(std::string expression);
 // A number as a literal of float or double.
 std::string Literal(double v, const std::string& wide);
 

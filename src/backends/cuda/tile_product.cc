@@ -128,7 +128,6 @@ constexpr char kPipeline[] = R"cuda(
 )cuda";
 
 constexpr char kSyncMultiply[] = R"cuda(
-#define LEAD (STAGES - 1)
 #define MADE_VISIBLE
 #define FINISH
 #define MT (BM / WM / 16)
@@ -160,10 +159,9 @@ __forceinline__ void multiply(float (&acc)[MT][NT][4], unsigned a_tile, unsigned
 )cuda";
 
 // One warpgroup has 64 rows and all columns. The products of a stage run on while the next stage is waited for; a stage is
-// filled again two steps after it was read.
+// filled again two steps after it was read (lean: other blocks fill the gap).
 std::string WgmmaMultiply(const TileShape& s, const char* type) {
   std::string code = R"cuda(
-#define LEAD (STAGES - 2)
 #define MADE_VISIBLE asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 #define FINISH asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
 #define MT 1
@@ -184,7 +182,7 @@ __forceinline__ void multiply(float (&acc)[MT][NT][4], unsigned a_tile, unsigned
   }
   code += fmt::format("wgmma.mma_async.sync.aligned.m64n{0}k16.f32.{1}.{1} {{{2}}}, %{3}, %{4}, p, 1, 1, 0, 0;\\n}}\"\n                 : {5} : \"l\"(a + 2 * q), \"l\"(b + 2 * q));\n",
                       s.bn, type, list, registers, registers + 1, operands);
-  return code + "  asm volatile(\"wgmma.commit_group.sync.aligned;\\nwgmma.wait_group.sync.aligned 1;\" ::: \"memory\");\n}\n";
+  return code + fmt::format("  asm volatile(\"wgmma.commit_group.sync.aligned;\\nwgmma.wait_group.sync.aligned {};\" ::: \"memory\");\n}}\n", s.lean ? 0 : 1);
 }
 
 // Sums go through shared memory, so that 8 neighbours of a row meet in one thread; the blocks of a cluster share out the tile.
@@ -234,9 +232,9 @@ int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 double Cost(const TileProduct& p, const TileShape& s, int processors) {
   const int64_t blocks = CeilDiv(p.m, s.bm) * CeilDiv(p.n, s.bn) * p.groups * s.split;
   const int64_t steps = CeilDiv(CeilDiv(p.k, kTerms), s.split);
-  const int64_t resident = std::max<int64_t>(1, std::min<int64_t>(static_cast<int64_t>(kMostShared / (s.shared_bytes() + 1024)), 2048 / s.threads() / (s.wgmma ? 2 : 1)));
+  const int64_t resident = std::max<int64_t>(1, std::min<int64_t>(static_cast<int64_t>(kMostShared / (s.SharedBytes(p.k) + 1024)), 2048 / s.threads() / (s.wgmma ? 2 : 1)));
   const int64_t mine = CeilDiv(blocks, processors);
-  const double multiply = static_cast<double>(s.bm) * s.bn * kTerms / (s.wgmma ? 3000 : 1500), load = (s.bm + s.bn) * 128.0 / 40;
+  const double multiply = static_cast<double>(s.bm) * s.bn * kTerms / (s.wgmma ? 3000 : 1500), load = (s.bm + s.bn) * 128.0 / 40 * std::min(1.0, static_cast<double>(p.k) / kTerms);
   const double busy = static_cast<double>(mine * steps) * std::max(multiply, load) + static_cast<double>(mine) * s.bm * s.bn * 6 / 64;
   const double waits = static_cast<double>(CeilDiv(mine, resident)) * (static_cast<double>(steps) * (multiply * 1.5 + 100) + 1500 + (s.split > 1 ? 600 : 0));
   return std::max(busy, waits);
@@ -249,6 +247,9 @@ std::vector<TileShape> Basics(int architecture) {
   if (architecture == 90)
     for (auto [bm, bn, stages] : {std::array{64, 64, 5}, {64, 128, 5}, {64, 256, 4}, {128, 32, 5}, {128, 64, 5}, {128, 96, 5}, {128, 128, 5}, {128, 192, 4}, {128, 256, 4}})
       list.push_back({.wgmma = true, .bm = bm, .bn = bn, .warps_m = bm / 16, .warps_n = 1, .stages = stages});
+  if (architecture == 90)
+    for (auto [bm, bn, stages] : {std::array{64, 128, 3}, {128, 64, 3}, {128, 128, 3}})
+      list.push_back({.wgmma = true, .bm = bm, .bn = bn, .warps_m = bm / 16, .warps_n = 1, .stages = stages, .lean = true});
   return list;
 }
 
@@ -269,17 +270,20 @@ std::vector<TileShape> AllShapes(const TileProduct& p, int architecture) {
 
 }  // namespace
 
-size_t TileShape::shared_bytes() const {
-  return 1024 + std::max(static_cast<size_t>(stages) * static_cast<size_t>(bm + bn) * 128, static_cast<size_t>(bm) * static_cast<size_t>(bn + 8) * 4);
+// No more stages than there are steps: all are loaded at once then.
+int TileShape::StagesFor(int64_t k) const { return static_cast<int>(std::min<int64_t>(stages, CeilDiv(CeilDiv(k, kTerms), split))); }
+
+size_t TileShape::SharedBytes(int64_t k) const {
+  return 1024 + std::max(static_cast<size_t>(StagesFor(k)) * static_cast<size_t>(bm + bn) * 128, static_cast<size_t>(bm) * static_cast<size_t>(bn + 8) * 4);
 }
 
-std::string TileShape::Name() const { return fmt::format("{}{}x{}{}", wgmma ? "wg" : "tile", bm, bn, split > 1 ? fmt::format("/{}", split) : ""); }
+std::string TileShape::Name() const { return fmt::format("{}{}x{}{}{}", wgmma ? "wg" : "tile", bm, bn, lean ? "l" : "", split > 1 ? fmt::format("/{}", split) : ""); }
 
 std::vector<TileShape> TileShapes(const TileProduct& p, int architecture, int processors) {
-  constexpr size_t kMost = 8;
+  const size_t most = p.m <= 512 ? 12 : 9;  // short kernels are timed quickly
   std::vector<TileShape> all = AllShapes(p, architecture);
   std::stable_sort(all.begin(), all.end(), [&](const TileShape& a, const TileShape& b) { return Cost(p, a, processors) < Cost(p, b, processors); });
-  if (all.size() > kMost) all.resize(kMost);
+  if (all.size() > most) all.resize(most);
   return all;
 }
 
@@ -300,8 +304,11 @@ std::optional<TileShape> FindTileShape(const TileProduct& p, int architecture, c
 Generated TileProductCode(const TileProduct& p, const TileShape& s) {
   const char* type = p.type == DType::kFloat16 ? "f16" : "bf16";
   Generated g;
-  g.source = fmt::format("#define T {}\n#define BM {}\n#define BN {}\n#define WM {}\n#define WN {}\n#define THREADS {}\n#define STAGES {}\n", type, s.bm, s.bn, s.warps_m,
-                         s.warps_n, s.threads(), s.stages);
+  const int stages = s.StagesFor(p.k);
+  // Stages that are on their way: all of them if none is filled twice.
+  const int lead = CeilDiv(CeilDiv(p.k, kTerms), s.split) <= s.stages ? stages : s.wgmma && !s.lean ? stages - 2 : stages - 1;
+  g.source = fmt::format("#define T {}\n#define BM {}\n#define BN {}\n#define WM {}\n#define WN {}\n#define THREADS {}\n#define STAGES {}\n#define LEAD {}\n", type, s.bm, s.bn, s.warps_m,
+                         s.warps_n, s.threads(), stages, lead);
   g.source += kLoads;
   if (s.wgmma) {
     g.source += WgmmaMultiply(s, type) + "#define WARP_ROW (warp * 16)\n#define WARP_COLUMN 0\n";
@@ -311,8 +318,8 @@ Generated TileProductCode(const TileProduct& p, const TileShape& s) {
     g.source += "#define WARP_ROW (warp / WN * MT * 16)\n#define WARP_COLUMN (warp % WN * NT * 8)\n";
   }
   g.source += fmt::format("#define CLUSTER_BARRIER {}\n", s.split > 1 ? kClusterBarrier : "__syncthreads();");
-  g.source += fmt::format("extern \"C\" __global__ void __launch_bounds__(THREADS) k(const T* x, const T* w, {}{}{}* out, i64 m_, i64 n_, i64 k_, i64 split_{}) {{\n",
-                          p.bias ? "const float* bias, " : "", p.residual ? fmt::format("const {}* residual, ", p.residual_elem.storage()) : "", p.out.storage(),
+  g.source += fmt::format("extern \"C\" __global__ void __launch_bounds__(THREADS{}) k(const T* x, const T* w, {}{}{}* out, i64 m_, i64 n_, i64 k_, i64 split_{}) {{\n",
+                          s.lean ? ", 2" : "", p.bias ? "const float* bias, " : "", p.residual ? fmt::format("const {}* residual, ", p.residual_elem.storage()) : "", p.out.storage(),
                           p.image ? ", i64 in_h, i64 in_w, i64 channels, i64 k_w, i64 out_h, i64 out_w, i64 stride_h, i64 stride_w, i64 dilation_h, i64 dilation_w, "
                                     "i64 pad_h, i64 pad_w"
                                   : "");
@@ -341,7 +348,7 @@ Generated TileProductCode(const TileProduct& p, const TileShape& s) {
   g.sizes = {p.m, p.n, p.k, s.split};
   if (p.image)
     for (int64_t v : {p.in_h, p.in_w, p.channels, p.k_w, p.out_h, p.out_w, p.stride_h, p.stride_w, p.dilation_h, p.dilation_w, p.pad_h, p.pad_w}) g.sizes.push_back(v);
-  g.shared = s.shared_bytes();
+  g.shared = s.SharedBytes(p.k);
   g.cluster = static_cast<unsigned>(s.split);
   g.waits = true;
   g.block[0] = static_cast<unsigned>(s.threads());

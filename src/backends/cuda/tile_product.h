@@ -20,12 +20,14 @@ struct TileShape {
   bool wgmma = false;
   int bm = 64, bn = 64;
   int warps_m = 2, warps_n = 2;  // wgmma: 4 warps per 64 rows, and 1
-  int stages = 4;                // of 64 terms in shared memory
+  int stages = 4;                // of 64 terms in shared memory, at most
+  bool lean = false;             // fewer stages, so that several blocks share a multiprocessor and hide each other's ends
   int split = 1;                 // blocks of a cluster that share out the terms
 
   int threads() const { return 32 * warps_m * warps_n; }
-  size_t shared_bytes() const;
-  std::string Name() const;  // "tile64x64", "wg128x256"; "/4": split
+  int StagesFor(int64_t k) const;
+  size_t SharedBytes(int64_t k) const;
+  std::string Name() const;  // "tile64x64", "wg128x256"; "l": lean; "/4": split
 };
 
 // out[m, n] = act(A[m, k] · B[n, k]' + bias[n] + residual[m, n]); k and n are multiples of 8.

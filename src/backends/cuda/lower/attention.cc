@@ -47,26 +47,30 @@ __forceinline__ void mma(float* c, const unsigned* a, unsigned b0, unsigned b1) 
   asm volatile(MMA "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
-// Rows of a [keys, width] tile from `from` (one head) to padded shared memory; rows behind the last key are 0.
+__forceinline__ unsigned shared_address(const void* p) { return (unsigned)__cvta_generic_to_shared(p); }
+__forceinline__ float power_of_2(float x) { float y; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
+// Starts copying rows of a [keys, width] tile of one head to padded shared memory; rows behind the last key are 0.
 template <int W> __forceinline__ void load_tile(const T* from, int first, T* to) {
+#pragma unroll 4
   for (int i = threadIdx.x; i < TILE * W / 8; i += 32 * WARPS) {
-    const int row = i / (W / 8), column = i % (W / 8) * 8;
-    uint4 v = {0, 0, 0, 0};
-    if (first + row < SK) v = *(const uint4*)(from + (i64)(first + row) * H * W + column);
-    *(uint4*)(to + row * (W + 8) + column) = v;
+    const int row = i / (W / 8), column = i % (W / 8) * 8, bytes = first + row < SK ? 16 : 0;
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to + row * (W + 8) + column)),
+                 "l"(from + (bytes ? (i64)(first + row) * H * W + column : 0)), "r"(bytes) : "memory");
   }
 }
 )cuda";
   g.source += fmt::format("extern \"C\" __global__ void __launch_bounds__(32 * WARPS) k(const T* query, const T* key, const T* value, {}{}* out) {{\n",
                           mask ? fmt::format("const {}* mask, ", elems[3].storage()) : "", y.storage());
   g.source += R"cuda(
-  __shared__ __align__(16) T tiles[TILE * (D + 8) + TILE * (E + 8)];
-  T* ks = tiles;
-  T* vs = tiles + TILE * (D + 8);
+  extern __shared__ __align__(16) u8 memory[];
+  T* const tiles = (T*)memory;  // one or two, each of keys and values
   const int lane = threadIdx.x & 31, warp = threadIdx.x / 32, row = lane / 4, pair = lane % 4 * 2, part = warp % KW;
   const int h = blockIdx.y, b = blockIdx.z, q0 = (blockIdx.x * (WARPS / KW) + warp / KW) * 16 + row, q1 = q0 + 8;
   const T* kh = key + ((i64)b * SK * H + h) * D;
   const T* vh = value + ((i64)b * SK * H + h) * E;
+  load_tile<D>(kh, 0, tiles);
+  load_tile<E>(vh, 0, tiles + TILE * (D + 8));
+  asm volatile("cp.async.commit_group;" ::: "memory");
   unsigned qa[D / 16][4];
 #pragma unroll
   for (int s = 0; s < D / 16; ++s) {
@@ -81,20 +85,29 @@ template <int W> __forceinline__ void load_tile(const T* from, int first, T* to)
   float o[E / 8][4] = {}, most[2] = {-infinity, -infinity}, sum[2] = {0, 0};
   for (int tile = 0; tile < SK; tile += TILE) {
     const int mine = part * NT * 8, first = tile + mine;
+    const T* const ks = tiles + tile / TILE % 2 * (TILE * (D + E + 16));
+    const T* const vs = ks + TILE * (D + 8);
+    asm volatile("cp.async.wait_group 0;" ::: "memory");
     __syncthreads();
-    load_tile<D>(kh, tile, ks);
-    load_tile<E>(vh, tile, vs);
-    __syncthreads();
+    if (tile + TILE < SK) {
+      T* const next = tiles + (tile / TILE + 1) % 2 * (TILE * (D + E + 16));
+      load_tile<D>(kh, tile + TILE, next);
+      load_tile<E>(vh, tile + TILE, next + TILE * (D + 8));
+      asm volatile("cp.async.commit_group;" ::: "memory");
+    }
     float p[NT][4];
 #pragma unroll
-    for (int n = 0; n < NT; ++n) {
-      p[n][0] = p[n][1] = p[n][2] = p[n][3] = 0;
+    for (int n = 0; n < NT; ++n) p[n][0] = p[n][1] = p[n][2] = p[n][3] = 0;
+#pragma unroll
+    for (int n = 0; n < NT; n += 2)
 #pragma unroll
       for (int s = 0; s < D / 16; ++s) {
-        const T* at = ks + (mine + n * 8 + row) * (D + 8) + s * 16 + pair;
-        mma(p[n], qa[s], *(const unsigned*)at, *(const unsigned*)(at + 8));
+        unsigned b[4];
+        const unsigned at = shared_address(ks + (mine + n * 8 + (lane & 7) + lane / 16 * 8) * (D + 8) + s * 16 + (lane / 8 & 1) * 8);
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(b[0]), "=r"(b[1]), "=r"(b[2]), "=r"(b[3]) : "r"(at) : "memory");
+        mma(p[n], qa[s], b[0], b[1]);
+        mma(p[n + 1], qa[s], b[2], b[3]);
       }
-    }
     float high[2] = {-infinity, -infinity};
 #pragma unroll
     for (int n = 0; n < NT; ++n)
@@ -111,7 +124,7 @@ template <int W> __forceinline__ void load_tile(const T* from, int first, T* to)
       high[r] = fmaxf(high[r], __shfl_xor_sync(0xffffffffu, high[r], 2));
       const float next = fmaxf(most[r], high[r]);
       base[r] = next == -infinity ? 0 : next;  // nothing but -inf so far
-      shrink[r] = exp2f(most[r] - base[r]);
+      shrink[r] = power_of_2(most[r] - base[r]);
       most[r] = next;
       sum[r] *= shrink[r];
     }
@@ -119,7 +132,7 @@ template <int W> __forceinline__ void load_tile(const T* from, int first, T* to)
     for (int n = 0; n < NT; ++n)
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
-        p[n][e] = exp2f(p[n][e] - base[e / 2]);
+        p[n][e] = power_of_2(p[n][e] - base[e / 2]);
         sum[e / 2] += p[n][e];
       }
 #pragma unroll
@@ -131,11 +144,12 @@ template <int W> __forceinline__ void load_tile(const T* from, int first, T* to)
       const unsigned pa[4] = {pack(p[2 * s][0], p[2 * s][1]), pack(p[2 * s][2], p[2 * s][3]), pack(p[2 * s + 1][0], p[2 * s + 1][1]),
                               pack(p[2 * s + 1][2], p[2 * s + 1][3])};
 #pragma unroll
-      for (int n = 0; n < E / 8; ++n) {
-        unsigned b0, b1;
-        const unsigned at = (unsigned)__cvta_generic_to_shared(vs + (mine + s * 16 + (lane & 15)) * (E + 8) + n * 8);
-        asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];" : "=r"(b0), "=r"(b1) : "r"(at));
-        mma(o[n], pa, b0, b1);
+      for (int n = 0; n < E / 8; n += 2) {
+        unsigned b[4];
+        const unsigned at = shared_address(vs + (mine + s * 16 + (lane & 15)) * (E + 8) + n * 8 + lane / 16 * 8);
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(b[0]), "=r"(b[1]), "=r"(b[2]), "=r"(b[3]) : "r"(at) : "memory");
+        mma(o[n], pa, b[0], b[1]);
+        mma(o[n + 1], pa, b[2], b[3]);
       }
     }
   }
@@ -184,7 +198,7 @@ template <int W> __forceinline__ void load_tile(const T* from, int first, T* to)
     const float base = high == -infinity ? 0 : high;
 #pragma unroll
     for (int j = 0; j < KW; ++j) {{
-      const float weight = exp2f(highs[group * KW + j][line] - base);
+      const float weight = power_of_2(highs[group * KW + j][line] - base);
       total += weight * sums[group * KW + j][line];
       z += weight * parts[((group * KW + j) * 16 + line) * E + column];
     }}
@@ -194,6 +208,9 @@ template <int W> __forceinline__ void load_tile(const T* from, int first, T* to)
 }}
 )cuda", to, y.Store("w"));
   }
+  const int64_t tile = key_warps * (key_warps > 1 ? 4 : 8) * 8;
+  const int64_t tiles = (z.keys > tile ? 2 : 1) * tile * (z.depth + z.value_depth + 16) * 2, parts = key_warps > 1 ? query_warps * key_warps * 64 * z.value_depth : 0;
+  g.shared = static_cast<size_t>(std::max(tiles, parts));
   g.block[0] = static_cast<unsigned>(32 * query_warps * key_warps);
   g.grid[0] = static_cast<unsigned>((z.queries + 16 * query_warps - 1) / (16 * query_warps));
   g.grid[1] = static_cast<unsigned>(z.heads);

@@ -198,6 +198,7 @@ TileProduct TileOf(const ConcreteNode& node) {
 }
 
 constexpr int kGemmRanks = 8;
+constexpr char kFirstLayer[] = "first";
 
 }  // namespace
 
@@ -216,10 +217,15 @@ std::vector<std::string> Conv2dTactics(const ConcreteNode& node, const Device& d
     if (plans.ok())
       for (const std::string& plan : *plans) names.push_back("cudnn_" + plan);
   }
+  if (IsFirstLayer(node, device)) names.push_back(kFirstLayer);
   names = BothTactics(names, TileTactics(node, TileOf(node), device), IsOwnActivation(node));
   // Few terms for every result: loops may beat padding the channels.
   const auto& f = node.inputs[1].shape;
   if (!names.empty() && f[0] * f[1] * f[2] <= 256) names.push_back("direct");
+  if (const auto depthwise = DepthwiseTactics(node); !depthwise.empty()) {
+    names.insert(names.begin(), depthwise.begin(), depthwise.end());
+    names.push_back("depthwise");
+  }
   return names;
 }
 
@@ -233,7 +239,11 @@ LowerResult LowerConv2d(const LowerContext& c) {
     }
     return lowered ? LowerResult(std::move(lowered)) : LowerConvDirect(c);
   }
-  if (t == "direct") return LowerConvDirect(c);
+  if (t == "direct" || t == "depthwise") return LowerConvDirect(c);
+  if (t == kFirstLayer || t.rfind("strip", 0) == 0 || t.empty()) {
+    TFE_ASSIGN_OR_RETURN(auto lowered, t == kFirstLayer ? LowerFirstLayer(c, nullptr, nullptr) : LowerDepthwise(c));
+    if (lowered) return std::optional<Lowered>(*std::move(lowered));
+  }
   if (IsTileTactic(t) || (t.empty() && IsOwnActivation(c.node))) {
     const TileProduct p = TileOf(c.node);
     if (p.m > 0) {

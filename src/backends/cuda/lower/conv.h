@@ -14,6 +14,22 @@ namespace tfengine::cuda {
 // Convolution by plain loops; any type but quantized.
 LowerResult LowerConvDirect(const LowerContext& c);
 
+// Depthwise convolutions with the filter in registers, a rectangle of results a thread; its tactics.
+LowerResult LowerDepthwise(const LowerContext& c);
+std::vector<std::string> DepthwiseTactics(const ConcreteNode& node);
+
+// What ends a convolution's kernel: bias, residual, activation, store of the sums a[e] of v neighbours in channels `ch` to the
+// vector number `at` of the result. The pointers for it are parameters: bias, residual, out, n.
+std::string OutputCode(const ConcreteNode& node, const std::vector<Elem>& elems, int v, bool bias, bool residual, const std::string& act);
+std::string OutputParameters(const std::vector<Elem>& elems, bool bias, bool residual);
+// A constant filter of a 16-bit product, as that type keeps it, in f32.
+Result<std::shared_ptr<const DeviceBuffer>> RoundedFilter(const LowerContext& c, const Tensor& filter, DType type);
+
+// The first layer of an image network: conv2d alone, or with the conversion in front of it and the max pooling behind it.
+// nullopt: not that, or not for this device.
+LowerResult LowerFirstLayer(const LowerContext& c, const ConcreteNode* convert, const ConcreteNode* pool);
+bool IsFirstLayer(const ConcreteNode& conv, const Device& device);
+
 // `v` as f16 or bf16 keep it.
 float RoundTo(DType type, float v);
 // A product with the epilogue of conv2d and matmul nodes. `weights_key` empty: b is input 1 of the node; else `weights` makes

@@ -8,9 +8,7 @@
 #include "backends/cuda/lower/window.h"
 
 namespace tfengine::cuda {
-namespace {
 
-// The code that ends every kernel here: bias, residual, activation, store of `a[e]`, for v neighbours in channels.
 std::string OutputCode(const ConcreteNode& node, const std::vector<Elem>& elems, int v, bool bias, bool residual, const std::string& act) {
   const Elem& y = elems.back();
   std::string code;
@@ -20,22 +18,21 @@ std::string OutputCode(const ConcreteNode& node, const std::vector<Elem>& elems,
   if (bias) code += fmt::format("    z = add(z, (W){});\n", elems[2].Load("bias_v.v[e]"));
   if (residual) code += fmt::format("    z = add(z, (W){});\n", elems[3].Load("other.v[e]"));
   if (!act.empty()) code += fmt::format("    {{ const W x = z; z = {}; }}\n", act);
-  return code + fmt::format("    r.v[e] = {};\n  }}\n  *(vec<{}, {}>*)(out + at * {}) = r;\n}}\n", y.Store("z"), y.storage(), v, v);
+  return code + fmt::format("    r.v[e] = {};\n  }}\n  *(vec<{}, {}>*)(out + at * {}) = r;\n", y.Store("z"), y.storage(), v, v);
 }
 
-std::string Parameters(const std::vector<Elem>& elems, bool bias, bool residual) {
+std::string OutputParameters(const std::vector<Elem>& elems, bool bias, bool residual) {
   std::string p;
   if (bias) p += fmt::format("const {}* bias, ", elems[2].storage());
   if (residual) p += fmt::format("const {}* residual, ", elems[3].storage());
   return p + fmt::format("{}* out, i64 n", elems.back().storage());
 }
 
-// A constant filter of a 16-bit product, as that type keeps it.
-void RoundFilter(const Tensor& filter, DType type, void* to) {
-  for (int64_t i = 0; i < filter.num_elements(); ++i) static_cast<float*>(to)[i] = RoundTo(type, filter.as<float>()[i]);
+Result<std::shared_ptr<const DeviceBuffer>> RoundedFilter(const LowerContext& c, const Tensor& filter, DType type) {
+  return DeviceWeights(c, fmt::format("rounded {} {}", filter.data(), DTypeName(type)), filter.num_bytes(), [&](void* to) {
+    for (int64_t i = 0; i < filter.num_elements(); ++i) static_cast<float*>(to)[i] = RoundTo(type, filter.as<float>()[i]);
+  });
 }
-
-}  // namespace
 
 LowerResult LowerConvDirect(const LowerContext& c) {
   const ConcreteNode& node = c.node;
@@ -59,9 +56,7 @@ LowerResult LowerConvDirect(const LowerContext& c) {
   // Weights that are rounded to the type of x are rounded once, on the host, and kept in f32.
   std::shared_ptr<const DeviceBuffer> rounded;
   if (rounds && node.inputs[1].constant) {
-    const Tensor& t = *node.inputs[1].constant;
-    TFE_ASSIGN_OR_RETURN(rounded, DeviceWeights(c, fmt::format("rounded {} {}", t.data(), DTypeName(x.dtype)), t.num_bytes(),
-                                                [&](void* to) { RoundFilter(t, x.dtype, to); }));
+    TFE_ASSIGN_OR_RETURN(rounded, RoundedFilter(c, *node.inputs[1].constant, x.dtype));
     inputs = {0};
   }
   auto tap = [&](const std::string& t) { return rounds && !rounded ? x.Load(x.Store(filter.Load(t))) : filter.Load(t); };
@@ -78,7 +73,7 @@ LowerResult LowerConvDirect(const LowerContext& c) {
       "  index i = (index)blockIdx.x * 256u + threadIdx.x;\n  if (i >= n) return;\n  const i64 at = i;\n"
       "  const int ch = (int)(i % {5}u) * {6}; i /= {5}u;\n  const int ox = (int)(i % {7}u); i /= {7}u;\n  const int oy = (int)(i % {8}u);\n"
       "  const {1}* image = in + (i64)(i / {8}u) * {9};\n  W a[{6}];\n#pragma unroll\n  for (int e = 0; e < {6}; ++e) a[e] = 0;\n",
-      wide, x.storage(), filter.storage(), Parameters(*elems, bias, residual), IndexType(std::max(node.outputs[0].num_elements(), n)), out[3] / v, v,
+      wide, x.storage(), filter.storage(), OutputParameters(*elems, bias, residual), IndexType(std::max(node.outputs[0].num_elements(), n)), out[3] / v, v,
       out[2], out[1], in[1] * in[2] * in[3]);
   g.source += fmt::format(
       "{10}  for (int ky = 0; ky < {0}; ++ky) {{\n    const int iy = oy * {1} + ky * {2} - {3};\n    if (iy < 0 || iy >= {4}) continue;\n"
@@ -100,7 +95,7 @@ LowerResult LowerConvDirect(const LowerContext& c) {
         "        for (int e = 0; e < {11}; ++e) a[e] = add(a[e], mul(p, (W){10}));\n      }}\n    }}\n  }}\n",
         x.storage(), in[2], in[3], filters, channels, filter.storage(), f[1], channels * f[3], f[3], x.Load("u"), tap("t.v[e]"), v);
   }
-  g.source += OutputCode(node, *elems, v, bias, residual, *act);
+  g.source += OutputCode(node, *elems, v, bias, residual, *act) + "}\n";
   g.OneThreadEach(n);
   if (rounded) g.bound.push_back({1, std::move(rounded)});
   return Finish(c, g, depthwise ? "depthwise" : "direct", std::move(inputs));
@@ -126,7 +121,7 @@ LowerResult LowerConv2dTranspose(const LowerContext& c) {
       "  index i = (index)blockIdx.x * 256u + threadIdx.x;\n  if (i >= n) return;\n  const i64 at = i;\n"
       "  const int ch = (int)(i % {5}u); i /= {5}u;\n  const int ox = (int)(i % {6}u); i /= {6}u;\n  const int oy = (int)(i % {7}u);\n"
       "  const {1}* image = in + (i64)(i / {7}u) * {8};\n  W a[1] = {{0}};\n",
-      wide, (*elems)[0].storage(), (*elems)[1].storage(), Parameters(*elems, bias, false), IndexType(n), out[3], out[2], out[1], in[1] * in[2] * in[3]);
+      wide, (*elems)[0].storage(), (*elems)[1].storage(), OutputParameters(*elems, bias, false), IndexType(n), out[3], out[2], out[1], in[1] * in[2] * in[3]);
   // The taps that reach this pixel: oy = iy * stride + ky * dilation - pad.
   g.source += fmt::format(
       "  for (int ky = 0; ky < {0}; ++ky) {{\n    const int py = oy + {3} - ky * {2};\n    if (py < 0 || py % {1} != 0 || py / {1} >= {4}) continue;\n"
@@ -136,7 +131,7 @@ LowerResult LowerConv2dTranspose(const LowerContext& c) {
       "      const {0}* pixel = image + ((i64)(py / {1}) * {2} + px / {3}) * {4};\n      const {5}* tap = filter + ((i64)(ky * {6} + kx) * {7} + ch) * {4};\n"
       "      for (int j = 0; j < {4}; ++j) {{\n        const {0} u = pixel[j];\n        const {5} t = tap[j];\n        a[0] = add(a[0], mul((W){8}, (W){9}));\n      }}\n    }}\n  }}\n",
       (*elems)[0].storage(), w.strides[0], in[2], w.strides[1], in[3], (*elems)[1].storage(), f[1], f[2], (*elems)[0].Load("u"), (*elems)[1].Load("t"));
-  g.source += OutputCode(node, *elems, 1, bias, false, *act);
+  g.source += OutputCode(node, *elems, 1, bias, false, *act) + "}\n";
   g.OneThreadEach(n);
   return Finish(c, g, "direct", PresentInputs(node));
 }

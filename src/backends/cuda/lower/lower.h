@@ -29,13 +29,9 @@ LowerResult LowerConv2d(const LowerContext& c);
 LowerResult LowerConv2dTranspose(const LowerContext& c);
 LowerResult LowerMatMul(const LowerContext& c);
 LowerResult LowerAttention(const LowerContext& c);
-LowerResult LowerUnary(const LowerContext& c);
-LowerResult LowerBinary(const LowerContext& c);
-LowerResult LowerSelect(const LowerContext& c);
-LowerResult LowerCast(const LowerContext& c);
-LowerResult LowerConvert(const LowerContext& c);
-LowerResult LowerBatchNorm(const LowerContext& c);
-LowerResult LowerFakeQuant(const LowerContext& c);
+LowerResult LowerPointwise(const LowerContext& c);  // unary, binary, select, cast, convert, batch_norm, fake_quant
+// Neighbouring pointwise nodes, each reading the one before, as one kernel.
+LowerResult LowerPointwiseChain(const LowerContext& c, const std::vector<ConcreteNode>& nodes);
 LowerResult LowerSoftmax(const LowerContext& c);
 LowerResult LowerLayerNorm(const LowerContext& c);
 LowerResult LowerReduce(const LowerContext& c);
@@ -54,6 +50,9 @@ LowerResult LowerOneHot(const LowerContext& c);
 // The tactics of a node beyond the first, best guess first; empty: there is one way.
 std::vector<std::string> Conv2dTactics(const ConcreteNode& node, const Device& device, const BackendOptions& options);
 std::vector<std::string> MatMulTactics(const ConcreteNode& node, const Device& device, const BackendOptions& options);
+
+// Pointwise nodes, or [convert,] conv2d [, max pool], as one kernel. `c.node`: the last.
+LowerResult LowerChainOf(const LowerContext& c, const std::vector<ConcreteNode>& nodes);
 
 // Matmuls of one A that differ in their constants only; results lie one behind the other. `c.node`: the first.
 std::vector<std::string> JointMatMulTactics(const std::vector<ConcreteNode>& nodes, const Device& device);

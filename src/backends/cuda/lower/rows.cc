@@ -19,8 +19,8 @@ Spread SpreadOf(int64_t n, int64_t rows, size_t element) {
   s.v = VectorWidth(n, element);
   const int64_t vectors = n / s.v;
   s.lanes = 32;
-  // Few rows: more threads each, for latency.
-  const int64_t each = rows >= 2048 ? 4 : 1;
+  // One vector a thread where rows are no more than a few waves of blocks: latency decides there.
+  const int64_t each = rows >= 65536 ? 4 : 1;
   while (s.lanes < 512 && s.lanes * each < vectors) s.lanes *= 2;
   s.rows = s.lanes >= 128 ? 1 : 128 / s.lanes;
   s.chunks = (vectors + s.lanes - 1) / s.lanes;
@@ -121,13 +121,21 @@ LowerResult LowerLayerNorm(const LowerContext& c) {
   auto vector = [&](const Elem& e, const char* name, const char* from) {
     return fmt::format("      const vec<{0}, {1}> {2} = *(const vec<{0}, {1}>*)({3} + (i64)p * {1});\n", e.storage(), s.v, name, from);
   };
-  std::string load = vector(x, "u", "row"), value = x.Load("u.v[e]"), parameters;
+  std::string load = vector(x, "u", "row"), value = x.Load("u.v[e]"), parameters, early, declared;
+  // With one vector a thread, scale and offset are on their way while the row is summed up.
+  const bool hoists = keep && s.chunks == 1;
   std::string scaled = "((W){} - mean) * inverse";
   for (auto [present, input, name] : {std::tuple{gamma, 1, "gamma"}, std::tuple{beta, 2, "beta"}}) {
     if (!present) continue;
     const Elem& e = (*elems)[static_cast<size_t>(input)];
     signature += fmt::format(", const {}* {}", e.storage(), name);
-    parameters += vector(e, input == 1 ? "g" : "b", name);
+    const char* variable = input == 1 ? "g" : "b";
+    if (hoists) {
+      declared += fmt::format("  vec<{}, {}> {};\n", e.storage(), s.v, variable);
+      early += fmt::format("      {2} = *(const vec<{0}, {1}>*)({3} + (i64)p * {1});\n", e.storage(), s.v, variable, name);
+    } else {
+      parameters += vector(e, variable, name);
+    }
     scaled += fmt::format("{} (W){}", input == 1 ? " *" : " +", e.Load(input == 1 ? "g.v[e]" : "b.v[e]"));
   }
   if (residual) {
@@ -146,8 +154,8 @@ LowerResult LowerLayerNorm(const LowerContext& c) {
                           x.storage(), y.storage(), s.rows, n, signature);
   if (residual) g.source += fmt::format("  const {}* other = residual + (real ? at : 0) * {};\n", (*elems)[3].storage(), n);
   if (keep) g.source += fmt::format("  W kept[{}][{}];\n", s.chunks, s.v);
-  g.source += "  W mean = 0;\n";
-  g.source += Each(k, load + unroll + (keep ? "kept[j][e] = " + value + "; mean += kept[j][e]; }\n" : "mean += (W)" + value + "; }\n"), keep);
+  g.source += "  W mean = 0;\n" + declared;
+  g.source += Each(k, load + early + unroll + (keep ? "kept[j][e] = " + value + "; mean += kept[j][e]; }\n" : "mean += (W)" + value + "; }\n"), keep);
   g.source += fmt::format("  mean = across(mean, Add()) / (W){}.0;\n  W variance = 0;\n", n);
   g.source += Each(k, again + unroll + "const W d = (W)" + kept + " - mean; variance += d * d; }\n", keep);
   g.source += fmt::format("  const W inverse = W(1) / sqrt(across(variance, Add()) / (W){}.0 + {});\n", n, Literal(c.node.attrs.Float("epsilon"), x.wide()));

@@ -25,10 +25,7 @@ bool Complete(const ConcreteNode& node, TileProduct* p) {
   if (p->residual && (!IsReal(p->residual_elem) || node.inputs[3].num_elements() != node.outputs[0].num_elements())) return false;
   const auto act = ActivationExpression(node.attrs, "float");
   if (!act) return false;
-  p->act = *act;
-  const std::string exact = "erfc(";
-  if (p->out.size() == 2)
-    for (size_t at = 0; (at = p->act.find(exact, at)) != std::string::npos; at += exact.size()) p->act.replace(at, exact.size(), "erfc_16(");
+  p->act = p->out.size() == 2 ? For16Bits(*act) : *act;
   return true;
 }
 

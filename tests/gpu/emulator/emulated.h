@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+// What translated kernels see: CUDA's words, and the machine that runs their threads (emulator.cc).
+namespace emulated {
+
+struct Index {
+  unsigned x = 0, y = 0, z = 0;
+};
+
+// Calls concern the running thread.
+class Machine {
+ public:
+  virtual const Index& thread() = 0;
+  virtual const Index& block() = 0;
+  virtual char* shared() = 0;
+  virtual unsigned shared_address(const void* p) = 0;
+  virtual void sync_block() = 0;
+  virtual void sync_cluster() = 0;
+  virtual uint64_t shuffle_xor(uint64_t v, int mask) = 0;
+  virtual void copy16(unsigned to, const void* from, int bytes) = 0;
+  virtual void commit_copies() = 0;
+  virtual void await_copies(int keep) = 0;
+  virtual void load_matrix(uint32_t* r, int count, bool transposed, unsigned address) = 0;
+  virtual void multiply(float* c, const uint32_t* a, const uint32_t* b, bool half) = 0;
+  virtual void multiply_group(float* const* d, int n, uint64_t a, uint64_t b, bool half) = 0;
+  virtual void commit_products() = 0;
+  virtual void await_products(int keep) = 0;
+  virtual unsigned remote(unsigned address, unsigned rank) = 0;
+  virtual void load_remote(float* to, unsigned address) = 0;
+};
+
+inline void to_float(float& f, uint16_t h) {
+  _Float16 v;
+  std::memcpy(&v, &h, 2);
+  f = static_cast<float>(v);
+}
+inline void to_half(uint16_t& h, float f) {
+  const auto v = static_cast<_Float16>(f);
+  std::memcpy(&h, &v, 2);
+}
+inline void to_bfloat(uint16_t& h, float f) {
+  uint32_t u;
+  std::memcpy(&u, &f, 4);
+  h = f != f ? 0x7fff : static_cast<uint16_t>((u + 0x7fff + ((u >> 16) & 1)) >> 16);
+}
+inline void power_of_2(float& y, float x) { y = std::exp2(x); }
+template <typename... R>
+void load_matrix(Machine* m, bool transposed, uint32_t& a, uint32_t& b, R&&... rest) {
+  uint32_t r[4];
+  if constexpr (sizeof...(R) == 3) {
+    auto take = [&](uint32_t& c, uint32_t& d, unsigned address) {
+      m->load_matrix(r, 4, transposed, address);
+      a = r[0], b = r[1], c = r[2], d = r[3];
+    };
+    take(rest...);
+  } else {
+    m->load_matrix(r, 2, transposed, (rest, ...));
+    a = r[0], b = r[1];
+  }
+}
+inline void multiply(Machine* m, bool half, float& c0, float& c1, float& c2, float& c3, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0, uint32_t b1) {
+  float c[4] = {c0, c1, c2, c3};
+  const uint32_t a[4] = {a0, a1, a2, a3}, b[2] = {b0, b1};
+  m->multiply(c, a, b, half);
+  c0 = c[0], c1 = c[1], c2 = c[2], c3 = c[3];
+}
+// Sums, then the two descriptors.
+inline void gather(float**, uint64_t* d, uint64_t a, uint64_t b) { d[0] = a, d[1] = b; }
+template <typename... R>
+void gather(float** sums, uint64_t* d, float& first, R&&... rest) {
+  *sums = &first;
+  gather(sums + 1, d, rest...);
+}
+template <typename... R>
+void multiply_group(Machine* m, bool half, R&&... rest) {
+  float* sums[sizeof...(R)];
+  uint64_t descriptors[2];
+  gather(sums, descriptors, rest...);
+  m->multiply_group(sums, static_cast<int>(sizeof...(R) - 2) * 2, descriptors[0], descriptors[1], half);
+}
+inline void remote(Machine* m, unsigned& r, unsigned address, unsigned rank) { r = m->remote(address, rank); }
+inline void load_remote(Machine* m, float& a, float& b, float& c, float& d, unsigned address) {
+  float f[4];
+  m->load_remote(f, address);
+  a = f[0], b = f[1], c = f[2], d = f[3];
+}
+inline void most(bool half, unsigned& r, unsigned a, unsigned b) {
+  r = 0;
+  for (int e = 0; e < 2; ++e) {
+    const auto x = static_cast<uint16_t>(a >> (16 * e)), y = static_cast<uint16_t>(b >> (16 * e));
+    float fx, fy;
+    if (half) {
+      to_float(fx, x), to_float(fy, y);
+    } else {
+      const uint32_t ux = uint32_t{x} << 16, uy = uint32_t{y} << 16;
+      std::memcpy(&fx, &ux, 4), std::memcpy(&fy, &uy, 4);
+    }
+    r |= static_cast<unsigned>(fx != fx || fy > fx ? y : x) << (16 * e);
+  }
+}
+template <typename... A, size_t... I>
+void call(void (*f)(A...), void** values, std::index_sequence<I...>) {
+  f(*static_cast<std::remove_const_t<A>*>(values[I])...);
+}
+template <typename... A>
+void call(void (*f)(A...), void** values) {
+  call(f, values, std::index_sequence_for<A...>());
+}
+
+}  // namespace emulated
+
+#ifdef IS_HALF
+using namespace std;  // CUDA's mathematical functions are global
+static emulated::Machine* machine;
+#define __CUDA_ARCH__ 900
+#define __global__
+#define __forceinline__ inline
+#define __align__(n) alignas(n)
+#define threadIdx (machine->thread())
+#define blockIdx (machine->block())
+#define __syncthreads() machine->sync_block()
+#define __cvta_generic_to_shared(p) machine->shared_address(p)
+struct uint2 { unsigned x, y; };
+struct alignas(16) uint4 { unsigned x, y, z, w; };
+struct alignas(8) float2 { float x, y; };
+struct alignas(16) float4 { float x, y, z, w; };
+inline float2 make_float2(float x, float y) { return {x, y}; }
+template <typename W>
+W __shfl_xor_sync(unsigned, W v, int mask) {
+  uint64_t bits = 0;
+  memcpy(&bits, &v, sizeof(v));
+  bits = machine->shuffle_xor(bits, mask);
+  memcpy(&v, &bits, sizeof(v));
+  return v;
+}
+inline float __uint_as_float(unsigned u) { float f; memcpy(&f, &u, 4); return f; }
+inline float __int_as_float(int u) { float f; memcpy(&f, &u, 4); return f; }
+inline unsigned __float_as_uint(float f) { unsigned u; memcpy(&u, &f, 4); return u; }
+inline double __longlong_as_double(long long u) { double f; memcpy(&f, &u, 8); return f; }
+inline float __fdiv_rn(float a, float b) { return a / b; }
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fadd_rn(float a, float b) { return a + b; }
+inline float __fsub_rn(float a, float b) { return a - b; }
+inline float __fdividef(float a, float b) { return a / b; }
+inline float __expf(float a) { return exp(a); }
+template <typename T> T rsqrt(T v) { return T(1) / sqrt(v); }
+#endif

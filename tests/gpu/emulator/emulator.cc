@@ -1,0 +1,494 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs generated CUDA kernels on the host, for machines without a GPU: stands in for libcuda, NVRTC, cuBLASLt and cuDNN
+// (scripts/gpu_emulate). Sources are translated to C++, compiled by the system's compiler and run one block, or cluster, at a
+// time; every CUDA thread is a coroutine. Copies (cp.async) and wgmma products happen as late as their waits allow, so that a
+// missing wait or a buffer that is filled too early gives wrong numbers. Not emulated: memory order between blocks, timing.
+// The libraries find no algorithms, so that every op runs on own kernels.
+#include <dlfcn.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <mutex>
+#include <regex>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "backends/cuda/api.h"
+#include "emulated.h"
+
+namespace {
+
+using namespace tfengine::cuda;
+using emulated::Index;
+
+// --- threads as coroutines ---
+
+extern "C" void emulator_switch(void** save, void* load);
+asm(R"(
+.globl emulator_switch
+emulator_switch:
+  push %rbp
+  push %rbx
+  push %r12
+  push %r13
+  push %r14
+  push %r15
+  mov %rsp, (%rdi)
+  mov %rsi, %rsp
+  pop %r15
+  pop %r14
+  pop %r13
+  pop %r12
+  pop %rbx
+  pop %rbp
+  ret
+)");
+
+struct Barrier {
+  int waiting = 0;
+  unsigned generation = 0;
+};
+struct Block;
+struct Warp {
+  Barrier barrier;
+  int alive = 0;
+  uint64_t values[32][8];
+};
+struct Thread {
+  void* stack_pointer = nullptr;
+  bool done = false;
+  Block* block = nullptr;
+  Warp* warp = nullptr;
+  int lane = 0;
+  Index id;
+  std::vector<std::function<void()>> copies, products;            // not yet committed
+  std::vector<std::vector<std::function<void()>>> copy_groups, product_groups;
+};
+struct Block {
+  Barrier barrier;
+  int alive = 0;
+  Index id;
+  std::vector<char> shared;
+  std::vector<Warp> warps;
+  std::vector<Thread> threads;
+};
+struct Cluster {
+  Barrier barrier;
+  int alive = 0;
+  std::vector<Block> blocks;
+};
+
+constexpr size_t kStack = 128 << 10;
+
+std::mutex run_mu;  // one launch at a time
+Thread* now = nullptr;
+Cluster* cluster = nullptr;
+void* scheduler = nullptr;
+void (*entry)(void**) = nullptr;
+void** arguments = nullptr;
+std::vector<char*> stacks;
+
+void Yield() { emulator_switch(&now->stack_pointer, scheduler); }
+
+void Await(Barrier& b, const int& alive) {
+  const unsigned mine = b.generation;
+  if (++b.waiting == alive) {
+    b.waiting = 0;
+    ++b.generation;
+    return;
+  }
+  while (b.generation == mine) Yield();
+}
+void Left(Barrier& b, int alive) {
+  if (alive == 0 || b.waiting != alive) return;
+  b.waiting = 0;
+  ++b.generation;
+}
+
+void ThreadMain() {
+  entry(arguments);
+  now->done = true;
+  Left(now->warp->barrier, --now->warp->alive);
+  Left(now->block->barrier, --now->block->alive);
+  Left(cluster->barrier, --cluster->alive);
+  for (;;) Yield();
+}
+
+float HalfToFloat(uint16_t h) {
+  _Float16 f;
+  std::memcpy(&f, &h, 2);
+  return static_cast<float>(f);
+}
+float BfloatToFloat(uint16_t b) {
+  const uint32_t u = static_cast<uint32_t>(b) << 16;
+  float f;
+  std::memcpy(&f, &u, 4);
+  return f;
+}
+float Wide(uint16_t v, bool half) { return half ? HalfToFloat(v) : BfloatToFloat(v); }
+
+char* SharedAt(unsigned address) { return cluster->blocks[address >> 24].shared.data() + (address & 0xffffff); }
+
+void Flush(std::vector<std::vector<std::function<void()>>>& groups, int keep) {
+  while (static_cast<int>(groups.size()) > keep) {
+    for (auto& f : groups.front()) f();
+    groups.erase(groups.begin());
+  }
+}
+
+class Machine : public emulated::Machine {
+ public:
+  const Index& thread() override { return now->id; }
+  const Index& block() override { return now->block->id; }
+  char* shared() override { return now->block->shared.data(); }
+  unsigned shared_address(const void* p) override {
+    return static_cast<unsigned>(static_cast<const char*>(p) - now->block->shared.data()) | static_cast<unsigned>(now->block - cluster->blocks.data()) << 24;
+  }
+  void sync_block() override { Await(now->block->barrier, now->block->alive); }
+  void sync_cluster() override { Await(cluster->barrier, cluster->alive); }
+  uint64_t shuffle_xor(uint64_t v, int mask) override {
+    Warp& w = *now->warp;
+    w.values[now->lane][0] = v;
+    Await(w.barrier, w.alive);
+    const uint64_t r = w.values[(now->lane ^ mask) & 31][0];
+    Await(w.barrier, w.alive);
+    return r;
+  }
+  void copy16(unsigned to, const void* from, int bytes) override {
+    char* target = SharedAt(to);
+    now->copies.push_back([=] {
+      std::memset(target, 0, 16);
+      std::memcpy(target, from, static_cast<size_t>(bytes));
+    });
+  }
+  void commit_copies() override {
+    now->copy_groups.push_back(std::move(now->copies));
+    now->copies.clear();
+  }
+  void await_copies(int keep) override { Flush(now->copy_groups, keep); }
+  void load_matrix(uint32_t* r, int count, bool transposed, unsigned address) override {
+    Warp& w = *now->warp;
+    w.values[now->lane][0] = address;
+    Await(w.barrier, w.alive);
+    for (int m = 0; m < count; ++m) {
+      uint16_t pair[2];
+      for (int e = 0; e < 2; ++e) {
+        const int row = transposed ? now->lane % 4 * 2 + e : now->lane / 4, column = transposed ? now->lane / 4 : now->lane % 4 * 2 + e;
+        std::memcpy(&pair[e], SharedAt(static_cast<unsigned>(w.values[m * 8 + row][0])) + column * 2, 2);
+      }
+      r[m] = pair[0] | static_cast<uint32_t>(pair[1]) << 16;
+    }
+    Await(w.barrier, w.alive);
+  }
+  void multiply(float* c, const uint32_t* a, const uint32_t* b, bool half) override {
+    Warp& w = *now->warp;
+    for (int i = 0; i < 4; ++i) w.values[now->lane][i] = a[i];
+    for (int i = 0; i < 2; ++i) w.values[now->lane][4 + i] = b[i];
+    Await(w.barrier, w.alive);
+    auto at = [&](int lane, int which, int e) { return Wide(static_cast<uint16_t>(w.values[lane][which] >> (16 * e)), half); };
+    for (int e = 0; e < 4; ++e) {
+      const int row = now->lane / 4, column = now->lane % 4 * 2 + e % 2;  // of the upper or lower half
+      float sum = c[e];
+      for (int k = 0; k < 16; ++k)
+        sum += at(row * 4 + k % 8 / 2, k / 8 * 2 + e / 2, k % 2) * at(column * 4 + k % 8 / 2, 4 + k / 8, k % 2);
+      c[e] = sum;
+    }
+    Await(w.barrier, w.alive);
+  }
+  void multiply_group(float* const* d, int n, uint64_t a, uint64_t b, bool half) override {
+    const std::vector<float*> sums(d, d + n / 2);
+    const int row = now->id.x / 32 % 4 * 16 + now->lane / 4, column = now->lane % 4 * 2;
+    const unsigned rank = static_cast<unsigned>(now->block - cluster->blocks.data()) << 24;
+    now->products.push_back([=] {
+      auto element = [&](uint64_t descriptor, int line, int k) {
+        unsigned address = static_cast<unsigned>((descriptor & 0x3fff) << 4) + static_cast<unsigned>(line / 8 * static_cast<int>((descriptor >> 32 & 0x3fff) << 4) + line % 8 * 128 + k * 2);
+        address ^= (address >> 7 & 7) << 4;
+        uint16_t v;
+        std::memcpy(&v, SharedAt(address | rank), 2);
+        return Wide(v, half);
+      };
+      for (int i = 0; i < n / 2; ++i)
+        for (int k = 0; k < 16; ++k) *sums[static_cast<size_t>(i)] += element(a, row + i % 4 / 2 * 8, k) * element(b, i / 4 * 8 + column + i % 2, k);
+    });
+  }
+  void commit_products() override {
+    now->product_groups.push_back(std::move(now->products));
+    now->products.clear();
+  }
+  void await_products(int keep) override { Flush(now->product_groups, keep); }
+  unsigned remote(unsigned address, unsigned rank) override { return (address & 0xffffff) | rank << 24; }
+  void load_remote(float* to, unsigned address) override { std::memcpy(to, SharedAt(address), 16); }
+};
+Machine machine;
+
+void RunBlocks(std::vector<Block>& blocks) {
+  std::vector<Thread*> threads;
+  for (Block& b : blocks)
+    for (Thread& t : b.threads) threads.push_back(&t);
+  while (stacks.size() < threads.size()) stacks.push_back(static_cast<char*>(mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)));
+  for (size_t i = 0; i < threads.size(); ++i) {
+    void** top = reinterpret_cast<void**>(stacks[i] + kStack);
+    top[-1] = nullptr;
+    top[-2] = reinterpret_cast<void*>(&ThreadMain);
+    for (int r = 3; r <= 8; ++r) top[-r] = nullptr;
+    threads[i]->stack_pointer = top - 8;
+  }
+  for (bool left = true; left;) {
+    left = false;
+    for (Thread* t : threads) {
+      if (t->done) continue;
+      left = true;
+      now = t;
+      emulator_switch(&scheduler, t->stack_pointer);
+    }
+  }
+}
+
+// --- translation ---
+
+// The end of what opens at `at`: one behind the matching bracket. Strings are skipped.
+size_t Matching(const std::string& s, size_t at) {
+  int depth = 0;
+  bool quoted = false;
+  for (; at < s.size(); ++at) {
+    if (quoted) {
+      if (s[at] == '\\') ++at;
+      else if (s[at] == '"') quoted = false;
+      continue;
+    }
+    if (s[at] == '"') quoted = true;
+    if (s[at] == '(') ++depth;
+    if (s[at] == ')' && --depth == 0) return at + 1;
+  }
+  return std::string::npos;
+}
+
+// `asm(...)` → a call of the machine with the operands' expressions.
+std::string TranslateAsm(const std::string& text) {
+  std::vector<std::string> parts(1);
+  int depth = 0;
+  bool quoted = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quoted && c == '\\') {
+      parts.back() += c;
+      parts.back() += text[++i];
+      continue;
+    }
+    if (c == '"') quoted = !quoted;
+    if (!quoted) depth += c == '(' || c == '[' ? 1 : c == ')' || c == ']' ? -1 : 0;
+    if (!quoted && depth == 0 && c == ':' && parts.size() < 4) parts.emplace_back();
+    else parts.back() += c;
+  }
+  std::vector<std::string> operands;
+  for (size_t p = 1; p < std::min<size_t>(parts.size(), 3); ++p)
+    for (size_t at = 0; (at = parts[p].find('(', at)) != std::string::npos;) {
+      const size_t end = Matching(parts[p], at);
+      operands.push_back(parts[p].substr(at, end - at));
+      at = end;
+    }
+  const std::string& code = parts[0];
+  auto has = [&](const char* word) { return code.find(word) != std::string::npos; };
+  std::string all;
+  for (const std::string& o : operands) all += (all.empty() ? "" : ", ") + o;
+  if (has("cvt.f32.f16")) return "emulated::to_float(" + all + ")";
+  if (has("cvt.rn.f16.f32")) return "emulated::to_half(" + all + ")";
+  if (has("cvt.rn.bf16.f32")) return "emulated::to_bfloat(" + all + ")";
+  if (has("griddepcontrol") || has("fence.proxy") || has("wgmma.fence")) return "(void)0";
+  if (has("cp.async.cg")) return "machine->copy16(" + all + (operands.size() == 2 ? ", 16)" : ")");
+  if (has("cp.async.commit_group")) return "machine->commit_copies()";
+  if (has("cp.async.wait_group")) return "machine->await_copies(" + (operands.empty() ? code.substr(code.find("wait_group") + 11, 1) : all) + ")";
+  if (has("ldmatrix")) return std::string("emulated::load_matrix(machine, ") + (has(".trans") ? "true, " : "false, ") + all + ")";
+  if (has("wgmma.mma_async")) return std::string("emulated::multiply_group(machine, ") + (has(".f32.f16") ? "true, " : "false, ") + all + ")";
+  if (has("wgmma.commit_group") || has("wgmma.wait_group")) {
+    const size_t wait = code.find("wait_group.sync.aligned ");
+    return std::string(has("wgmma.commit_group") ? "machine->commit_products(), " : "") + "machine->await_products(" + code.substr(wait + 24, 1) + ")";
+  }
+  if (has("MMA") || has("mma.sync")) return "emulated::multiply(machine, IS_HALF, " + all + ")";
+  if (has("barrier.cluster")) return "machine->sync_cluster()";
+  if (has("mapa")) return "emulated::remote(machine, " + all + ")";
+  if (has("ld.shared::cluster")) return "emulated::load_remote(machine, " + all + ")";
+  if (has("max.")) return "emulated::most(IS_HALF, " + all + ")";
+  if (has("ex2.approx")) return "emulated::power_of_2(" + all + ")";
+  return "#error unknown instruction: " + code;
+}
+
+std::string Translate(std::string s) {
+  std::string out;
+  static const std::regex kAsm(R"(\basm( volatile)?\()"), kDynamic(R"(extern __shared__ (__align__\(\d+\) )?(\w+) (\w+)\[\];)"),
+      kShared(R"(__shared__ (__align__\((\d+)\) )?)"), kBounds(R"(__launch_bounds__\([^)]*\))");
+  s = std::regex_replace(s, kDynamic, "$2* $3 = ($2*)machine->shared();");
+  s = std::regex_replace(s, kShared, "alignas(16) static ");
+  s = std::regex_replace(s, kBounds, "");
+  for (std::smatch m; std::regex_search(s, m, kAsm);) {
+    const size_t at = static_cast<size_t>(m.position()), open = at + static_cast<size_t>(m.length()) - 1, end = Matching(s, open);
+    out += s.substr(0, at) + TranslateAsm(s.substr(open + 1, end - open - 2));
+    s = s.substr(end);
+  }
+  out += s;
+  const bool bfloat = out.find("#define T bf16") != std::string::npos;
+  return std::string("#define IS_HALF ") + (bfloat ? "false" : "true") + "\n#include \"emulated.h\"\n" + out +
+         "\nextern \"C\" void run(emulated::Machine* m, void** arguments) { machine = m; if (arguments) emulated::call(&k, arguments); }\n";
+}
+
+struct Program {
+  std::string source, library, log;
+};
+
+}  // namespace
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+// --- NVRTC: the "cubin" is the path of a shared library ---
+EXPORT int nvrtcVersion(int* major, int* minor) { *major = 13, *minor = 0; return 0; }
+EXPORT int nvrtcCreateProgram(Program** p, const char* source, const char*, int, const char* const*, const char* const*) {
+  *p = new Program{source, "", ""};
+  return 0;
+}
+EXPORT int nvrtcDestroyProgram(Program** p) { delete *p; return 0; }
+EXPORT int nvrtcCompileProgram(Program* p, int, const char* const*) {
+  const char* parent = std::getenv("TMPDIR");
+  std::string pattern = std::string(parent ? parent : "/tmp") + "/kernel_XXXXXX";
+  char* folder = pattern.data();
+  if (mkdtemp(folder) == nullptr) return 1;
+  const std::string base = folder;
+  std::ofstream(base + "/k.cc") << Translate(p->source);
+  const char* headers = std::getenv("TFENGINE_EMULATOR_HEADERS");
+  const std::string command = "c++ -std=c++20 -O1 -w -fno-strict-aliasing -ffp-contract=off -shared -fPIC -I" + std::string(headers ? headers : ".") + " -o " + base + "/k.so " + base + "/k.cc 2> " + base + "/log";
+  if (std::system(command.c_str()) == 0) {
+    p->library = base + "/k.so";
+    return 0;
+  }
+  std::stringstream log;
+  log << std::ifstream(base + "/log").rdbuf();
+  p->log = log.str();
+  return 1;
+}
+EXPORT int nvrtcGetProgramLogSize(Program* p, size_t* n) { *n = p->log.size(); return 0; }
+EXPORT int nvrtcGetProgramLog(Program* p, char* to) { std::memcpy(to, p->log.data(), p->log.size()); return 0; }
+EXPORT int nvrtcGetCUBINSize(Program* p, size_t* n) { *n = p->library.size() + 1; return 0; }
+EXPORT int nvrtcGetCUBIN(Program* p, char* to) { std::memcpy(to, p->library.c_str(), p->library.size() + 1); return 0; }
+
+// --- the driver ---
+EXPORT int cuInit(unsigned) { return 0; }
+EXPORT int cuDriverGetVersion(int* v) { *v = 13000; return 0; }
+EXPORT int cuGetErrorName(int, const char** s) { *s = "EMULATOR_ERROR"; return 0; }
+EXPORT int cuGetErrorString(int, const char** s) { *s = "emulator error"; return 0; }
+EXPORT int cuDeviceGetCount(int* n) { *n = 1; return 0; }
+EXPORT int cuDeviceGet(CUdevice* d, int i) { *d = i; return 0; }
+EXPORT int cuDeviceGetName(char* to, int n, CUdevice) { std::snprintf(to, static_cast<size_t>(n), "emulator"); return 0; }
+EXPORT int cuDeviceGetAttribute(int* v, int attribute, CUdevice) {
+  *v = attribute == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT ? 132 : attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR ? 9 : 0;
+  return 0;
+}
+EXPORT int cuDevicePrimaryCtxRetain(CUcontext* c, CUdevice) { *c = reinterpret_cast<CUcontext>(1); return 0; }
+EXPORT int cuCtxSetCurrent(CUcontext) { return 0; }
+EXPORT int cuCtxGetCurrent(CUcontext* c) { *c = reinterpret_cast<CUcontext>(1); return 0; }
+EXPORT int cuMemGetInfo_v2(size_t* a, size_t* b) { *a = *b = size_t{8} << 30; return 0; }
+EXPORT int cuMemAlloc_v2(CUdeviceptr* p, size_t n) { *p = reinterpret_cast<CUdeviceptr>(std::aligned_alloc(256, (n + 511) / 256 * 256)); return *p == 0 ? 2 : 0; }
+EXPORT int cuMemFree_v2(CUdeviceptr p) { std::free(reinterpret_cast<void*>(p)); return 0; }
+EXPORT int cuMemAllocHost_v2(void** p, size_t n) { *p = std::malloc(n); return 0; }
+EXPORT int cuMemFreeHost(void* p) { std::free(p); return 0; }
+EXPORT int cuMemcpyHtoD_v2(CUdeviceptr to, const void* from, size_t n) { std::memcpy(reinterpret_cast<void*>(to), from, n); return 0; }
+EXPORT int cuMemcpyDtoH_v2(void* to, CUdeviceptr from, size_t n) { std::memcpy(to, reinterpret_cast<void*>(from), n); return 0; }
+EXPORT int cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t n, CUstream) { return cuMemcpyHtoD_v2(to, from, n); }
+EXPORT int cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t n, CUstream) { return cuMemcpyDtoH_v2(to, from, n); }
+EXPORT int cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t n, CUstream) { std::memmove(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), n); return 0; }
+EXPORT int cuMemsetD8Async(CUdeviceptr p, unsigned char v, size_t n, CUstream) { std::memset(reinterpret_cast<void*>(p), v, n); return 0; }
+EXPORT int cuStreamCreate(CUstream* s, unsigned) { *s = reinterpret_cast<CUstream>(1); return 0; }
+EXPORT int cuStreamDestroy_v2(CUstream) { return 0; }
+EXPORT int cuStreamSynchronize(CUstream) { return 0; }
+EXPORT int cuStreamWaitEvent(CUstream, CUevent, unsigned) { return 0; }
+EXPORT int cuStreamBeginCapture_v2(CUstream, int) { return 801; }  // no graphs
+EXPORT int cuStreamEndCapture(CUstream, CUgraph*) { return 801; }
+EXPORT int cuGraphInstantiateWithFlags(CUgraphExec*, CUgraph, unsigned long long) { return 801; }
+EXPORT int cuGraphLaunch(CUgraphExec, CUstream) { return 801; }
+EXPORT int cuGraphDestroy(CUgraph) { return 0; }
+EXPORT int cuGraphExecDestroy(CUgraphExec) { return 0; }
+EXPORT int cuEventCreate(CUevent* e, unsigned) { *e = reinterpret_cast<CUevent>(1); return 0; }
+EXPORT int cuEventDestroy_v2(CUevent) { return 0; }
+EXPORT int cuEventRecord(CUevent, CUstream) { return 0; }
+EXPORT int cuEventSynchronize(CUevent) { return 0; }
+EXPORT int cuEventElapsedTime(float* ms, CUevent, CUevent) { *ms = 1; return 0; }
+EXPORT int cuModuleLoadData(CUmodule* module, const void* image) {
+  void* library = dlopen(static_cast<const char*>(image), RTLD_NOW | RTLD_LOCAL);
+  *module = static_cast<CUmodule>(library);
+  return library == nullptr ? 200 : 0;
+}
+EXPORT int cuModuleUnload(CUmodule) { return 0; }
+EXPORT int cuModuleGetFunction(CUfunction* f, CUmodule module, const char*) {
+  *f = reinterpret_cast<CUfunction>(dlsym(module, "run"));
+  return *f == nullptr ? 500 : 0;
+}
+EXPORT int cuFuncSetAttribute(CUfunction, int, int) { return 0; }
+EXPORT int cuLaunchKernelEx(const CUlaunchConfig* c, CUfunction f, void** values, void**) {
+  const std::lock_guard<std::mutex> lock(run_mu);
+  static void (*run)(emulated::Machine*, void**);
+  run = reinterpret_cast<void (*)(emulated::Machine*, void**)>(f);
+  run(&machine, nullptr);
+  entry = [](void** a) { run(&machine, a); };
+  arguments = values;
+  unsigned size = 1;
+  for (unsigned i = 0; i < c->numAttrs; ++i)
+    if (c->attrs[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION) size = c->attrs[i].value.clusterDim.z;
+  if (c->gridDimZ % size != 0 || c->sharedMemBytes > (227u << 10) || c->blockDimX * c->blockDimY * c->blockDimZ > 1024) return 1;
+  const unsigned threads = c->blockDimX * c->blockDimY * c->blockDimZ;
+  for (unsigned z = 0; z < c->gridDimZ; z += size)
+    for (unsigned y = 0; y < c->gridDimY; ++y)
+      for (unsigned x = 0; x < c->gridDimX; ++x) {
+        Cluster group;
+        cluster = &group;
+        group.blocks.resize(size);
+        group.alive = static_cast<int>(size * threads);
+        for (unsigned b = 0; b < size; ++b) {
+          Block& block = group.blocks[b];
+          block.id = {x, y, z + b};
+          block.alive = static_cast<int>(threads);
+          block.shared.assign(c->sharedMemBytes + 16, 0x7b);
+          block.warps.resize((threads + 31) / 32);
+          block.threads.resize(threads);
+          for (unsigned t = 0; t < threads; ++t) {
+            Thread& thread = block.threads[t];
+            thread.block = &block;
+            thread.warp = &block.warps[t / 32];
+            thread.lane = static_cast<int>(t % 32);
+            ++thread.warp->alive;
+            thread.id = {t % c->blockDimX, t / c->blockDimX % c->blockDimY, t / c->blockDimX / c->blockDimY};
+          }
+        }
+        RunBlocks(group.blocks);
+      }
+  return 0;
+}
+
+// --- libraries that know no algorithm ---
+EXPORT size_t cublasLtGetVersion() { return 0; }
+EXPORT int cublasLtCreate(void** h) { *h = nullptr; return 0; }
+EXPORT int cublasLtMatmulDescCreate(void** d, int, int) { *d = nullptr; return 0; }
+EXPORT int cublasLtMatmulDescDestroy(void*) { return 0; }
+EXPORT int cublasLtMatmulDescSetAttribute(void*, int, const void*, size_t) { return 0; }
+EXPORT int cublasLtMatrixLayoutCreate(void** l, int, uint64_t, uint64_t, int64_t) { *l = nullptr; return 0; }
+EXPORT int cublasLtMatrixLayoutDestroy(void*) { return 0; }
+EXPORT int cublasLtMatrixLayoutSetAttribute(void*, int, const void*, size_t) { return 0; }
+EXPORT int cublasLtMatmulPreferenceCreate(void** p) { *p = nullptr; return 0; }
+EXPORT int cublasLtMatmulPreferenceDestroy(void*) { return 0; }
+EXPORT int cublasLtMatmulPreferenceSetAttribute(void*, int, const void*, size_t) { return 0; }
+EXPORT int cublasLtMatmulAlgoGetHeuristic(void*, void*, void*, void*, void*, void*, void*, int, cublasLtMatmulHeuristicResult_t*, int* n) { *n = 0; return 0; }
+EXPORT int cublasLtMatmul() { return 15; }
+EXPORT int cudnnCreate(void** h) { *h = nullptr; return 0; }
+EXPORT int cudnnSetStream(void*, CUstream) { return 0; }
+EXPORT int cudnnBackendCreateDescriptor(int, void**) { return 3000; }
+EXPORT int cudnnBackendDestroyDescriptor(void*) { return 0; }
+EXPORT int cudnnBackendFinalize(void*) { return 3000; }
+EXPORT int cudnnBackendSetAttribute(void*, int, int, int64_t, const void*) { return 3000; }
+EXPORT int cudnnBackendGetAttribute(const void*, int, int, int64_t, int64_t*, void*) { return 3000; }
+EXPORT int cudnnBackendExecute(void*, void*, void*) { return 3000; }
