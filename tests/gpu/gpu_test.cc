@@ -197,16 +197,16 @@ struct Outcome {
 Result<std::vector<std::string>> TacticsOf(const Network& network, size_t tested, const cuda::CudaBackend& backend, bool tiles, std::string* suffix) {
   std::vector<ConcreteNode> nodes;
   const int index = static_cast<int>(tested);
-  const bool product = network.nodes()[tested].op == Op::kMatMul;
   std::vector<int> together;
-  if (product) together = JointProducts(network, index);
-  if (together.empty()) together = {index};
+  if (network.nodes()[tested].op == Op::kMatMul) together = JointProducts(network, index);
+  if (together.size() < 2) together = {index};
   for (int i : together) {
     TFE_ASSIGN_OR_RETURN(ConcreteNode node, MakeConcrete(network, network.nodes()[static_cast<size_t>(i)], {}, {}));
     nodes.push_back(std::move(node));
   }
   *suffix = nodes.size() > 1 ? kJointSuffix : "";
-  if (const int length = ChainLength(network, network.UseCounts(), 0); length > 1 && !product) {
+  const Op op = network.nodes()[0].op;
+  if (const int length = ChainLength(network, network.UseCounts(), 0); length > 1 && tested == 0 && op != Op::kMatMul && op != Op::kConv2d) {
     *suffix = kChainSuffix;
     return std::vector<std::string>{"1", "2", std::to_string(length)};
   }

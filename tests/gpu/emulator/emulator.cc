@@ -396,6 +396,8 @@ EXPORT int cuCtxGetCurrent(CUcontext* c) { *c = reinterpret_cast<CUcontext>(1); 
 EXPORT int cuMemGetInfo_v2(size_t* a, size_t* b) { *a = *b = size_t{8} << 30; return 0; }
 EXPORT int cuMemAlloc_v2(CUdeviceptr* p, size_t n) { *p = reinterpret_cast<CUdeviceptr>(std::aligned_alloc(256, (n + 511) / 256 * 256)); return *p == 0 ? 2 : 0; }
 EXPORT int cuMemFree_v2(CUdeviceptr p) { std::free(reinterpret_cast<void*>(p)); return 0; }
+EXPORT int cuPointerGetAttribute(void*, int, CUdeviceptr) { return 1; }
+EXPORT int cuMemGetAddressRange_v2(CUdeviceptr*, size_t*, CUdeviceptr) { return 1; }
 EXPORT int cuMemAllocHost_v2(void** p, size_t n) { *p = std::malloc(n); return 0; }
 EXPORT int cuMemFreeHost(void* p) { std::free(p); return 0; }
 EXPORT int cuMemcpyHtoD_v2(CUdeviceptr to, const void* from, size_t n) { std::memcpy(reinterpret_cast<void*>(to), from, n); return 0; }
@@ -429,6 +431,7 @@ EXPORT int cuModuleGetFunction(CUfunction* f, CUmodule module, const char*) {
   *f = reinterpret_cast<CUfunction>(dlsym(module, "run"));
   return *f == nullptr ? 500 : 0;
 }
+EXPORT int cuOccupancyMaxActiveBlocksPerMultiprocessor(int* n, CUfunction, int, size_t) { *n = 1; return 0; }
 EXPORT int cuFuncSetAttribute(CUfunction, int, int) { return 0; }
 EXPORT int cuLaunchKernelEx(const CUlaunchConfig* c, CUfunction f, void** values, void**) {
   const std::lock_guard<std::mutex> lock(run_mu);
