@@ -23,26 +23,33 @@ namespace {
 
 enum class Direction { kToHost, kToDevice };
 
-// Moves the int32 tensors among `tensors`, which must live until `then` is called. Does not block:
-// the calling thread may be the one that completes copies.
+// Moves the int32 tensors among `tensors`, which must live until `then` is called: at once if there
+// is nothing to move, else on a thread of the op's runner. Does not block: the calling thread may be
+// the one that completes copies, and that one must not run anything else.
 void MoveInts(OpKernelContext* ctx, std::vector<Tensor>* tensors, Direction direction,
               std::function<void(const absl::Status&)> then) {
   struct Pending {
     std::atomic<int> count{1};
+    bool any = false;
     std::mutex mutex;
     absl::Status status;
     std::vector<Tensor> moved;
   };
   auto pending = std::make_shared<Pending>();
   pending->moved = *tensors;
-  const auto finish_one = [pending, tensors, then = std::move(then)](const absl::Status& status) {
+  const auto finish_one = [ctx, pending, tensors,
+                           then = std::move(then)](const absl::Status& status) {
     {
       std::lock_guard<std::mutex> lock(pending->mutex);
       pending->status.Update(status);
     }
     if (pending->count.fetch_sub(1) > 1) return;
     *tensors = pending->moved;
-    then(pending->status);
+    if (pending->any) {
+      (*ctx->runner())([pending, then] { then(pending->status); });
+    } else {
+      then(pending->status);
+    }
   };
   auto* device = static_cast<tensorflow::Device*>(ctx->device());
   for (size_t i = 0; i < tensors->size(); ++i) {
@@ -51,6 +58,7 @@ void MoveInts(OpKernelContext* ctx, std::vector<Tensor>* tensors, Direction dire
     tensorflow::AllocatorAttributes attributes;
     attributes.set_on_host(direction == Direction::kToHost);
     attributes.set_gpu_compatible(true);
+    pending->any = true;
     pending->count.fetch_add(1);
     const absl::Status allocated =
         ctx->allocate_temp(from.dtype(), from.shape(), &pending->moved[i], attributes);
