@@ -182,10 +182,11 @@ Status ChooseChains(const Network& network, const CompileBackend& backend, const
         WeightStore weights;
         TFE_ASSIGN_OR_RETURN(std::optional<Lowered> chain, backend.LowerChain(nodes, tactics, weights, options.threads));
         if (!chain) continue;
-        auto timed = [&](const char* way, Sequence& sequence, double least) {
+        // The time of one way, from the cache or by `measure()`.
+        auto timed = [&](const char* way, const auto& measure) -> double {
           const auto found = options.cache ? options.cache->Find(fingerprint, key, way) : std::nullopt;
           if (found) return *found;
-          const double time = TimeSequence(sequence, cold ? &weights : nullptr, options, least);
+          const double time = measure();
           if (options.cache && std::isfinite(time)) options.cache->Put(fingerprint, key, way, time);
           return time;
         };
@@ -196,23 +197,19 @@ Status ChooseChains(const Network& network, const CompileBackend& backend, const
         }
         std::vector<Sequence::Part> together;
         together.push_back({*std::move(chain), InputsOf(nodes), &nodes.back()});
-        if (!backend.on_host()) {
-          auto measured = [&](const char* way, const std::vector<Sequence::Part>& parts) {
-            const auto found = options.cache ? options.cache->Find(fingerprint, key, way) : std::nullopt;
-            if (found) return *found;
-            const double time = MeasureParts(backend, parts, cold);
-            if (options.cache && std::isfinite(time)) options.cache->Put(fingerprint, key, way, time);
-            return time;
-          };
-          known = by_key.emplace(key, measured("together", together) < 0.98 * measured("separate", separate) ? std::to_string(length) : "").first;
-        } else {
+        double apart, joined;
+        if (backend.on_host()) {
           Sequence layers(std::move(separate), options.threads), joint(std::move(together), options.threads);
           // A chain that computes something else would win by doing less.
           if (!layers.Run(*options.gang) || !joint.Run(*options.gang) || !SameBits(layers.result(), joint.result())) continue;
-          const double apart = timed("separate", layers, std::numeric_limits<double>::infinity());
-          const double joined = timed("together", joint, apart);
-          known = by_key.emplace(key, joined < 0.98 * apart ? std::to_string(length) : "").first;
+          const WeightStore* evicted = cold ? &weights : nullptr;
+          apart = timed("separate", [&] { return TimeSequence(layers, evicted, options, std::numeric_limits<double>::infinity()); });
+          joined = timed("together", [&] { return TimeSequence(joint, evicted, options, apart); });
+        } else {
+          apart = timed("separate", [&] { return MeasureParts(backend, separate, cold); });
+          joined = timed("together", [&] { return MeasureParts(backend, together, cold); });
         }
+        known = by_key.emplace(key, joined < 0.98 * apart ? std::to_string(length) : "").first;
       }
       if (known->second.empty()) continue;
       (*chosen)[name] = known->second;
