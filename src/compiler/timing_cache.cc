@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/errors.h"
@@ -15,7 +16,10 @@ TimingCache TimingCache::Load(const std::string& path) {
   const auto document = nlohmann::json::parse(in, nullptr, /*allow_exceptions=*/false);
   if (!document.is_object() || document.value("format", 0) != 1 || !document.contains("times")) return cache;
   try {
-    cache.times_ = document["times"].get<decltype(cache.times_)>();
+    for (const auto& [device, layers] : document["times"].items())
+      for (const auto& [layer, tactics] : layers.items())
+        for (const auto& [tactic, time] : tactics.items())  // JSON has no infinity
+          cache.times_[device][layer][tactic] = time.is_null() ? std::numeric_limits<double>::infinity() : time.get<double>();
   } catch (const nlohmann::json::exception&) {
     cache.times_.clear();
   }

@@ -18,6 +18,7 @@ class TimingCache {
   // Writes beside, then renames.
   Status Save(const std::string& path) const;
 
+  // Infinity: there is no such kernel.
   std::optional<double> Find(const std::string& fingerprint, const std::string& key, const std::string& tactic) const;
   void Put(const std::string& fingerprint, const std::string& key, const std::string& tactic, double milliseconds);
 
