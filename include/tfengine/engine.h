@@ -44,6 +44,8 @@ struct EngineOptions {
   std::string kernel_cache;
   // cuda: products of f32 may round their operands to TF32 (10 bits of mantissa), which is much faster.
   bool tf32 = false;
+  // cuda: the most scratch memory that a kernel of cuBLASLt or cuDNN may take.
+  int64_t max_workspace_bytes = int64_t{1} << 62;
   // cuda: weights and activations live in this memory; null: in memory of the driver.
   std::shared_ptr<const DeviceMemory> device_memory;
 };

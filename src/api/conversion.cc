@@ -289,6 +289,7 @@ Status Conversion::BuildSegment(size_t index, size_t segment_index, const fs::pa
   build.device = options_.device;
   build.kernel_cache = options_.kernel_cache;
   build.tf32 = options_.tf32;
+  build.max_workspace_bytes = options_.max_workspace_size_bytes;
   build.threads = options_.threads;
   build.shapes = ShapesForSegment(plan, segment, options_.build_shapes);
   build.timing_cache = options_.timing_cache;

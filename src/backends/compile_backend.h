@@ -117,7 +117,8 @@ class CompileBackend {
   virtual bool on_host() const { return true; }
   // Milliseconds of the kernel, measured by the backend itself; infinity if it fails. nullopt: it runs on the host and
   // the caller measures. `node`: whose inputs and outputs the kernel has. `cold`: weights come from memory, not from a cache.
-  virtual std::optional<double> Measure(const Lowered& lowered, const ConcreteNode& node, bool cold) const { return std::nullopt; }
+  // What takes several times as long as `best_so_far` is measured roughly. Not to be called by two threads at once.
+  virtual std::optional<double> Measure(const Lowered& lowered, const ConcreteNode& node, bool cold, double best_so_far) const { return std::nullopt; }
 };
 
 // The backend for "cpu"; nullptr for any other name.
@@ -126,6 +127,7 @@ const CompileBackend* FindBackend(const std::string& device);
 struct BackendOptions {
   std::string kernel_cache;  // directory for compiled device code; empty: none
   bool tf32 = false;         // f32 products may use TF32
+  int64_t workspace_bytes = int64_t{1} << 62;  // the most scratch memory of a library's kernel
 };
 // The backend of "cpu", "cuda" or "cuda:<index>". Errors: kDeviceUnavailable, kBadFlag for a name that means nothing.
 Result<std::shared_ptr<const CompileBackend>> OpenBackend(const std::string& device, const BackendOptions& options = {});

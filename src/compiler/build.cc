@@ -193,6 +193,7 @@ Status ChooseNumerics(const Network& network, const BuildOptions& build, const C
   options.device = build.device;
   options.kernel_cache = build.kernel_cache;
   options.tf32 = build.tf32;
+  options.max_workspace_bytes = build.max_workspace_bytes;
   TFE_ASSIGN_OR_RETURN(result->report.accuracy,
                        GuardAccuracy(network, build.samples, build.budget, options, &numerics, [&](double f) {
                          if (build.progress) build.progress("checking accuracy", f);
@@ -209,6 +210,7 @@ Result<Optimized> Optimize(Network network, const BuildOptions& build) {
   BackendOptions backend_options;
   backend_options.kernel_cache = build.kernel_cache;
   backend_options.tf32 = build.tf32;
+  backend_options.workspace_bytes = build.max_workspace_bytes;
   auto opened = OpenBackend(build.device, backend_options);
   if (!opened.ok()) {
     if (opened.status().error_id() != static_cast<int>(ErrorId::kDeviceUnavailable)) return opened.status();

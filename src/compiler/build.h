@@ -28,6 +28,7 @@ struct BuildOptions {
   std::string device = "cpu";
   std::string kernel_cache;  // as in EngineOptions
   bool tf32 = false;         // as in EngineOptions
+  int64_t max_workspace_bytes = int64_t{1} << 62;  // as in EngineOptions
   int threads = 0;  // 0: all CPUs; tactics are timed with this many
   // Input shapes (one list per network input) at which tactics are timed; empty: every symbol is 1 if it is "batch",
   // else a guess from the network.

@@ -37,6 +37,7 @@ Result<std::shared_ptr<const cuda::CudaBackend>> BackendFor(const EngineOptions&
   BackendOptions backend;
   backend.kernel_cache = options.kernel_cache;
   backend.tf32 = options.tf32;
+  backend.workspace_bytes = options.max_workspace_bytes;
   return std::make_shared<const cuda::CudaBackend>(*device, backend);
 }
 

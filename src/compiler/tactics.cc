@@ -156,7 +156,7 @@ double MeasureParts(const CompileBackend& backend, const std::vector<Sequence::P
     ConcreteNode node = *part.node;
     node.inputs.clear();
     for (const Operand* o : part.inputs) node.inputs.push_back(*o);
-    sum += backend.Measure(part.lowered, node, cold).value_or(std::numeric_limits<double>::infinity());
+    sum += backend.Measure(part.lowered, node, cold, std::numeric_limits<double>::infinity()).value_or(std::numeric_limits<double>::infinity());
   }
   return sum;
 }
@@ -257,7 +257,7 @@ Status ChooseJoint(const Network& network, const CompileBackend& backend, const 
         if (!time) {
           const auto lowered = backend.LowerJoint(nodes, tactic, weights);
           if (!lowered.ok() || !*lowered || (*lowered)->tactic != tactic) continue;
-          time = backend.Measure(**lowered, whole, cold);
+          time = backend.Measure(**lowered, whole, cold, least);
           if (!time || !std::isfinite(*time)) continue;
           if (options.cache) options.cache->Put(fingerprint, key, tactic, *time);
         }
@@ -362,8 +362,9 @@ void TimeOnDevice(std::vector<Layer>& layers, const CompileBackend& backend, con
       std::unique_lock<std::mutex> lock(mu);
       changed.wait(lock, [&] { return job.done; });
     }
-    double time = std::numeric_limits<double>::infinity();
-    if (job.lowered) time = backend.Measure(*job.lowered, layer.node, cold).value_or(time);
+    double time = std::numeric_limits<double>::infinity(), least = time;
+    for (const auto& known : layer.times) least = std::min(least, known.value_or(time));
+    if (job.lowered) time = backend.Measure(*job.lowered, layer.node, cold, least).value_or(time);
     layer.times[job.candidate] = time;
     // That there is no such kernel is worth knowing too; a failure to run may have been the moment's.
     if (options.cache && (std::isfinite(time) || !job.lowered)) options.cache->Put(backend.Fingerprint(), layer.key, layer.candidates[job.candidate], time);

@@ -25,6 +25,15 @@ static_assert(sizeof(tfengine::cuda::CUlaunchConfig) == sizeof(::CUlaunchConfig)
 static_assert(offsetof(tfengine::cuda::CUlaunchAttribute, value) == offsetof(::CUlaunchAttribute, value));
 static_assert(offsetof(tfengine::cuda::CUlaunchConfig, attrs) == offsetof(::CUlaunchConfig, attrs));
 static_assert(offsetof(tfengine::cuda::CUlaunchConfig, hStream) == offsetof(::CUlaunchConfig, hStream));
+SAME(CU_TENSOR_MAP_DATA_TYPE_UINT8);
+SAME(CU_TENSOR_MAP_DATA_TYPE_FLOAT16);
+SAME(CU_TENSOR_MAP_DATA_TYPE_FLOAT32);
+SAME(CU_TENSOR_MAP_DATA_TYPE_BFLOAT16);
+SAME(CU_TENSOR_MAP_INTERLEAVE_NONE);
+SAME(CU_TENSOR_MAP_SWIZZLE_64B);
+SAME(CU_TENSOR_MAP_SWIZZLE_128B);
+SAME(CU_TENSOR_MAP_L2_PROMOTION_L2_256B);
+SAME(CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
 SAME(CU_POINTER_ATTRIBUTE_MEMORY_TYPE);
 SAME(CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL);
 SAME(CU_MEMORYTYPE_DEVICE);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Checks of the CUDA backend against the reference backend and the CPU engine, on a machine with a GPU.
-//   gpu_test ops [--tactics | --tiles] [--filter TEXT] [--cache DIR]     every kernel; with --tactics every tactic of every
-//                                                              node, with --tiles every cut of products on own kernels
+//   gpu_test ops [--tactics | --tiles [NAME]] [--filter TEXT] [--cache DIR]   every kernel; with --tactics every tactic of every
+//                                                              node, with --tiles every cut (that begins with NAME) of products on own kernels
 //   gpu_test engine [--runs 10000] [--cache DIR]               engines: device pointers, streams, threads, memory, leaks
 //   gpu_test compile [--arch 90]                               compiles every kernel without a GPU
 //   gpu_test network FILE [--batch 1,8] [--precision FP16] [--tune CACHE] [--profile] [--no-check]
@@ -23,6 +23,7 @@
 
 #include "backends/cuda/backend.h"
 #include "backends/cuda/tile_product.h"
+#include "backends/cuda/tma_product.h"
 #include "backends/ref/element.h"
 #include "backends/ref/ref.h"
 #include "base/status_macros.h"
@@ -210,11 +211,16 @@ Result<std::vector<std::string>> TacticsOf(const Network& network, size_t tested
     *suffix = kChainSuffix;
     return std::vector<std::string>{"1", "2", std::to_string(length)};
   }
-  if (tiles) return cuda::TileNames(backend.device().architecture());
+  if (tiles) {
+    std::vector<std::string> names = cuda::TileNames(backend.device().architecture());
+    for (std::string& name : cuda::TmaNames()) names.push_back(std::move(name));
+    return names;
+  }
   return nodes.size() > 1 ? backend.JointTactics(nodes) : backend.Tactics(nodes[0]);
 }
 
-Outcome RunCase(const Case& c, uint32_t seed, const cuda::CudaBackend& backend, bool all_tactics, bool tiles) {
+// `tiles`: null, or what the names of the cuts to run begin with.
+Outcome RunCase(const Case& c, uint32_t seed, const cuda::CudaBackend& backend, bool all_tactics, const std::string* tiles) {
   std::mt19937 random(seed);
   Outcome outcome;
   const std::string text = WithConstants(c.text);
@@ -236,8 +242,9 @@ Outcome RunCase(const Case& c, uint32_t seed, const cuda::CudaBackend& backend, 
     if (network->nodes()[i].op == Op::kConv2d || network->nodes()[i].op == Op::kMatMul) tested = i;
   std::string suffix;
   if (all_tactics || tiles) {
-    auto found = TacticsOf(*network, tested, backend, tiles, &suffix);
+    auto found = TacticsOf(*network, tested, backend, tiles != nullptr, &suffix);
     if (found.ok()) tactics = *found;
+    if (tiles) tactics.erase(std::remove_if(tactics.begin(), tactics.end(), [&](const std::string& name) { return !StartsWith(name, tiles->c_str()); }), tactics.end());
   }
   auto want = ref::Execute(*network, inputs);
   for (const std::string& tactic : tactics) {
@@ -267,7 +274,7 @@ Outcome RunCase(const Case& c, uint32_t seed, const cuda::CudaBackend& backend, 
 
 int RunOps(const Options& o, const cuda::CudaBackend& backend) {
   std::vector<Case> cases = OpCases();
-  const std::string filter = o.get("filter", "");
+  const std::string filter = o.get("filter", ""), tiles = o.get("tiles", "");
   std::atomic<size_t> next{0};
   std::atomic<int> failed{0}, ran{0}, tactics{0};
   std::mutex mu;
@@ -275,7 +282,7 @@ int RunOps(const Options& o, const cuda::CudaBackend& backend) {
   auto work = [&] {
     for (size_t i; (i = next++) < cases.size();) {
       if (cases[i].text.find(filter) == std::string::npos) continue;
-      const Outcome outcome = RunCase(cases[i], static_cast<uint32_t>(i + 1), backend, o.has("tactics"), o.has("tiles"));
+      const Outcome outcome = RunCase(cases[i], static_cast<uint32_t>(i + 1), backend, o.has("tactics"), o.has("tiles") ? &tiles : nullptr);
       ++ran;
       tactics += outcome.tactics;
       if (outcome.problem.empty()) continue;

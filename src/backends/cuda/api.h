@@ -61,6 +61,11 @@ struct CUlaunchConfig {
   unsigned numAttrs;
 };
 
+enum : int {
+  CU_TENSOR_MAP_DATA_TYPE_UINT8 = 0, CU_TENSOR_MAP_DATA_TYPE_FLOAT16 = 6, CU_TENSOR_MAP_DATA_TYPE_FLOAT32 = 7, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 = 9, CU_TENSOR_MAP_INTERLEAVE_NONE = 0,
+  CU_TENSOR_MAP_SWIZZLE_64B = 2, CU_TENSOR_MAP_SWIZZLE_128B = 3, CU_TENSOR_MAP_L2_PROMOTION_L2_256B = 3, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE = 0,
+};
+
 // TFE_CUDA(field, symbol, parameters)
 #define TFE_CUDA_DRIVER_FUNCTIONS(TFE_CUDA)                                                                        \
   TFE_CUDA(Init, "cuInit", (unsigned))                                                                             \
@@ -107,7 +112,11 @@ struct CUlaunchConfig {
   TFE_CUDA(ModuleGetFunction, "cuModuleGetFunction", (CUfunction*, CUmodule, const char*))                         \
   TFE_CUDA(FuncSetAttribute, "cuFuncSetAttribute", (CUfunction, int, int))                                         \
   TFE_CUDA(OccupancyMaxActiveBlocks, "cuOccupancyMaxActiveBlocksPerMultiprocessor", (int*, CUfunction, int, size_t))               \
-  TFE_CUDA(LaunchKernelEx, "cuLaunchKernelEx", (const CUlaunchConfig*, CUfunction, void**, void**))
+  TFE_CUDA(LaunchKernelEx, "cuLaunchKernelEx", (const CUlaunchConfig*, CUfunction, void**, void**))                \
+  TFE_CUDA(TensorMapEncodeTiled, "cuTensorMapEncodeTiled",                                                         \
+           (void*, int, unsigned, void*, const uint64_t*, const uint64_t*, const uint32_t*, const uint32_t*, int, int, int, int)) \
+  TFE_CUDA(TensorMapEncodeIm2col, "cuTensorMapEncodeIm2col",                                                       \
+           (void*, int, unsigned, void*, const uint64_t*, const uint64_t*, const int*, const int*, unsigned, unsigned, const uint32_t*, int, int, int, int))
 
 // --- libnvrtc.so (the run-time compiler) ---
 struct _nvrtcProgram;

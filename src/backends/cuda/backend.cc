@@ -2,11 +2,8 @@
 #include "backends/cuda/backend.h"
 
 #include <algorithm>
-#include <limits>
-#include <random>
 
 #include "backends/cuda/lower/lower.h"
-#include "backends/ref/element.h"
 #include "base/errors.h"
 #include "base/status_macros.h"
 
@@ -79,29 +76,6 @@ std::string DescribeOperands(const ConcreteNode& node) {
   return text;
 }
 
-// Small random reals, the same block again and again; zeros for everything else, which are valid indices.
-Result<DeviceBuffer> SampleData(const Device& device, const Operand& o) {
-  const size_t bytes = static_cast<size_t>(o.num_elements()) * DTypeSize(o.dtype);
-  constexpr size_t kBlock = size_t{1} << 18;
-  std::vector<char> block(std::min(bytes, kBlock), 0);
-  std::minstd_rand random(1);
-  auto number = [&] { return static_cast<float>(random() % 2001) * 1e-3f - 1.0f; };
-  for (size_t i = 0; i < block.size() && o.quant.quantized(); ++i) block[i] = static_cast<char>(random() >> 8);
-  for (size_t i = 0; i < block.size() / DTypeSize(o.dtype) && !o.quant.quantized(); ++i) {
-    if (o.dtype == DType::kFloat32) reinterpret_cast<float*>(block.data())[i] = number();
-    if (o.dtype == DType::kFloat16) reinterpret_cast<uint16_t*>(block.data())[i] = ref::FloatToHalf(number());
-    if (o.dtype == DType::kBfloat16) reinterpret_cast<uint16_t*>(block.data())[i] = ref::FloatToBfloat16(number());
-  }
-  TFE_ASSIGN_OR_RETURN(DeviceBuffer buffer, DeviceBuffer::Allocate(device, bytes));
-  const DriverApi& api = device.driver();
-  char* to = static_cast<char*>(buffer.data());
-  if (!block.empty()) TFE_RETURN_IF_ERROR(device.Check(api.MemcpyHtoD(DevicePointer(to), block.data(), block.size()), "copying to the device"));
-  for (size_t done = block.size(); done > 0 && done < bytes; done += std::min(done, bytes - done))
-    TFE_RETURN_IF_ERROR(device.Check(api.MemcpyDtoDAsync(DevicePointer(to + done), DevicePointer(to), std::min(done, bytes - done), nullptr), "copying"));
-  TFE_RETURN_IF_ERROR(device.Check(api.StreamSynchronize(nullptr), "copying"));
-  return buffer;
-}
-
 }  // namespace
 
 std::string CudaBackend::Fingerprint() const { return device_.fingerprint() + (options_.tf32 ? " tf32" : ""); }
@@ -143,77 +117,8 @@ Result<std::optional<Lowered>> CudaBackend::LowerJoint(const std::vector<Concret
 
 std::shared_ptr<const Kernel> CudaBackend::Copy(size_t bytes) const { return std::make_shared<DeviceCopy>(bytes); }
 
-std::optional<double> CudaBackend::Measure(const Lowered& lowered, const ConcreteNode& node, bool cold) const {
-  constexpr double kFailed = std::numeric_limits<double>::infinity();
-  const auto& kernel = static_cast<const DeviceKernel&>(*lowered.kernel);
-  const Device::Scope scope(device_);
-  const DriverApi& api = device_.driver();
-  std::vector<DeviceBuffer> buffers;
-  std::vector<const void*> in;
-  std::vector<void*> out;
-  for (int i : lowered.in) {
-    const Operand& o = node.inputs[static_cast<size_t>(i)];
-    auto buffer = o.constant ? DeviceBuffer::Upload(device_, o.constant->data(), o.constant->num_bytes()) : SampleData(device_, o);
-    if (!buffer.ok()) return kFailed;
-    in.push_back(buffer->data());
-    buffers.push_back(std::move(*buffer));
-  }
-  for (const Operand& o : node.outputs) {
-    auto buffer = DeviceBuffer::Allocate(device_, static_cast<size_t>(o.num_elements()) * DTypeSize(o.dtype));
-    if (!buffer.ok()) return kFailed;
-    out.push_back(buffer->data());
-    buffers.push_back(std::move(*buffer));
-  }
-  auto scratch = DeviceBuffer::Allocate(device_, kernel.scratch_bytes(1) + 512);
-  if (!scratch.ok()) return kFailed;
-  CUstream stream = nullptr;
-  CUevent start = nullptr, stop = nullptr;
-  CUgraph graph = nullptr;
-  CUgraphExec exec = nullptr;
-  double best = kFailed;
-  // Stream launches would hide the differences of short kernels; a graph of several runs shows them. Cold weights: so many
-  // copies, read in turns, that the L2 cache has lost one when its turn comes.
-  constexpr size_t kBeyondCaches = size_t{96} << 20, kMostCopies = 64;
-  size_t repeats = 10, copies = 0;
-  // Large results: they put everything else out of the caches by themselves.
-  size_t written = 0;
-  for (const DeviceBuffer& buffer : buffers) written += buffer.bytes();
-  const DeviceBuffer* weights = cold && written < kBeyondCaches / 4 ? kernel.weights() : nullptr;
-  if (written > kBeyondCaches) repeats = 4;
-  if (weights != nullptr && weights->bytes() > 0) copies = std::min((kBeyondCaches + weights->bytes() - 1) / weights->bytes(), kMostCopies);
-  repeats = std::max(repeats, copies);
-  const size_t pitch = weights == nullptr ? 0 : (weights->bytes() + 255) / 256 * 256;
-  auto copied = DeviceBuffer::Allocate(device_, copies * pitch);
-  if (!copied.ok()) copies = 0;
-  for (size_t i = 0; i < copies; ++i)
-    if (api.MemcpyDtoDAsync(DevicePointer(copied->data()) + i * pitch, DevicePointer(weights->data()), weights->bytes(), nullptr) != 0) return kFailed;
-  if (api.StreamSynchronize(nullptr) != 0) return kFailed;
-  Launch launch{device_};
-  launch.scratch = scratch->data();
-  launch.error = reinterpret_cast<int*>(static_cast<char*>(scratch->data()) + (kernel.scratch_bytes(1) + 255) / 256 * 256);
-  bool ok = api.StreamCreate(&stream, CU_STREAM_NON_BLOCKING) == 0 && api.EventCreate(&start, CU_EVENT_DEFAULT) == 0 && api.EventCreate(&stop, CU_EVENT_DEFAULT) == 0;
-  launch.stream = stream;
-  ok = ok && kernel.Enqueue(in.data(), out.data(), launch).ok() && api.StreamSynchronize(stream) == 0;
-  if (ok && api.StreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL) == 0) {
-    for (size_t i = 0; ok && i < repeats; ++i) {
-      if (copies > 0) launch.weights = static_cast<const char*>(copied->data()) + i % copies * pitch;
-      ok = kernel.Enqueue(in.data(), out.data(), launch).ok();
-    }
-    ok = api.StreamEndCapture(stream, &graph) == 0 && ok && api.GraphInstantiate(&exec, graph, 0) == 0;
-    for (int round = 0; ok && round < 6; ++round) {
-      float ms = 0;
-      ok = api.EventRecord(start, stream) == 0 && api.GraphLaunch(exec, stream) == 0 && api.EventRecord(stop, stream) == 0 &&
-           api.EventSynchronize(stop) == 0 && api.EventElapsedTime(&ms, start, stop) == 0;
-      if (ok && round > 0) best = std::min(best, static_cast<double>(ms) / static_cast<double>(repeats));
-    }
-    if (!ok) best = kFailed;
-  }
-  if (exec) api.GraphExecDestroy(exec);
-  if (graph) api.GraphDestroy(graph);
-  if (start) api.EventDestroy(start);
-  if (stop) api.EventDestroy(stop);
-  if (stream) api.StreamDestroy(stream);
-  return best;
+std::optional<double> CudaBackend::Measure(const Lowered& lowered, const ConcreteNode& node, bool cold, double best_so_far) const {
+  return stopwatch_.Measure(lowered, node, cold, best_so_far);
 }
 
 std::optional<int> DeviceIndex(const std::string& device) {

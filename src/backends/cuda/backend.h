@@ -6,13 +6,14 @@
 
 #include "backends/compile_backend.h"
 #include "backends/cuda/device.h"
+#include "backends/cuda/stopwatch.h"
 
 namespace tfengine::cuda {
 
 // The compile side of GPUs. Nodes that it has no kernel for are kDeviceUnsupported.
 class CudaBackend : public CompileBackend {
  public:
-  CudaBackend(Device& device, const BackendOptions& options) : device_(device), options_(options) {}
+  CudaBackend(Device& device, const BackendOptions& options) : device_(device), options_(options), stopwatch_(device) {}
 
   Device& device() const { return device_; }
   const BackendOptions& options() const { return options_; }
@@ -29,11 +30,12 @@ class CudaBackend : public CompileBackend {
   Result<std::optional<Lowered>> LowerJoint(const std::vector<ConcreteNode>& nodes, const std::string& tactic, WeightStore& weights) const override;
   std::shared_ptr<const Kernel> Copy(size_t bytes) const override;
   bool on_host() const override { return false; }
-  std::optional<double> Measure(const Lowered& lowered, const ConcreteNode& node, bool cold) const override;
+  std::optional<double> Measure(const Lowered& lowered, const ConcreteNode& node, bool cold, double best_so_far) const override;
 
  private:
   Device& device_;
   const BackendOptions options_;
+  mutable Stopwatch stopwatch_;
 };
 
 // "cuda" → 0, "cuda:3" → 3, nullopt for any other name.

@@ -62,6 +62,25 @@ void WriteCached(const std::string& path, const std::string& code) {
   if (std::rename(temporary.c_str(), path.c_str()) != 0) std::remove(temporary.c_str());
 }
 
+struct alignas(64) EncodedMap {
+  uint64_t words[16];
+};
+
+int Encode(const DriverApi& api, const TensorMap& map, const void* data, EncodedMap* to) {
+  const int type = map.type == DType::kUint8     ? CU_TENSOR_MAP_DATA_TYPE_UINT8
+                   : map.type == DType::kFloat16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
+                   : map.type == DType::kFloat32 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32
+                                                 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+  const int swizzle = map.row_bytes == 128 ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_64B;
+  const auto rank = static_cast<unsigned>(map.dims.size());
+  void* address = const_cast<void*>(data);
+  if (map.windows)
+    return api.TensorMapEncodeIm2col(to, type, rank, address, map.dims.data(), map.strides.data(), map.lower.data(), map.upper.data(), map.box[0], map.box[1], map.steps.data(),
+                                     CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  return api.TensorMapEncodeTiled(to, type, rank, address, map.dims.data(), map.strides.data(), map.box.data(), map.steps.data(), CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle,
+                                  CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+}
+
 class GeneratedKernel : public DeviceKernel {
  public:
   GeneratedKernel(Function function, const Generated& code, bool overlaps) : function_(std::move(function)), code_(code), overlaps_(overlaps) {
@@ -79,6 +98,11 @@ class GeneratedKernel : public DeviceKernel {
     std::vector<void*> arguments;
     for (const void*& value : values) arguments.push_back(&value);
     for (const int64_t& size : code_.sizes) arguments.push_back(const_cast<int64_t*>(&size));
+    std::vector<EncodedMap> maps(code_.maps.size());
+    for (size_t i = 0; i < maps.size(); ++i) {
+      TFE_RETURN_IF_ERROR(device.Check(Encode(device.driver(), code_.maps[i], values[code_.maps[i].operand], &maps[i]), "describing a tensor"));
+      arguments.push_back(&maps[i]);
+    }
     CUlaunchAttribute attributes[2] = {};
     unsigned count = 0;
     if (overlaps_) {
@@ -170,10 +194,23 @@ Status Device::Open(int index) {
   TFE_RETURN_IF_ERROR(Check(driver_->DevicePrimaryCtxRetain(&context_, device), "opening the GPU's context"));
   const Scope scope(*this);
   TFE_RETURN_IF_ERROR(CheckCublasLt(blas_->Create(&blas_handle_), "opening cuBLASLt"));
-  TFE_RETURN_IF_ERROR(CheckCudnn(dnn_->Create(&dnn_handle_), "opening cuDNN"));
+  TFE_RETURN_IF_ERROR(CheckCudnn(WithDnn(nullptr, [](void*) { return 0; }), "opening cuDNN"));
   fingerprint_ = fmt::format("cuda {} sm_{} driver {} nvrtc {} cublaslt {} cudnn {}", name, architecture_, driver_->version,
                              nvrtc_->version, blas_->version, dnn_->version);
   return OkStatus();
+}
+
+int Device::TakeDnn(void** handle) const {
+  {
+    const std::lock_guard<std::mutex> lock(dnn_mu_);
+    if (!dnn_handles_.empty()) {
+      *handle = dnn_handles_.back();
+      dnn_handles_.pop_back();
+      return 0;
+    }
+  }
+  const Scope scope(*this);
+  return dnn_->Create(handle);
 }
 
 Result<std::string> Device::Cubin(const std::string& source, const std::string& cache_dir) const {

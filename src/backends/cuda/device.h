@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -52,12 +53,16 @@ class Device {
   // Device and library versions: timings and compiled code fit another machine with the same.
   const std::string& fingerprint() const { return fingerprint_; }
 
-  // cuDNN's handle is used by one thread at a time: `run` is called with the handle bound to `stream`.
+  // A handle of cuDNN is used by one thread at a time: `run` is called with one that nobody else has, bound to `stream`.
   template <typename F>
   int WithDnn(CUstream stream, F&& run) const {
-    std::lock_guard<std::mutex> lock(dnn_mu_);
-    if (const int status = dnn_->SetStream(dnn_handle_, stream)) return status;
-    return run(dnn_handle_);
+    void* handle = nullptr;
+    if (const int status = TakeDnn(&handle)) return status;
+    int status = dnn_->SetStream(handle, stream);
+    if (status == 0) status = run(handle);
+    const std::lock_guard<std::mutex> lock(dnn_mu_);
+    dnn_handles_.push_back(handle);
+    return status;
   }
 
   // Compiles CUDA C++ with NVRTC, or takes the code from memory or from `cache_dir` (empty: none). `name`: of the
@@ -69,6 +74,7 @@ class Device {
  private:
   Device() = default;
   Status Open(int index);
+  int TakeDnn(void** handle) const;
   Result<std::string> Cubin(const std::string& source, const std::string& cache_dir) const;
 
   const DriverApi* driver_ = nullptr;
@@ -77,8 +83,8 @@ class Device {
   const CudnnApi* dnn_ = nullptr;
   CUcontext context_ = nullptr;
   void* blas_handle_ = nullptr;
-  void* dnn_handle_ = nullptr;
   mutable std::mutex dnn_mu_;
+  mutable std::vector<void*> dnn_handles_;  // that are free
   int index_ = 0, architecture_ = 0, processors_ = 1;
   std::string fingerprint_;
   std::mutex modules_mu_;
@@ -171,6 +177,18 @@ class DeviceKernel : public Kernel {
   Status Run(const void* const* in, void* const* out, void* scratch, Gang& gang) const final;
 };
 
+// How the tensor memory accelerator (compute capability 9.0) walks one of a kernel's operands; innermost dim first, in
+// elements, strides in bytes.
+struct TensorMap {
+  size_t operand = 0;  // by position among the pointers
+  DType type = DType::kFloat16;
+  std::vector<uint64_t> dims, strides;
+  std::vector<uint32_t> box, steps;  // of windows, the box: channels and pixels
+  int row_bytes = 128;               // of the box in shared memory, which permutes 16 byte chunks over rows that long
+  bool windows = false;              // im2col; dims are channels, width, height, images
+  std::array<int, 2> lower = {}, upper = {};  // corners of the windows' places, x and y
+};
+
 // A compiled kernel with its launch: arguments are the input pointers, the output pointers, then, as asked for, scratch,
 // the error flag and sizes.
 struct Generated {
@@ -188,6 +206,7 @@ struct Generated {
   bool error = false;    // takes int* error
   size_t scratch = 0;    // takes void* scratch if > 0
   std::vector<int64_t> sizes;  // takes long longs: sizes that are no constants of the source
+  std::vector<TensorMap> maps;  // takes 128 bytes each, by value, at the end
   size_t shared = 0;     // bytes of dynamic shared memory
   unsigned cluster = 1;  // blocks that share their memory, along z (compute capability 9.0)
   // The source calls after_previous() itself, before it reads what a kernel wrote or writes anything. Otherwise that is

@@ -147,7 +147,7 @@ class Graph {
     if (plan.status() != 0) return std::nullopt;
     int64_t bytes = 0, count = 0;
     if (api_.BackendGetAttribute(plan.get(), CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count, &bytes) != 0) return std::nullopt;
-    if (bytes < 0 || static_cast<size_t>(bytes) > kDnnWorkspace) return std::nullopt;
+    if (bytes < 0 || bytes > conv_.workspace_bytes) return std::nullopt;
     *workspace = static_cast<size_t>(bytes);
     return plan;
   }

@@ -18,12 +18,11 @@ struct DnnConv {
   bool bias = false, residual = false, relu = false;
   float relu_upper = 0;  // > 0: the result is clipped there
   bool tf32 = false;
+  int64_t workspace_bytes = int64_t{64} << 20;  // at most
 
   int x_at = 0, residual_at = 1;  // numbers of the step's inputs
   std::shared_ptr<const DeviceBuffer> filter_buffer, bias_buffer;  // bias in `type`
 };
-
-inline constexpr size_t kDnnWorkspace = size_t{64} << 20;
 
 // The names of the engines, with their settings, that cuDNN proposes for this convolution; the best guess first. Those
 // that would round f32 more than f32 does are left out. Empty: cuDNN cannot run it as one graph.

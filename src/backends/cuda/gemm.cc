@@ -112,7 +112,7 @@ Result<std::shared_ptr<const DeviceKernel>> MakeGemm(const Device& device, const
   TFE_RETURN_IF_ERROR(d.Init(gemm, reinterpret_cast<const void*>(uintptr_t{64})));
   void* preference = nullptr;
   TFE_RETURN_IF_ERROR(CheckCublasLt(api.MatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate"));
-  const uint64_t workspace = kGemmWorkspace;
+  const auto workspace = static_cast<uint64_t>(gemm.workspace_bytes);
   api.MatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof(workspace));
   const uint32_t alignment = 16;  // of what an arena or a caller gives us at least
   for (int operand = 5; operand <= 8; ++operand) api.MatmulPreferenceSetAttribute(preference, operand, &alignment, sizeof(alignment));

@@ -20,13 +20,12 @@ struct Gemm {
   bool bias = false, residual = false;
   enum class Act { kNone, kRelu, kGeluTanh } act = Act::kNone;
   bool tf32 = false;
+  int64_t workspace_bytes = int64_t{32} << 20;  // at most
 
   // Where the operands come from: numbers of the step's inputs, or buffers of our own.
   int a_at = 0, b_at = 1, bias_at = 2, residual_at = 3;
   std::shared_ptr<const DeviceBuffer> b_buffer, bias_buffer;
 };
-
-inline constexpr size_t kGemmWorkspace = size_t{32} << 20;
 
 // The kernel of cuBLASLt's guess number `rank`; nullptr: the library has no (further) algorithm for it.
 Result<std::shared_ptr<const DeviceKernel>> MakeGemm(const Device& device, const Gemm& gemm, int rank);

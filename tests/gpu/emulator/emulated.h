@@ -18,6 +18,7 @@ class Machine {
  public:
   virtual const Index& thread() = 0;
   virtual const Index& block() = 0;
+  virtual const Index& grid() = 0;
   virtual char* shared() = 0;
   virtual unsigned shared_address(const void* p) = 0;
   virtual void sync_block() = 0;
@@ -33,6 +34,10 @@ class Machine {
   virtual void await_products(int keep) = 0;
   virtual unsigned remote(unsigned address, unsigned rank) = 0;
   virtual void load_remote(float* to, unsigned address) = 0;
+  virtual void init_barrier(unsigned at, unsigned count) = 0;
+  virtual void arrive(unsigned at, unsigned bytes) = 0;
+  virtual void await_phase(unsigned at, unsigned parity) = 0;
+  virtual void load_tensor(unsigned to, const void* map, unsigned barrier, const int* place, const int* offset, unsigned blocks) = 0;
 };
 
 inline void to_float(float& f, uint16_t h) {
@@ -90,6 +95,14 @@ inline void load_remote(Machine* m, float& a, float& b, float& c, float& d, unsi
   m->load_remote(f, address);
   a = f[0], b = f[1], c = f[2], d = f[3];
 }
+inline void load_tensor(Machine* m, unsigned to, const void* map, unsigned barrier, int x, int y, int z, unsigned blocks = 0) {
+  const int place[] = {x, y, z}, offset[] = {0, 0};
+  m->load_tensor(to, map, barrier, place, offset, blocks);
+}
+inline void load_windows(Machine* m, unsigned to, const void* map, unsigned barrier, int c, int x, int y, int image, unsigned dx, unsigned dy) {
+  const int place[] = {c, x, y, image}, offset[] = {static_cast<int>(dx), static_cast<int>(dy)};
+  m->load_tensor(to, map, barrier, place, offset, 0);
+}
 inline void most(bool half, unsigned& r, unsigned a, unsigned b) {
   r = 0;
   for (int e = 0; e < 2; ++e) {
@@ -122,8 +135,10 @@ static emulated::Machine* machine;
 #define __global__
 #define __forceinline__ inline
 #define __align__(n) alignas(n)
+#define __grid_constant__
 #define threadIdx (machine->thread())
 #define blockIdx (machine->block())
+#define gridDim (machine->grid())
 #define __syncthreads() machine->sync_block()
 #define __cvta_generic_to_shared(p) machine->shared_address(p)
 struct uint2 { unsigned x, y; };

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -16,6 +17,7 @@
 #include <cstring>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <regex>
 #include <sstream>
@@ -73,10 +75,17 @@ struct Thread {
   std::vector<std::function<void()>> copies, products;            // not yet committed
   std::vector<std::vector<std::function<void()>>> copy_groups, product_groups;
 };
+// A barrier in shared memory. What the tensor memory accelerator brings is written when somebody waits for it.
+struct MemoryBarrier {
+  unsigned count = 0, missing = 0, phase = 0;
+  long long bytes = 0;  // that are still to come
+  std::vector<std::function<void()>> copies;
+};
 struct Block {
   Barrier barrier;
   int alive = 0;
   Index id;
+  std::map<unsigned, MemoryBarrier> barriers;
   std::vector<char> shared;
   std::vector<Warp> warps;
   std::vector<Thread> threads;
@@ -92,6 +101,7 @@ constexpr size_t kStack = 128 << 10;
 std::mutex run_mu;  // one launch at a time
 Thread* now = nullptr;
 Cluster* cluster = nullptr;
+Index grid_size;
 void* scheduler = nullptr;
 void (*entry)(void**) = nullptr;
 void** arguments = nullptr;
@@ -136,6 +146,15 @@ float BfloatToFloat(uint16_t b) {
 }
 float Wide(uint16_t v, bool half) { return half ? HalfToFloat(v) : BfloatToFloat(v); }
 
+// What stands in a tensor map.
+struct EncodedMap {
+  uint64_t address, strides[3];
+  uint32_t dims[4], box[3];
+  uint8_t rank, element, swizzle, windows, steps[4];
+  int16_t lower[2], upper[2];
+};
+static_assert(sizeof(EncodedMap) <= 128);
+
 char* SharedAt(unsigned address) { return cluster->blocks[address >> 24].shared.data() + (address & 0xffffff); }
 
 void Flush(std::vector<std::vector<std::function<void()>>>& groups, int keep) {
@@ -149,6 +168,7 @@ class Machine : public emulated::Machine {
  public:
   const Index& thread() override { return now->id; }
   const Index& block() override { return now->block->id; }
+  const Index& grid() override { return grid_size; }
   char* shared() override { return now->block->shared.data(); }
   unsigned shared_address(const void* p) override {
     return static_cast<unsigned>(static_cast<const char*>(p) - now->block->shared.data()) | static_cast<unsigned>(now->block - cluster->blocks.data()) << 24;
@@ -210,8 +230,9 @@ class Machine : public emulated::Machine {
     const unsigned rank = static_cast<unsigned>(now->block - cluster->blocks.data()) << 24;
     now->products.push_back([=] {
       auto element = [&](uint64_t descriptor, int line, int k) {
-        unsigned address = static_cast<unsigned>((descriptor & 0x3fff) << 4) + static_cast<unsigned>(line / 8 * static_cast<int>((descriptor >> 32 & 0x3fff) << 4) + line % 8 * 128 + k * 2);
-        address ^= (address >> 7 & 7) << 4;
+        const bool wide = descriptor >> 62 == 1;  // rows of 128 bytes, else of 64
+        unsigned address = static_cast<unsigned>((descriptor & 0x3fff) << 4) + static_cast<unsigned>(line / 8 * static_cast<int>((descriptor >> 32 & 0x3fff) << 4) + line % 8 * (wide ? 128 : 64) + k * 2);
+        address ^= (address >> 7 & (wide ? 7 : 3)) << 4;
         uint16_t v;
         std::memcpy(&v, SharedAt(address | rank), 2);
         return Wide(v, half);
@@ -227,6 +248,74 @@ class Machine : public emulated::Machine {
   void await_products(int keep) override { Flush(now->product_groups, keep); }
   unsigned remote(unsigned address, unsigned rank) override { return (address & 0xffffff) | rank << 24; }
   void load_remote(float* to, unsigned address) override { std::memcpy(to, SharedAt(address), 16); }
+  void init_barrier(unsigned at, unsigned count) override {
+    MemoryBarrier& b = BarrierAt(at);
+    b.count = b.missing = count;
+  }
+  void arrive(unsigned at, unsigned bytes) override {
+    MemoryBarrier& b = BarrierAt(at);
+    b.bytes += bytes;
+    --b.missing;
+    Advance(b);
+  }
+  void await_phase(unsigned at, unsigned parity) override {
+    MemoryBarrier& b = BarrierAt(at);
+    for (;;) {
+      if ((b.phase & 1) != parity) return;
+      std::vector<std::function<void()>> due;
+      std::swap(due, b.copies);
+      for (auto& copy : due) copy();
+      Advance(b);
+      if ((b.phase & 1) == parity) Yield();
+    }
+  }
+  void load_tensor(unsigned to, const void* map, unsigned barrier, const int* place, const int* offset, unsigned blocks) override {
+    EncodedMap m;
+    std::memcpy(&m, map, sizeof(m));
+    const std::array<int, 4> at = {place[0], place[1], place[2], m.windows ? place[3] : 0};
+    const std::array<int, 2> shift = {offset[0], offset[1]};
+    const auto mine = static_cast<unsigned>(now->block - cluster->blocks.data());
+    for (unsigned block = 0; block < cluster->blocks.size(); ++block) {
+      if (blocks == 0 ? block != mine : (blocks >> block & 1) == 0) continue;
+      const unsigned target = (to & 0xffffff) | block << 24;
+      MemoryBarrier& b = BarrierAt((barrier & 0xffffff) | block << 24);
+      b.copies.push_back([=, &b] { b.bytes -= Fill(m, target, at, shift); });
+    }
+  }
+
+ private:
+  static MemoryBarrier& BarrierAt(unsigned at) { return cluster->blocks[at >> 24].barriers[at & 0xffffff]; }
+  static void Advance(MemoryBarrier& b) {
+    if (b.missing > 0 || b.bytes != 0) return;
+    b.missing = b.count;
+    ++b.phase;
+  }
+  // Writes a box; returns its bytes.
+  static long long Fill(const EncodedMap& m, unsigned to, const std::array<int, 4>& at, const std::array<int, 2>& shift) {
+    const int line = static_cast<int>(m.box[0]) * m.element;
+    const int rows = static_cast<int>(m.windows ? m.box[1] : m.box[1] * m.box[2]);
+    int x = at[1], y = at[2], image = at[3];
+    for (int r = 0; r < rows; ++r) {
+      for (int i = 0; i < static_cast<int>(m.box[0]); ++i) {
+        const std::array<long long, 4> place = m.windows ? std::array<long long, 4>{at[0] + i, x + shift[0], y + shift[1], image}
+                                                         : std::array<long long, 4>{at[0] + i, at[1] + r % static_cast<int>(m.box[1]), at[2] + r / static_cast<int>(m.box[1]), 0};
+        bool inside = true;
+        long long from = place[0] * m.element;
+        for (int d = 0; d < m.rank; ++d) {
+          inside = inside && place[static_cast<size_t>(d)] >= 0 && place[static_cast<size_t>(d)] < static_cast<long long>(m.dims[d]);
+          if (d > 0) from += place[static_cast<size_t>(d)] * static_cast<long long>(m.strides[d - 1]);
+        }
+        unsigned address = to + static_cast<unsigned>(r * line + i * m.element);
+        address ^= (address >> 7 & (m.swizzle == CU_TENSOR_MAP_SWIZZLE_128B ? 7u : 3u)) << 4;
+        if (inside) std::memcpy(SharedAt(address), reinterpret_cast<const char*>(m.address) + from, m.element);
+        else std::memset(SharedAt(address), 0, m.element);
+      }
+      x += m.steps[1];
+      if (x > static_cast<int>(m.dims[1]) - 1 + m.upper[0]) x = m.lower[0], y += m.steps[2];
+      if (y > static_cast<int>(m.dims[2]) - 1 + m.upper[1]) y = m.lower[1], ++image;
+    }
+    return static_cast<long long>(rows) * line;
+  }
 };
 Machine machine;
 
@@ -303,7 +392,13 @@ std::string TranslateAsm(const std::string& text) {
   if (has("cvt.f32.f16")) return "emulated::to_float(" + all + ")";
   if (has("cvt.rn.f16.f32")) return "emulated::to_half(" + all + ")";
   if (has("cvt.rn.bf16.f32")) return "emulated::to_bfloat(" + all + ")";
-  if (has("griddepcontrol") || has("fence.proxy") || has("wgmma.fence")) return "(void)0";
+  if (has("griddepcontrol") || has("fence.") || has("setmaxnreg") || code == "\"\" ") return "(void)0";
+  if (has("mbarrier.init")) return "machine->init_barrier(" + all + ")";
+  if (has("mbarrier.arrive.expect_tx")) return "machine->arrive(" + all + ")";
+  if (has("mbarrier.arrive.release.cluster")) return "machine->arrive(machine->remote(" + all + "), 0)";
+  if (has("mbarrier.arrive")) return "machine->arrive(" + all + ", 0)";
+  if (has("mbarrier.try_wait")) return "machine->await_phase(" + all + ")";
+  if (has("cp.async.bulk.tensor")) return std::string(has("im2col") ? "emulated::load_windows(machine, " : "emulated::load_tensor(machine, ") + all + ")";
   if (has("cp.async.cg")) return "machine->copy16(" + all + (operands.size() == 2 ? ", 16)" : ")");
   if (has("cp.async.commit_group")) return "machine->commit_copies()";
   if (has("cp.async.wait_group")) return "machine->await_copies(" + (operands.empty() ? code.substr(code.find("wait_group") + 11, 1) : all) + ")";
@@ -431,6 +526,37 @@ EXPORT int cuModuleGetFunction(CUfunction* f, CUmodule module, const char*) {
   *f = reinterpret_cast<CUfunction>(dlsym(module, "run"));
   return *f == nullptr ? 500 : 0;
 }
+EXPORT int cuTensorMapEncodeTiled(void* to, int type, unsigned rank, void* address, const uint64_t* dims, const uint64_t* strides, const uint32_t* box, const uint32_t* steps, int, int swizzle, int, int) {
+  EncodedMap m = {};
+  m.address = reinterpret_cast<uint64_t>(address);
+  m.rank = static_cast<uint8_t>(rank), m.element = type == CU_TENSOR_MAP_DATA_TYPE_UINT8 ? 1 : 2, m.swizzle = static_cast<uint8_t>(swizzle);
+  if (rank != 3 || m.address % 16 != 0) return 1;
+  for (unsigned d = 0; d < rank; ++d) {
+    m.dims[d] = static_cast<uint32_t>(dims[d]), m.box[d] = box[d], m.steps[d] = static_cast<uint8_t>(steps[d]);
+    if (d > 0 && (m.strides[d - 1] = strides[d - 1]) % 16 != 0) return 1;
+    if (box[d] > 256) return 1;
+  }
+  std::memcpy(to, &m, sizeof(m));
+  return 0;
+}
+EXPORT int cuTensorMapEncodeIm2col(void* to, int type, unsigned rank, void* address, const uint64_t* dims, const uint64_t* strides, const int* lower, const int* upper, unsigned channels,
+                                   unsigned pixels, const uint32_t* steps, int, int swizzle, int, int) {
+  EncodedMap m = {};
+  m.address = reinterpret_cast<uint64_t>(address);
+  m.rank = static_cast<uint8_t>(rank), m.element = type == CU_TENSOR_MAP_DATA_TYPE_UINT8 ? 1 : 2, m.swizzle = static_cast<uint8_t>(swizzle), m.windows = 1;
+  if (rank != 4 || m.address % 16 != 0 || channels > 256 || pixels > 1024) return 1;
+  for (unsigned d = 0; d < rank; ++d) {
+    m.dims[d] = static_cast<uint32_t>(dims[d]), m.steps[d] = static_cast<uint8_t>(steps[d]);
+    if (d > 0 && (m.strides[d - 1] = strides[d - 1]) % 16 != 0) return 1;
+  }
+  m.box[0] = channels, m.box[1] = pixels;
+  for (int i = 0; i < 2; ++i) {
+    m.lower[i] = static_cast<int16_t>(lower[i]), m.upper[i] = static_cast<int16_t>(upper[i]);
+    if (lower[i] < -128 || lower[i] > 127 || upper[i] < -128 || upper[i] > 127) return 1;
+  }
+  std::memcpy(to, &m, sizeof(m));
+  return 0;
+}
 EXPORT int cuOccupancyMaxActiveBlocksPerMultiprocessor(int* n, CUfunction, int, size_t) { *n = 1; return 0; }
 EXPORT int cuFuncSetAttribute(CUfunction, int, int) { return 0; }
 EXPORT int cuLaunchKernelEx(const CUlaunchConfig* c, CUfunction f, void** values, void**) {
@@ -445,6 +571,7 @@ EXPORT int cuLaunchKernelEx(const CUlaunchConfig* c, CUfunction f, void** values
     if (c->attrs[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION) size = c->attrs[i].value.clusterDim.z;
   if (c->gridDimZ % size != 0 || c->sharedMemBytes > (227u << 10) || c->blockDimX * c->blockDimY * c->blockDimZ > 1024) return 1;
   const unsigned threads = c->blockDimX * c->blockDimY * c->blockDimZ;
+  grid_size = {c->gridDimX, c->gridDimY, c->gridDimZ};
   for (unsigned z = 0; z < c->gridDimZ; z += size)
     for (unsigned y = 0; y < c->gridDimY; ++y)
       for (unsigned x = 0; x < c->gridDimX; ++x) {

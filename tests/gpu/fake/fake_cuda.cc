@@ -225,6 +225,8 @@ EXPORT int cuEventDestroy_v2(cuda::CUevent event) { return delete reinterpret_ca
 EXPORT int cuEventRecord(cuda::CUevent, cuda::CUstream) { return kOk; }
 EXPORT int cuEventSynchronize(cuda::CUevent) { return kOk; }
 EXPORT int cuEventElapsedTime(float* ms, cuda::CUevent, cuda::CUevent) { return *ms = 1, kOk; }
+EXPORT int cuTensorMapEncodeTiled() { return kInvalid; }  // the fake GPU is too old
+EXPORT int cuTensorMapEncodeIm2col() { return kInvalid; }
 EXPORT int cuFuncSetAttribute(cuda::CUfunction, int, int) { return kOk; }
 EXPORT int cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, cuda::CUfunction, int, size_t) { return *blocks = 1, kOk; }
 

@@ -44,6 +44,7 @@ std::optional<DnnForm> FormOf(const ConcreteNode& node, const BackendOptions& op
   DnnConv& c = form.conv;
   c.type = type;
   c.tf32 = options.tf32;
+  c.workspace_bytes = std::min(c.workspace_bytes, options.workspace_bytes);
   const auto &in = x.shape, &f = filter.shape, &out = node.outputs[0].shape;
   c.batch = in[0], c.in_h = in[1], c.in_w = in[2], c.channels = in[3];
   c.k_h = f[0], c.k_w = f[1], c.filters = f[3];

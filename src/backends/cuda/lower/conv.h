@@ -36,12 +36,12 @@ float RoundTo(DType type, float v);
 // its k * n floats. nullopt: cuBLASLt has no algorithm for it.
 LowerResult LowerProduct(const LowerContext& c, Gemm gemm, const std::string& weights_key, FunctionRef<void(float*)> weights, int rank);
 
-// A product on TileProduct's kernel: `p` has the sizes; type, bias, residual, activation come from the node.
+// A product on the kernels of TileProduct and TmaProduct: `p` has the sizes; type, bias, residual, activation come from the node.
 // nullopt: not for this kernel. Weights as in LowerProduct.
 LowerResult LowerTile(const LowerContext& c, TileProduct p, const std::string& weights_key, FunctionRef<void(float*)> weights);
 // Its tactics; empty if the node is not for this kernel.
 std::vector<std::string> TileTactics(const ConcreteNode& node, TileProduct p, const Device& device);
-inline bool IsTileTactic(const std::string& tactic) { return tactic.rfind("tile", 0) == 0 || tactic.rfind("wg", 0) == 0; }
+inline bool IsTileTactic(const std::string& tactic) { return tactic.rfind("tile", 0) == 0 || tactic.rfind("wg", 0) == 0 || tactic.rfind("tma", 0) == 0; }
 // An activation that no library has in its products.
 bool IsOwnActivation(const ConcreteNode& node);
 

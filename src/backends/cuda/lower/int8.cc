@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "backends/cuda/lower/staged.h"
 #include "backends/cuda/lower/window.h"
+#include "backends/cuda/tma_product.h"
 
 namespace tfengine::cuda {
 namespace {
@@ -123,6 +125,40 @@ std::optional<Form> ProductForm(const ConcreteNode& node) {
   return form;
 }
 
+// The product as the tensor memory accelerator would load it, which pads with code 0; m = 0: it cannot.
+TmaProduct TmaOf(const Form& form) {
+  const Int8Conv& c = form.conv;
+  TmaProduct p;
+  const bool pads = c.pad_h > 0 || c.pad_w > 0 || (c.out_h - 1) * c.stride_h + (c.k_h - 1) * c.dilation_h >= c.in_h || (c.out_w - 1) * c.stride_w + (c.k_w - 1) * c.dilation_w >= c.in_w;
+  if (form.prepares || c.pixel != c.run || (c.zero != 0 && pads)) return p;
+  p.type = DType::kUint8, p.out = c.y, p.residual = c.residual, p.act = c.act;
+  p.m = c.rows(), p.n = c.filters, p.bias = true;
+  p.image = !c.plain();
+  p.channels = c.run, p.batch = c.batch, p.in_h = c.in_h, p.in_w = c.in_w, p.k_h = c.k_h, p.k_w = c.k_w, p.out_h = c.out_h, p.out_w = c.out_w;
+  p.stride_h = c.stride_h, p.stride_w = c.stride_w, p.dilation_h = c.dilation_h, p.dilation_w = c.dilation_w, p.pad_h = c.pad_h, p.pad_w = c.pad_w;
+  p.lo = c.lo, p.hi = c.hi, p.compensates = c.zero != 0;
+  p.b_rows = Int8PackedRows(c), p.b_pitch = Int8PackedPitch(c);
+  return p;
+}
+
+Result<std::shared_ptr<const DeviceKernel>> MakeTma(const LowerContext& c, TmaProduct p, const TmaShape& shape, std::shared_ptr<const DeviceBuffer> weights, const Int8Channels& channels, int zero) {
+  const bool codes = p.out.quant.quantized(), folded = codes && p.act.empty() && (!p.residual || p.residual->quant.quantized());
+  const double unit = folded ? 1 / static_cast<double>(p.out.quant.scale) : 1;
+  const auto n = static_cast<size_t>(p.n);
+  std::vector<float> table(3 * n);
+  for (size_t i = 0; i < n; ++i) {
+    table[i] = static_cast<float>(channels.scale[i] * unit);
+    table[n + i] = static_cast<float>(channels.bias[i] * unit + (folded ? p.out.quant.zero : 0));
+    const auto compensation = static_cast<int32_t>(-zero * channels.sum[i]);
+    std::memcpy(&table[2 * n + i], &compensation, 4);
+  }
+  TFE_ASSIGN_OR_RETURN(DeviceBuffer uploaded, DeviceBuffer::Upload(c.device, table.data(), table.size() * 4));
+  p.columns = std::make_shared<const DeviceBuffer>(std::move(uploaded));
+  p.table = p.n;
+  p.weights = std::move(weights);
+  return MakeKernel(c.device, c.options.kernel_cache, TmaProductCode(p, shape, c.device.processors()));
+}
+
 std::optional<Form> FormOf(const ConcreteNode& node) { return node.op == Op::kConv2d ? ConvForm(node) : ProductForm(node); }
 
 // Weights by output channel and place in the reduction, as codes.
@@ -176,8 +212,10 @@ std::vector<std::string> Int8Tactics(const ConcreteNode& node, const Device& dev
   std::vector<std::string> names;
   const auto form = FormOf(node);
   if (!form || !Int8Possible(form->conv, device)) return names;
+  std::vector<std::string> tma;
+  for (const TmaShape& shape : TmaShapes(TmaOf(*form), device)) tma.push_back(shape.Name());
   for (const Int8Tile& tile : Int8Tiles(form->conv, device)) names.push_back(tile.name());
-  return names;
+  return BothTactics(tma, names, false);
 }
 
 LowerResult LowerInt8(const LowerContext& c) {
@@ -189,11 +227,15 @@ LowerResult LowerInt8(const LowerContext& c) {
   const auto wanted = std::find_if(tiles.begin(), tiles.end(), [&](const Int8Tile& t) { return t.name() == c.tactic; });
   const Int8Tile& tile = wanted == tiles.end() ? tiles.front() : *wanted;
 
+  const TmaProduct product = TmaOf(*form);
+  const auto tma = FindTmaShape(product, c.device, c.tactic);
+  const int run = tma ? product.run() : tile.run();
+
   const Codes codes(node, *form);
   const Tensor &w = *node.inputs[1].constant, &steps = *node.inputs[4].constant;
   const std::string key = fmt::format("int8 {} {} {}", w.data(), steps.data(), conv.run);
-  TFE_ASSIGN_OR_RETURN(auto weights, DeviceWeights(c, fmt::format("{} x{}", key, tile.run()), static_cast<size_t>(Int8PackedRows(conv) * Int8PackedPitch(conv)),
-                                                   [&](void* to) { PackInt8Weights(conv, tile.run(), codes, static_cast<signed char*>(to)); }));
+  TFE_ASSIGN_OR_RETURN(auto weights, DeviceWeights(c, fmt::format("{} x{}", key, run), static_cast<size_t>(Int8PackedRows(conv) * Int8PackedPitch(conv)),
+                                                   [&](void* to) { PackInt8Weights(conv, run, codes, static_cast<signed char*>(to)); }));
   auto sums = c.weights.GetObject(key + " sums", [&]() -> Result<std::shared_ptr<const void>> {
     auto sum = std::make_shared<std::vector<int64_t>>(static_cast<size_t>(conv.filters), 0);
     for (int64_t ch = 0; ch < conv.filters; ++ch)
@@ -203,9 +245,13 @@ LowerResult LowerInt8(const LowerContext& c) {
   if (!sums.ok()) return sums.status();
   Int8Channels channels = ChannelsOf(node, conv.filters);
   channels.sum = *std::static_pointer_cast<const std::vector<int64_t>>(*sums);
-  TFE_ASSIGN_OR_RETURN(auto kernel, MakeInt8Conv(c.device, c.options.kernel_cache, conv, tile, std::move(weights), channels));
   std::vector<int> in = {0};
   if (conv.residual) in.push_back(3);
+  if (tma) {
+    TFE_ASSIGN_OR_RETURN(auto kernel, MakeTma(c, product, *tma, std::move(weights), channels, conv.zero));
+    return std::optional<Lowered>(MakeLowered(std::move(kernel), tma->Name(), std::move(in)));
+  }
+  TFE_ASSIGN_OR_RETURN(auto kernel, MakeInt8Conv(c.device, c.options.kernel_cache, conv, tile, std::move(weights), channels));
   if (!form->prepares) return std::optional<Lowered>(MakeLowered(std::move(kernel), tile.name(), std::move(in)));
   TFE_ASSIGN_OR_RETURN(auto prepare, MakeKernel(c.device, c.options.kernel_cache, PrepareCode(*form)));
   std::vector<int> conv_in = {StagedKernel::kBuffer};

@@ -98,6 +98,7 @@ LowerResult TryProduct(const LowerContext& c, Gemm gemm, const std::string& weig
   const bool bias = node.has_input(2), residual = node.has_input(3), wide = gemm.type == DType::kFloat64;
   const std::string act = node.attrs.Str("act", "none");
   gemm.tf32 = c.options.tf32;
+  gemm.workspace_bytes = std::min(gemm.workspace_bytes, c.options.workspace_bytes);
   std::vector<int> in = {0};
   if (!weights_key.empty()) {
     const int64_t count = gemm.k * gemm.n;
@@ -280,6 +281,7 @@ LowerResult JointOnLibrary(const LowerContext& c, const std::vector<ConcreteNode
   g.act = act == "relu" ? Gemm::Act::kRelu : act == "gelu_tanh" ? Gemm::Act::kGeluTanh : Gemm::Act::kNone;
   g.out = out->dtype;
   g.tf32 = c.options.tf32;
+  g.workspace_bytes = std::min(g.workspace_bytes, c.options.workspace_bytes);
   g.batch = static_cast<int64_t>(nodes.size());
   g.stride_b = g.n * g.k;
   const int64_t weights = g.batch * g.n * g.k, columns = g.batch * g.n;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Nodes on the kernel of tile_product.h.
+// Nodes on the kernels of tile_product.h and tma_product.h.
 #include <algorithm>
 
 #include "backends/cuda/lower/conv.h"
+#include "backends/cuda/tma_product.h"
 
 namespace tfengine::cuda {
 namespace {
@@ -29,6 +30,43 @@ bool Complete(const ConcreteNode& node, TileProduct* p) {
   return true;
 }
 
+TmaProduct TmaOf(const TileProduct& t) {
+  TmaProduct p;
+  p.type = t.type, p.out = t.out;
+  if (t.residual) p.residual = t.residual_elem;
+  p.m = t.m, p.n = t.n, p.groups = t.groups, p.bias = t.bias, p.act = t.act;
+  p.image = t.image;
+  p.channels = t.k;
+  p.b_rows = (t.n + 31) / 32 * 32, p.b_pitch = t.k * 2;
+  if (!t.image) return p;
+  p.channels = t.channels, p.in_h = t.in_h, p.in_w = t.in_w, p.k_h = t.k_h, p.k_w = t.k_w, p.out_h = t.out_h, p.out_w = t.out_w;
+  p.batch = t.m / std::max<int64_t>(1, t.out_h * t.out_w);
+  p.stride_h = t.stride_h, p.stride_w = t.stride_w, p.dilation_h = t.dilation_h, p.dilation_w = t.dilation_w, p.pad_h = t.pad_h, p.pad_w = t.pad_w;
+  return p;
+}
+
+Result<std::shared_ptr<const DeviceBuffer>> Biases(const LowerContext& c, const TileProduct& p) {
+  if (!p.bias || p.bias_buffer) return p.bias_buffer;
+  const Tensor& b = *c.node.inputs[2].constant;
+  return DeviceWeights(c, fmt::format("bias {} f32", b.data()), b.num_bytes(), [&](void* to) { std::copy_n(b.as<float>(), p.n, static_cast<float*>(to)); });
+}
+
+LowerResult LowerTma(const LowerContext& c, const TileProduct& t, const TmaShape& shape, const std::string& weights_key, FunctionRef<void(float*)> weights) {
+  TmaProduct p = TmaOf(t);
+  const size_t bytes = static_cast<size_t>(p.groups * p.b_rows * p.b_pitch);
+  TFE_ASSIGN_OR_RETURN(p.weights, DeviceWeights(c, fmt::format("{} {} tma", weights_key, DTypeName(p.type)), bytes, [&](void* to) {
+    std::vector<float> rows(static_cast<size_t>(t.groups * t.n * t.k)), packed(bytes / 2, 0.0f);
+    weights(rows.data());
+    for (int64_t group = 0; group < t.groups; ++group)
+      for (int64_t n = 0; n < t.n; ++n) std::copy_n(rows.data() + (group * t.n + n) * t.k, t.k, packed.data() + (group * p.b_rows + TmaRow(n, p.run())) * t.k);
+    StoreAs(p.type, packed.data(), static_cast<int64_t>(packed.size()), to);
+  }));
+  TFE_ASSIGN_OR_RETURN(p.columns, Biases(c, t));
+  std::vector<int> in = {0};
+  if (p.residual) in.push_back(3);
+  return Finish(c, TmaProductCode(p, shape, c.device.processors()), shape.Name(), std::move(in));
+}
+
 }  // namespace
 
 bool IsOwnActivation(const ConcreteNode& node) {
@@ -38,13 +76,16 @@ bool IsOwnActivation(const ConcreteNode& node) {
 
 std::vector<std::string> TileTactics(const ConcreteNode& node, TileProduct p, const Device& device) {
   std::vector<std::string> names;
-  if (Complete(node, &p))
-    for (const TileShape& s : TileShapes(p, device.architecture(), device.processors())) names.push_back(s.Name());
-  return names;
+  if (!Complete(node, &p)) return names;
+  std::vector<std::string> tiles;
+  for (const TmaShape& s : TmaShapes(TmaOf(p), device)) names.push_back(s.Name());
+  for (const TileShape& s : TileShapes(p, device.architecture(), device.processors())) tiles.push_back(s.Name());
+  return BothTactics(names, tiles, true);
 }
 
 LowerResult LowerTile(const LowerContext& c, TileProduct p, const std::string& weights_key, FunctionRef<void(float*)> weights) {
   if (!Complete(c.node, &p)) return std::optional<Lowered>();
+  if (const auto tma = FindTmaShape(TmaOf(p), c.device, c.tactic)) return LowerTma(c, p, *tma, weights_key, weights);
   std::optional<TileShape> shape = FindTileShape(p, c.device.architecture(), c.tactic);
   if (!shape) {
     const auto shapes = TileShapes(p, c.device.architecture(), c.device.processors());
@@ -60,10 +101,7 @@ LowerResult LowerTile(const LowerContext& c, TileProduct p, const std::string& w
     StoreAs(p.type, f.data(), count, to);
   }));
   std::vector<int> in = {0};
-  if (p.bias && !p.bias_buffer) {
-    const Tensor& b = *c.node.inputs[2].constant;
-    TFE_ASSIGN_OR_RETURN(p.bias_buffer, DeviceWeights(c, fmt::format("bias {} f32", b.data()), b.num_bytes(), [&](void* to) { std::copy_n(b.as<float>(), p.n, static_cast<float*>(to)); }));
-  }
+  TFE_ASSIGN_OR_RETURN(p.bias_buffer, Biases(c, p));
   if (p.residual) in.push_back(3);
   return Finish(c, TileProductCode(p, *shape), shape->Name(), std::move(in));
 }

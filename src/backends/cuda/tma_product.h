@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backends/cuda/codegen.h"
+#include "backends/cuda/device.h"
+
+// Products of many rows on compute capability 9.0. One warp lets the tensor memory accelerator fill a ring of shared memory
+// with tiles of A and B; the other warp groups multiply (wgmma), finish their sums and put them where the residual was, from where the accelerator stores them. Blocks stay and take tile
+// after tile, so that the next tile is on its way while a tile is finished. The rows of A may be the windows of an image
+// (the accelerator's im2col mode), which makes it a convolution.
+namespace tfengine::cuda {
+
+// How the work is cut.
+struct TmaShape {
+  int warp_groups = 2;  // of 64 rows each
+  int bn = 128;         // columns
+  int resident = 1;     // blocks of a multiprocessor: one multiplies while another finishes
+
+  int bm() const { return 64 * warp_groups; }
+  int threads() const { return 128 * warp_groups + 32; }
+  // Shared memory is a ring of slots.
+  int Slots(const struct TmaProduct& p) const;
+  int SlotBytes(const struct TmaProduct& p) const;
+  size_t SharedBytes(const struct TmaProduct& p) const;
+  std::string Name() const;  // "tma128x256", "tma128x128r2": two blocks a multiprocessor
+  bool operator==(const TmaShape&) const = default;
+};
+
+// out[m, n] = act((A[m, k] · B[n, k]' + zero[n]) * scale[n] + bias[n] + residual[m, n]); zero and scale of codes only.
+struct TmaProduct {
+  DType type = DType::kFloat16;  // of A and B: f16, bf16, or u8: codes, and signed codes in B
+  Elem out;                      // f16, bf16, f32; with codes also codes
+  std::optional<Elem> residual;
+  int64_t m = 0, n = 0;
+  int groups = 1;  // products of one A with several B; results, B and biases lie one behind the other
+  bool bias = false;
+  std::string act;  // expression in x, or ""
+
+  // A's rows: `taps` runs of `channels` elements each. Without an image: one run, rows one behind the other.
+  bool image = false;
+  int64_t channels = 0, batch = 1, in_h = 1, in_w = 1, k_h = 1, k_w = 1, out_h = 1, out_w = 1;
+  int64_t stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1, pad_h = 0, pad_w = 0;  // pads: top and left; there are zeros
+
+  // Of codes: bounds of those that the activation leaves where it is a clip (`act` is empty then).
+  int lo = 0, hi = 255;
+  bool compensates = false;  // A's codes have a zero that is not 0: zero[n] makes up for it
+
+  // B: rows of k elements in the order of TmaRow, `b_rows` of them a group, `b_pitch` bytes apart.
+  int64_t b_rows = 0, b_pitch = 0;
+  std::shared_ptr<const DeviceBuffer> weights;
+  // f32 per column of all groups: the biases; of codes: scales, biases, and zeros as integers, `table` of each.
+  std::shared_ptr<const DeviceBuffer> columns;
+  int64_t table = 0;
+
+  bool codes() const { return type == DType::kUint8; }
+  size_t size() const { return codes() ? 1 : 2; }
+  // Columns next to each other that one thread finishes: 16 bytes of the operands' type.
+  int run() const { return codes() ? 16 : 8; }
+  // Bytes of a row of A or B in shared memory.
+  int row_bytes() const;
+  int out_row_bytes(int bn) const;  // of a piece of a result's row
+};
+
+// The shapes worth timing, best guess first. Empty: the device or the sizes are not for this kernel.
+std::vector<TmaShape> TmaShapes(const TmaProduct& p, const Device& device);
+// nullopt: no such name, or not for these sizes.
+std::optional<TmaShape> FindTmaShape(const TmaProduct& p, const Device& device, const std::string& name);
+// All names, for tests.
+std::vector<std::string> TmaNames();
+
+// Where B's row for column `n` lies: a thread of a quad holds columns 2q and 2q + 1 of every 8, which become neighbours.
+int64_t TmaRow(int64_t n, int run);
+
+// The kernel: inputs A, B, columns (if any), residual (if any).
+Generated TmaProductCode(const TmaProduct& p, const TmaShape& shape, int processors);
+
+}  // namespace tfengine::cuda
