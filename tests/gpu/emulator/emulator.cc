@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -155,6 +156,7 @@ class Machine : public emulated::Machine {
   }
   void sync_block() override { Await(now->block->barrier, now->block->alive); }
   void sync_cluster() override { Await(cluster->barrier, cluster->alive); }
+  void sync_warp() override { Await(now->warp->barrier, now->warp->alive); }
   uint64_t shuffle_xor(uint64_t v, int mask) override {
     Warp& w = *now->warp;
     w.values[now->lane][0] = v;
@@ -204,20 +206,38 @@ class Machine : public emulated::Machine {
     }
     Await(w.barrier, w.alive);
   }
-  void multiply_group(float* const* d, int n, uint64_t a, uint64_t b, bool half) override {
-    const std::vector<float*> sums(d, d + n / 2);
+  void multiply_group(float* const* d, int count, const emulated::GroupProduct& p) override {
+    const std::vector<float*> sums(d, d + count);
     const int row = now->id.x / 32 % 4 * 16 + now->lane / 4, column = now->lane % 4 * 2;
     const unsigned rank = static_cast<unsigned>(now->block - cluster->blocks.data()) << 24;
+    std::array<std::array<float, 16>, 2> lines{};  // of a, if it is in registers: the thread's two rows
+    if (p.in_registers) {
+      Warp& w = *now->warp;
+      for (int i = 0; i < 4; ++i) w.values[now->lane][i] = p.fragment[i];
+      Await(w.barrier, w.alive);
+      for (int r = 0; r < 2; ++r)
+        for (int k = 0; k < 16; ++k)
+          lines[r][k] = Wide(static_cast<uint16_t>(w.values[now->lane / 4 * 4 + k % 8 / 2][k / 8 * 2 + r] >> (16 * (k % 2))), p.half);
+      Await(w.barrier, w.alive);
+    }
     now->products.push_back([=] {
-      auto element = [&](uint64_t descriptor, int line, int k) {
-        unsigned address = static_cast<unsigned>((descriptor & 0x3fff) << 4) + static_cast<unsigned>(line / 8 * static_cast<int>((descriptor >> 32 & 0x3fff) << 4) + line % 8 * 128 + k * 2);
+      // Groups of 8 rows of 128 bytes; `lead`: from 64 columns to the next, where rows hold the terms' lines.
+      auto element = [&](uint64_t descriptor, int line, int column, int lead) {
+        const int group = static_cast<int>((descriptor >> 32 & 0x3fff) << 4);
+        unsigned address = static_cast<unsigned>((descriptor & 0x3fff) << 4) + static_cast<unsigned>(line / 8 * group + line % 8 * 128 + column / 64 * lead + column % 64 * 2);
         address ^= (address >> 7 & 7) << 4;
         uint16_t v;
         std::memcpy(&v, SharedAt(address | rank), 2);
-        return Wide(v, half);
+        return Wide(v, p.half);
       };
-      for (int i = 0; i < n / 2; ++i)
-        for (int k = 0; k < 16; ++k) *sums[static_cast<size_t>(i)] += element(a, row + i % 4 / 2 * 8, k) * element(b, i / 4 * 8 + column + i % 2, k);
+      const int lead = static_cast<int>((p.b >> 16 & 0x3fff) << 4);
+      for (int i = 0; i < count; ++i) {
+        const int half_row = i % 4 / 2, n = i / 4 * 8 + column + i % 2;
+        float& sum = *sums[static_cast<size_t>(i)];
+        if (!p.add) sum = 0;
+        for (int k = 0; k < 16; ++k)
+          sum += (p.in_registers ? lines[half_row][k] : element(p.a, row + half_row * 8, k, 0)) * (p.transposed ? element(p.b, k, n, lead) : element(p.b, n, k, 0));
+      }
     });
   }
   void commit_products() override {
@@ -301,6 +321,8 @@ std::string TranslateAsm(const std::string& text) {
   std::string all;
   for (const std::string& o : operands) all += (all.empty() ? "" : ", ") + o;
   if (has("cvt.f32.f16")) return "emulated::to_float(" + all + ")";
+  if (has("cvt.rn.f16x2.f32")) return "emulated::to_pair<emulated::to_half>(" + all + ")";
+  if (has("cvt.rn.bf16x2.f32")) return "emulated::to_pair<emulated::to_bfloat>(" + all + ")";
   if (has("cvt.rn.f16.f32")) return "emulated::to_half(" + all + ")";
   if (has("cvt.rn.bf16.f32")) return "emulated::to_bfloat(" + all + ")";
   if (has("griddepcontrol") || has("fence.proxy") || has("wgmma.fence")) return "(void)0";
@@ -308,10 +330,12 @@ std::string TranslateAsm(const std::string& text) {
   if (has("cp.async.commit_group")) return "machine->commit_copies()";
   if (has("cp.async.wait_group")) return "machine->await_copies(" + (operands.empty() ? code.substr(code.find("wait_group") + 11, 1) : all) + ")";
   if (has("ldmatrix")) return std::string("emulated::load_matrix(machine, ") + (has(".trans") ? "true, " : "false, ") + all + ")";
-  if (has("wgmma.mma_async")) return std::string("emulated::multiply_group(machine, ") + (has(".f32.f16") ? "true, " : "false, ") + all + ")";
+  if (has("wgmma.mma_async")) return std::string("emulated::multiply_group(machine, ") + (has(".f32.f16") ? "true, " : "false, ") + (has("p, 1, 1, 1;") ? "true, " : "false, ") + all + ")";
   if (has("wgmma.commit_group") || has("wgmma.wait_group")) {
     const size_t wait = code.find("wait_group.sync.aligned ");
-    return std::string(has("wgmma.commit_group") ? "machine->commit_products(), " : "") + "machine->await_products(" + code.substr(wait + 24, 1) + ")";
+    std::string calls = has("wgmma.commit_group") ? "machine->commit_products()" : "";
+    if (wait != std::string::npos) calls += (calls.empty() ? "" : ", ") + ("machine->await_products(" + code.substr(wait + 24, 1) + ")");
+    return calls;
   }
   if (has("MMA") || has("mma.sync")) return "emulated::multiply(machine, IS_HALF, " + all + ")";
   if (has("barrier.cluster")) return "machine->sync_cluster()";
