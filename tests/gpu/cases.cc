@@ -179,6 +179,11 @@ void Rows(Cases& c) {
     if (std::string(type) != "f64")
       c.Add(Cases::In("x", fmt::format("{}[2300,768]", type)) + Cases::In("g", "f32[768]") + Cases::In("b", "f32[768]"), "%y = layer_norm(%x, %g, %b, _) {epsilon=0.001}",
             ToleranceOf(type) * 8, true);
+    if (std::string(type) != "f64")  // constants: read before the kernel in front has ended
+      for (const char* shape : {"[5,64]", "[300,768]", "[9,5000]"}) {
+        const std::string s = shape, last = s.substr(s.find(',') + 1);
+        c.Add(Cases::In("x", type + s) + Cases::In("wg", "f32[" + last) + Cases::In("wb", "f32[" + last), "%y = layer_norm(%x, %wg, %wb, _) {epsilon=0.001}", ToleranceOf(type) * 8, true);
+      }
     c.Add(Cases::In("x", fmt::format("{}[2300,96]", type)), "%y = layer_norm(%x, _, _, _) {epsilon=0.001}", ToleranceOf(type) * 8, true);
     for (const char* kind : {"sum", "mean", "max", "min", "prod"})
       for (const char* form : {"[6,40]|[1]", "[6,40]|[0]", "[3,5,7,8]|[1,2]", "[3,5,7,8]|[0,3]", "[2,300]|[0,1]", "[4,9000]|[1]", "[9000,4]|[0]", "[2,49,2048]|[1]", "[3,7,5,24]|[1,2]", "[130,6,40]|[1]"}) {
@@ -295,6 +300,28 @@ void Images(Cases& c) {
   c.Add(Cases::In("x", "f32[2,5,5,8]") + Cases::In("w", "f32[3,3,6,8]") + Cases::In("wb", "f32[6]"),
         "%y = conv2d_transpose(%x, %w, %wb) {strides=[2,2], pads=[0,1,0,1], output_shape=[2,10,10,6], act=\"relu\"}", 2e-5, true);
   c.Add(Cases::In("x", "i32[1,5,5,4]") + Cases::In("w", "i32[3,3,4,6]"), "%y = conv2d(%x, %w, _, _)", 0);
+}
+
+// Lengths that fill no tile, head sizes of every kind, every way in which a mask broadcasts. The mask: of the input's type where
+// none is named; "never": a bool mask that removes every key, which leaves uniform weights.
+void AttentionCases(Cases& c) {
+  struct Form { int b, q, h, d, k, e; const char* mask; };
+  const Form forms[] = {
+      {1, 1, 2, 64, 33, 64, "bool[1,1,1,33]"}, {2, 7, 2, 64, 7, 32, "f32[1,1,7,7]"}, {1, 33, 3, 16, 129, 16, "bool[33,129]"}, {2, 129, 2, 64, 129, 64, "[2,1,1,129]"},
+      {1, 129, 2, 128, 33, 64, "f32[2,1,33]"}, {2, 40, 2, 64, 48, 64, "bool[2,1,40,1]"}, {1, 20, 2, 40, 300, 24, "f32[1,1,20,300]"}, {1, 33, 1, 256, 65, 256, "bool[1,1,1,65]"},
+      {2, 64, 2, 64, 128, 64, "never[2,1,1,128]"}, {1, 70, 2, 32, 50, 48, "never[1,2,70,50]"}, {1, 17, 2, 80, 9, 96, "f32[1]"}, {1, 65, 2, 96, 400, 80, "[1,2,65,400]"},
+  };
+  for (const char* type : {"f32", "f16", "bf16"})
+    for (const Form& f : forms) {
+      const std::string t = type, mask = f.mask, dims = mask.substr(mask.find('['));
+      const std::string mask_type = mask[0] == '[' ? t : mask[0] == 'n' ? "bool" : mask.substr(0, mask.size() - dims.size());
+      const std::string name = mask[0] == 'n' ? "idx1" : mask_type == "bool" ? "cond" : "mask", value = mask[0] == 'n' ? ", mask_value=-3e38" : "";
+      const std::string in = Cases::In("q", fmt::format("{}[{},{},{},{}]", t, f.b, f.q, f.h, f.d)) + Cases::In("k", fmt::format("{}[{},{},{},{}]", t, f.b, f.k, f.h, f.d)) +
+                             Cases::In("v", fmt::format("{}[{},{},{},{}]", t, f.b, f.k, f.h, f.e));
+      const std::string out = t == "f32" ? "" : t == "f16" ? ", out=19" : ", out=14";
+      c.Add(in + Cases::In(name, mask_type + dims), fmt::format("%y = attention(%q, %k, %v, %{}) {{scale=0.125{}{}}}", name, value, out), ToleranceOf(type) * 4, true);
+      c.Add(in, fmt::format("%y = attention(%q, %k, %v, _) {{scale=-0.05{}}}", t == "f32" ? "" : ", out=1"), ToleranceOf(type) * 4, true);
+    }
 }
 
 void Products(Cases& c) {
@@ -431,6 +458,7 @@ std::vector<Case> OpCases() {
   Movement(c);
   Images(c);
   Products(c);
+  AttentionCases(c);
   JointProductCases(c);
   Quantized(c);
   FirstLayerCases(c);

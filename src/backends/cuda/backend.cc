@@ -86,6 +86,8 @@ std::vector<std::string> CudaBackend::Tactics(const ConcreteNode& node) const {
   std::vector<std::string> names;
   if (node.op == Op::kConv2d) names = Conv2dTactics(node, device_, options_);
   if (node.op == Op::kMatMul) names = MatMulTactics(node, device_, options_);
+  if (node.op == Op::kAttention) names = AttentionTactics(node, device_);
+  if (node.op == Op::kSoftmax || node.op == Op::kLogSoftmax || node.op == Op::kLayerNorm) names = RowTactics(node, device_);
   if (names.empty()) names.push_back("default");
   return names;
 }

@@ -13,6 +13,14 @@ struct Index {
   unsigned x = 0, y = 0, z = 0;
 };
 
+// wgmma: c += a b (c = a b if !add) for 64 rows of a and n columns of b. a: a descriptor, or the thread's fragment.
+struct GroupProduct {
+  bool half, transposed;  // transposed: b's columns are neighbours in memory
+  bool add = true, in_registers = false;
+  uint64_t a = 0, b = 0;
+  uint32_t fragment[4] = {};
+};
+
 // Calls concern the running thread.
 class Machine {
  public:
@@ -23,21 +31,25 @@ class Machine {
   virtual unsigned shared_address(const void* p) = 0;
   virtual void sync_block() = 0;
   virtual void sync_cluster() = 0;
+  virtual void sync_warp() = 0;
   virtual uint64_t shuffle_xor(uint64_t v, int mask) = 0;
   virtual void copy16(unsigned to, const void* from, int bytes) = 0;
   virtual void commit_copies() = 0;
   virtual void await_copies(int keep) = 0;
   virtual void load_matrix(uint32_t* r, int count, bool transposed, unsigned address) = 0;
   virtual void multiply(float* c, const uint32_t* a, const uint32_t* b, bool half) = 0;
-  virtual void multiply_group(float* const* d, int n, uint64_t a, uint64_t b, bool half) = 0;
+  virtual void multiply_group(float* const* sums, int count, const GroupProduct& product) = 0;
   virtual void commit_products() = 0;
   virtual void await_products(int keep) = 0;
   virtual unsigned remote(unsigned address, unsigned rank) = 0;
   virtual void load_remote(float* to, unsigned address) = 0;
   virtual void init_barrier(unsigned at, unsigned count) = 0;
-  virtual void arrive(unsigned at, unsigned bytes) = 0;
+  virtual void arrive(unsigned at, unsigned count, unsigned bytes) = 0;
   virtual void await_phase(unsigned at, unsigned parity) = 0;
-  virtual void load_tensor(unsigned to, const void* map, unsigned barrier, const int* place, const int* offset, unsigned blocks) = 0;
+  virtual void load_tensor(unsigned to, const void* map, unsigned barrier, const int* place, const int* offset) = 0;
+  virtual void store_tensor(const void* map, unsigned from, const int* place) = 0;
+  virtual void await_stores() = 0;
+  virtual void sync_group(unsigned id) = 0;
 };
 
 inline void to_float(float& f, uint16_t h) {
@@ -53,6 +65,12 @@ inline void to_bfloat(uint16_t& h, float f) {
   uint32_t u;
   std::memcpy(&u, &f, 4);
   h = f != f ? 0x7fff : static_cast<uint16_t>((u + 0x7fff + ((u >> 16) & 1)) >> 16);
+}
+template <void (*To)(uint16_t&, float)>
+void to_pair(uint32_t& r, float high, float low) {
+  uint16_t h, l;
+  To(h, high), To(l, low);
+  r = l | static_cast<uint32_t>(h) << 16;
 }
 inline void power_of_2(float& y, float x) { y = std::exp2(x); }
 template <typename... R>
@@ -75,19 +93,28 @@ inline void multiply(Machine* m, bool half, float& c0, float& c1, float& c2, flo
   m->multiply(c, a, b, half);
   c0 = c[0], c1 = c[1], c2 = c[2], c3 = c[3];
 }
-// Sums, then the two descriptors.
-inline void gather(float**, uint64_t* d, uint64_t a, uint64_t b) { d[0] = a, d[1] = b; }
-template <typename... R>
-void gather(float** sums, uint64_t* d, float& first, R&&... rest) {
-  *sums = &first;
-  gather(sums + 1, d, rest...);
+// Sums, then a (a descriptor or four registers), b and, where it is given, whether to add.
+inline int gather(float**, GroupProduct* p, uint64_t a, uint64_t b, int add = 1) {
+  p->a = a, p->b = b, p->add = add != 0;
+  return 0;
+}
+inline int gather(float**, GroupProduct* p, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint64_t b, int add) {
+  const uint32_t a[4] = {a0, a1, a2, a3};
+  std::memcpy(p->fragment, a, sizeof(a));
+  p->b = b, p->add = add != 0, p->in_registers = true;
+  return 0;
 }
 template <typename... R>
-void multiply_group(Machine* m, bool half, R&&... rest) {
+int gather(float** sums, GroupProduct* p, float& first, R&&... rest) {
+  *sums = &first;
+  return 1 + gather(sums + 1, p, rest...);
+}
+template <typename... R>
+void multiply_group(Machine* m, bool half, bool transposed, R&&... rest) {
   float* sums[sizeof...(R)];
-  uint64_t descriptors[2];
-  gather(sums, descriptors, rest...);
-  m->multiply_group(sums, static_cast<int>(sizeof...(R) - 2) * 2, descriptors[0], descriptors[1], half);
+  GroupProduct product{half, transposed};
+  const int count = gather(sums, &product, rest...);
+  m->multiply_group(sums, count, product);
 }
 inline void remote(Machine* m, unsigned& r, unsigned address, unsigned rank) { r = m->remote(address, rank); }
 inline void load_remote(Machine* m, float& a, float& b, float& c, float& d, unsigned address) {
@@ -95,13 +122,17 @@ inline void load_remote(Machine* m, float& a, float& b, float& c, float& d, unsi
   m->load_remote(f, address);
   a = f[0], b = f[1], c = f[2], d = f[3];
 }
-inline void load_tensor(Machine* m, unsigned to, const void* map, unsigned barrier, int x, int y, int z, unsigned blocks = 0) {
+inline void load_tensor(Machine* m, unsigned to, const void* map, unsigned barrier, int x, int y, int z) {
   const int place[] = {x, y, z}, offset[] = {0, 0};
-  m->load_tensor(to, map, barrier, place, offset, blocks);
+  m->load_tensor(to, map, barrier, place, offset);
 }
 inline void load_windows(Machine* m, unsigned to, const void* map, unsigned barrier, int c, int x, int y, int image, unsigned dx, unsigned dy) {
   const int place[] = {c, x, y, image}, offset[] = {static_cast<int>(dx), static_cast<int>(dy)};
-  m->load_tensor(to, map, barrier, place, offset, 0);
+  m->load_tensor(to, map, barrier, place, offset);
+}
+inline void store_tensor(Machine* m, const void* map, unsigned from, int x, int y, int z) {
+  const int place[] = {x, y, z};
+  m->store_tensor(map, from, place);
 }
 inline void most(bool half, unsigned& r, unsigned a, unsigned b) {
   r = 0;
@@ -140,6 +171,7 @@ static emulated::Machine* machine;
 #define blockIdx (machine->block())
 #define gridDim (machine->grid())
 #define __syncthreads() machine->sync_block()
+#define __syncwarp() machine->sync_warp()
 #define __cvta_generic_to_shared(p) machine->shared_address(p)
 struct uint2 { unsigned x, y; };
 struct alignas(16) uint4 { unsigned x, y, z, w; };

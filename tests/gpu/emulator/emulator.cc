@@ -73,6 +73,7 @@ struct Thread {
   int lane = 0;
   Index id;
   std::vector<std::function<void()>> copies, products;            // not yet committed
+  std::vector<std::function<void()>> stores;                      // of tensors
   std::vector<std::vector<std::function<void()>>> copy_groups, product_groups;
 };
 // A barrier in shared memory. What the tensor memory accelerator brings is written when somebody waits for it.
@@ -86,6 +87,7 @@ struct Block {
   int alive = 0;
   Index id;
   std::map<unsigned, MemoryBarrier> barriers;
+  std::map<unsigned, Barrier> groups;  // of a warp group each
   std::vector<char> shared;
   std::vector<Warp> warps;
   std::vector<Thread> threads;
@@ -175,6 +177,7 @@ class Machine : public emulated::Machine {
   }
   void sync_block() override { Await(now->block->barrier, now->block->alive); }
   void sync_cluster() override { Await(cluster->barrier, cluster->alive); }
+  void sync_warp() override { Await(now->warp->barrier, now->warp->alive); }
   uint64_t shuffle_xor(uint64_t v, int mask) override {
     Warp& w = *now->warp;
     w.values[now->lane][0] = v;
@@ -224,21 +227,39 @@ class Machine : public emulated::Machine {
     }
     Await(w.barrier, w.alive);
   }
-  void multiply_group(float* const* d, int n, uint64_t a, uint64_t b, bool half) override {
-    const std::vector<float*> sums(d, d + n / 2);
+  void multiply_group(float* const* d, int count, const emulated::GroupProduct& p) override {
+    const std::vector<float*> sums(d, d + count);
     const int row = now->id.x / 32 % 4 * 16 + now->lane / 4, column = now->lane % 4 * 2;
     const unsigned rank = static_cast<unsigned>(now->block - cluster->blocks.data()) << 24;
+    std::array<std::array<float, 16>, 2> lines{};  // of a, if it is in registers: the thread's two rows
+    if (p.in_registers) {
+      Warp& w = *now->warp;
+      for (int i = 0; i < 4; ++i) w.values[now->lane][i] = p.fragment[i];
+      Await(w.barrier, w.alive);
+      for (int r = 0; r < 2; ++r)
+        for (int k = 0; k < 16; ++k)
+          lines[r][k] = Wide(static_cast<uint16_t>(w.values[now->lane / 4 * 4 + k % 8 / 2][k / 8 * 2 + r] >> (16 * (k % 2))), p.half);
+      Await(w.barrier, w.alive);
+    }
     now->products.push_back([=] {
-      auto element = [&](uint64_t descriptor, int line, int k) {
-        const bool wide = descriptor >> 62 == 1;  // rows of 128 bytes, else of 64
-        unsigned address = static_cast<unsigned>((descriptor & 0x3fff) << 4) + static_cast<unsigned>(line / 8 * static_cast<int>((descriptor >> 32 & 0x3fff) << 4) + line % 8 * (wide ? 128 : 64) + k * 2);
+      // Groups of 8 rows of 128 or 64 bytes; `lead`: from 64 columns to the next, where rows hold the terms' lines.
+      auto element = [&](uint64_t descriptor, int line, int column, int lead) {
+        const int group = static_cast<int>((descriptor >> 32 & 0x3fff) << 4);
+        const bool wide = descriptor >> 62 == 1;
+        unsigned address = static_cast<unsigned>((descriptor & 0x3fff) << 4) + static_cast<unsigned>(line / 8 * group + line % 8 * (wide ? 128 : 64) + column / 64 * lead + column % 64 * 2);
         address ^= (address >> 7 & (wide ? 7 : 3)) << 4;
         uint16_t v;
         std::memcpy(&v, SharedAt(address | rank), 2);
-        return Wide(v, half);
+        return Wide(v, p.half);
       };
-      for (int i = 0; i < n / 2; ++i)
-        for (int k = 0; k < 16; ++k) *sums[static_cast<size_t>(i)] += element(a, row + i % 4 / 2 * 8, k) * element(b, i / 4 * 8 + column + i % 2, k);
+      const int lead = static_cast<int>((p.b >> 16 & 0x3fff) << 4);
+      for (int i = 0; i < count; ++i) {
+        const int half_row = i % 4 / 2, n = i / 4 * 8 + column + i % 2;
+        float& sum = *sums[static_cast<size_t>(i)];
+        if (!p.add) sum = 0;
+        for (int k = 0; k < 16; ++k)
+          sum += (p.in_registers ? lines[half_row][k] : element(p.a, row + half_row * 8, k, 0)) * (p.transposed ? element(p.b, k, n, lead) : element(p.b, n, k, 0));
+      }
     });
   }
   void commit_products() override {
@@ -252,10 +273,10 @@ class Machine : public emulated::Machine {
     MemoryBarrier& b = BarrierAt(at);
     b.count = b.missing = count;
   }
-  void arrive(unsigned at, unsigned bytes) override {
+  void arrive(unsigned at, unsigned count, unsigned bytes) override {
     MemoryBarrier& b = BarrierAt(at);
     b.bytes += bytes;
-    --b.missing;
+    b.missing -= count;
     Advance(b);
   }
   void await_phase(unsigned at, unsigned parity) override {
@@ -269,18 +290,27 @@ class Machine : public emulated::Machine {
       if ((b.phase & 1) == parity) Yield();
     }
   }
-  void load_tensor(unsigned to, const void* map, unsigned barrier, const int* place, const int* offset, unsigned blocks) override {
+  void load_tensor(unsigned to, const void* map, unsigned barrier, const int* place, const int* offset) override {
     EncodedMap m;
     std::memcpy(&m, map, sizeof(m));
     const std::array<int, 4> at = {place[0], place[1], place[2], m.windows ? place[3] : 0};
     const std::array<int, 2> shift = {offset[0], offset[1]};
-    const auto mine = static_cast<unsigned>(now->block - cluster->blocks.data());
-    for (unsigned block = 0; block < cluster->blocks.size(); ++block) {
-      if (blocks == 0 ? block != mine : (blocks >> block & 1) == 0) continue;
-      const unsigned target = (to & 0xffffff) | block << 24;
-      MemoryBarrier& b = BarrierAt((barrier & 0xffffff) | block << 24);
-      b.copies.push_back([=, &b] { b.bytes -= Fill(m, target, at, shift); });
-    }
+    MemoryBarrier& b = BarrierAt(barrier);
+    b.copies.push_back([=, &b] { b.bytes -= Move(m, to, at, shift, false); });
+  }
+  void store_tensor(const void* map, unsigned from, const int* place) override {
+    EncodedMap m;
+    std::memcpy(&m, map, sizeof(m));
+    const std::array<int, 4> at = {place[0], place[1], place[2], 0};
+    now->stores.push_back([=] { Move(m, from, at, {}, true); });
+  }
+  void await_stores() override {
+    for (auto& store : now->stores) store();
+    now->stores.clear();
+  }
+  void sync_group(unsigned id) override {
+    static constexpr int kThreads = 128;
+    Await(now->block->groups[id], kThreads);
   }
 
  private:
@@ -290,8 +320,8 @@ class Machine : public emulated::Machine {
     b.missing = b.count;
     ++b.phase;
   }
-  // Writes a box; returns its bytes.
-  static long long Fill(const EncodedMap& m, unsigned to, const std::array<int, 4>& at, const std::array<int, 2>& shift) {
+  // Moves a box to shared memory, or from there; returns its bytes.
+  static long long Move(const EncodedMap& m, unsigned to, const std::array<int, 4>& at, const std::array<int, 2>& shift, bool back) {
     const int line = static_cast<int>(m.box[0]) * m.element;
     const int rows = static_cast<int>(m.windows ? m.box[1] : m.box[1] * m.box[2]);
     int x = at[1], y = at[2], image = at[3];
@@ -307,8 +337,10 @@ class Machine : public emulated::Machine {
         }
         unsigned address = to + static_cast<unsigned>(r * line + i * m.element);
         address ^= (address >> 7 & (m.swizzle == CU_TENSOR_MAP_SWIZZLE_128B ? 7u : 3u)) << 4;
-        if (inside) std::memcpy(SharedAt(address), reinterpret_cast<const char*>(m.address) + from, m.element);
-        else std::memset(SharedAt(address), 0, m.element);
+        char* const global = reinterpret_cast<char*>(m.address) + from;
+        if (inside && back) std::memcpy(global, SharedAt(address), m.element);
+        if (inside && !back) std::memcpy(SharedAt(address), global, m.element);
+        if (!inside && !back) std::memset(SharedAt(address), 0, m.element);
       }
       x += m.steps[1];
       if (x > static_cast<int>(m.dims[1]) - 1 + m.upper[0]) x = m.lower[0], y += m.steps[2];
@@ -390,23 +422,30 @@ std::string TranslateAsm(const std::string& text) {
   std::string all;
   for (const std::string& o : operands) all += (all.empty() ? "" : ", ") + o;
   if (has("cvt.f32.f16")) return "emulated::to_float(" + all + ")";
+  if (has("cvt.rn.f16x2.f32")) return "emulated::to_pair<emulated::to_half>(" + all + ")";
+  if (has("cvt.rn.bf16x2.f32")) return "emulated::to_pair<emulated::to_bfloat>(" + all + ")";
   if (has("cvt.rn.f16.f32")) return "emulated::to_half(" + all + ")";
   if (has("cvt.rn.bf16.f32")) return "emulated::to_bfloat(" + all + ")";
-  if (has("griddepcontrol") || has("fence.") || has("setmaxnreg") || code == "\"\" ") return "(void)0";
+  if (has("griddepcontrol") || has("fence.") || code == "\"\" ") return "(void)0";
   if (has("mbarrier.init")) return "machine->init_barrier(" + all + ")";
-  if (has("mbarrier.arrive.expect_tx")) return "machine->arrive(" + all + ")";
-  if (has("mbarrier.arrive.release.cluster")) return "machine->arrive(machine->remote(" + all + "), 0)";
+  if (has("mbarrier.arrive.expect_tx")) return "machine->arrive(" + operands[0] + ", 1, " + operands[1] + ")";
   if (has("mbarrier.arrive")) return "machine->arrive(" + all + ", 0)";
   if (has("mbarrier.try_wait")) return "machine->await_phase(" + all + ")";
+  if (has("bar.sync")) return "machine->sync_group(" + all + ")";
+  if (has("cp.async.bulk.commit_group")) return "(void)0";
+  if (has("cp.async.bulk.wait_group")) return "machine->await_stores()";
+  if (has("cp.async.bulk.tensor.3d.global")) return "emulated::store_tensor(machine, " + all + ")";
   if (has("cp.async.bulk.tensor")) return std::string(has("im2col") ? "emulated::load_windows(machine, " : "emulated::load_tensor(machine, ") + all + ")";
   if (has("cp.async.cg")) return "machine->copy16(" + all + (operands.size() == 2 ? ", 16)" : ")");
   if (has("cp.async.commit_group")) return "machine->commit_copies()";
   if (has("cp.async.wait_group")) return "machine->await_copies(" + (operands.empty() ? code.substr(code.find("wait_group") + 11, 1) : all) + ")";
   if (has("ldmatrix")) return std::string("emulated::load_matrix(machine, ") + (has(".trans") ? "true, " : "false, ") + all + ")";
-  if (has("wgmma.mma_async")) return std::string("emulated::multiply_group(machine, ") + (has(".f32.f16") ? "true, " : "false, ") + all + ")";
+  if (has("wgmma.mma_async")) return std::string("emulated::multiply_group(machine, ") + (has(".f32.f16") ? "true, " : "false, ") + (has("p, 1, 1, 1;") ? "true, " : "false, ") + all + ")";
   if (has("wgmma.commit_group") || has("wgmma.wait_group")) {
     const size_t wait = code.find("wait_group.sync.aligned ");
-    return std::string(has("wgmma.commit_group") ? "machine->commit_products(), " : "") + "machine->await_products(" + code.substr(wait + 24, 1) + ")";
+    std::string calls = has("wgmma.commit_group") ? "machine->commit_products()" : "";
+    if (wait != std::string::npos) calls += (calls.empty() ? "" : ", ") + ("machine->await_products(" + code.substr(wait + 24, 1) + ")");
+    return calls;
   }
   if (has("MMA") || has("mma.sync")) return "emulated::multiply(machine, IS_HALF, " + all + ")";
   if (has("barrier.cluster")) return "machine->sync_cluster()";
@@ -526,10 +565,11 @@ EXPORT int cuModuleGetFunction(CUfunction* f, CUmodule module, const char*) {
   *f = reinterpret_cast<CUfunction>(dlsym(module, "run"));
   return *f == nullptr ? 500 : 0;
 }
+static uint8_t ElementSize(int type) { return type == CU_TENSOR_MAP_DATA_TYPE_UINT8 ? 1 : type == CU_TENSOR_MAP_DATA_TYPE_FLOAT32 ? 4 : 2; }
 EXPORT int cuTensorMapEncodeTiled(void* to, int type, unsigned rank, void* address, const uint64_t* dims, const uint64_t* strides, const uint32_t* box, const uint32_t* steps, int, int swizzle, int, int) {
   EncodedMap m = {};
   m.address = reinterpret_cast<uint64_t>(address);
-  m.rank = static_cast<uint8_t>(rank), m.element = type == CU_TENSOR_MAP_DATA_TYPE_UINT8 ? 1 : 2, m.swizzle = static_cast<uint8_t>(swizzle);
+  m.rank = static_cast<uint8_t>(rank), m.element = ElementSize(type), m.swizzle = static_cast<uint8_t>(swizzle);
   if (rank != 3 || m.address % 16 != 0) return 1;
   for (unsigned d = 0; d < rank; ++d) {
     m.dims[d] = static_cast<uint32_t>(dims[d]), m.box[d] = box[d], m.steps[d] = static_cast<uint8_t>(steps[d]);
@@ -543,7 +583,7 @@ EXPORT int cuTensorMapEncodeIm2col(void* to, int type, unsigned rank, void* addr
                                    unsigned pixels, const uint32_t* steps, int, int swizzle, int, int) {
   EncodedMap m = {};
   m.address = reinterpret_cast<uint64_t>(address);
-  m.rank = static_cast<uint8_t>(rank), m.element = type == CU_TENSOR_MAP_DATA_TYPE_UINT8 ? 1 : 2, m.swizzle = static_cast<uint8_t>(swizzle), m.windows = 1;
+  m.rank = static_cast<uint8_t>(rank), m.element = ElementSize(type), m.swizzle = static_cast<uint8_t>(swizzle), m.windows = 1;
   if (rank != 4 || m.address % 16 != 0 || channels > 256 || pixels > 1024) return 1;
   for (unsigned d = 0; d < rank; ++d) {
     m.dims[d] = static_cast<uint32_t>(dims[d]), m.steps[d] = static_cast<uint8_t>(steps[d]);

@@ -50,6 +50,8 @@ LowerResult LowerOneHot(const LowerContext& c);
 // The tactics of a node beyond the first, best guess first; empty: there is one way.
 std::vector<std::string> Conv2dTactics(const ConcreteNode& node, const Device& device, const BackendOptions& options);
 std::vector<std::string> MatMulTactics(const ConcreteNode& node, const Device& device, const BackendOptions& options);
+std::vector<std::string> AttentionTactics(const ConcreteNode& node, const Device& device);
+std::vector<std::string> RowTactics(const ConcreteNode& node, const Device& device);  // softmax, log_softmax, layer_norm
 
 // Pointwise nodes, or [convert,] conv2d [, max pool], as one kernel. `c.node`: the last.
 LowerResult LowerChainOf(const LowerContext& c, const std::vector<ConcreteNode>& nodes);

@@ -66,6 +66,31 @@ Generated ColumnsCode(const Elem& x, const Elem& y, const Walk& kept, const Walk
   return g;
 }
 
+// Reductions whose innermost axis goes, in vectors of `v` neighbours: `lanes` threads share a result's vectors. Neighbours
+// are combined apart from each other to the end, so that no addition waits for the one before.
+Generated VectorsCode(const Elem& x, const Elem& y, const Walk& kept, const Walk& reduced, int v, int lanes, int64_t results, const char* index, const std::string& start,
+                      const std::string& combine, const std::string& finish) {
+  const int per_block = std::max(1, 128 / lanes), warps = lanes / 32;
+  Generated g;
+  g.source = fmt::format(
+      "typedef float W;\n__forceinline__ W combine(W a, W b) {{ return {0}; }}\nextern \"C\" __global__ void k(const {1}* in, {2}* out, i64 n) {{\n"
+      "  const int lane = threadIdx.x;\n  const u64 to = (u64)blockIdx.x * {3} + threadIdx.y;\n  W parts[{4}];\n#pragma unroll\n  for (int e = 0; e < {4}; ++e) parts[e] = {5};\n"
+      "  if (to < n) {{\n    {6} i = to;\n{7}#pragma unroll 4\n    for ({6} r = lane; r < {8}u; r += {9}) {{\n      {6} i = r;\n{10}"
+      "      const vec<{1}, {4}> u = *(const vec<{1}, {4}>*)(in + o0 + q0);\n#pragma unroll\n      for (int e = 0; e < {4}; ++e) parts[e] = combine(parts[e], {11});\n    }}\n  }}\n"
+      "#pragma unroll\n  for (int s = {4} / 2; s > 0; s /= 2)\n#pragma unroll\n    for (int e = 0; e < s; ++e) parts[e] = combine(parts[e], parts[e + s]);\n  W a = parts[0];\n"
+      "#pragma unroll\n  for (int m = {12} / 2; m > 0; m /= 2) a = combine(a, __shfl_xor_sync(0xffffffffu, a, m));\n",
+      combine, x.storage(), y.storage(), per_block, v, start, index, kept.Code(index, "o"), reduced.count(), lanes, reduced.Code(index, "q"), x.Load("u.v[e]"), std::min(lanes, 32));
+  if (warps > 1)
+    g.source += fmt::format("  __shared__ W of_warps[{0}][{1}];\n  if ((lane & 31) == 0) of_warps[threadIdx.y][lane / 32] = a;\n  __syncthreads();\n  a = of_warps[threadIdx.y][0];\n"
+                            "#pragma unroll\n  for (int w = 1; w < {1}; ++w) a = combine(a, of_warps[threadIdx.y][w]);\n", per_block, warps);
+  g.source += fmt::format("  if (lane == 0 && to < n) out[to] = {};\n}}\n", y.Store(finish));
+  g.block[0] = static_cast<unsigned>(lanes);
+  g.block[1] = static_cast<unsigned>(per_block);
+  g.grid[0] = static_cast<unsigned>((results + per_block - 1) / per_block);
+  g.sizes = {results};
+  return g;
+}
+
 }  // namespace
 
 LowerResult LowerReduce(const LowerContext& c) {
@@ -103,8 +128,15 @@ LowerResult LowerReduce(const LowerContext& c) {
   }
   const int64_t results = c.node.outputs[0].num_elements();
   const char* index = IndexType(std::max(c.node.inputs[0].num_elements(), results));
+  const bool simple = wide == "float" && kind != "prod" && kind != "any" && kind != "all" && count > 0;
+  const std::string mean = kind == "mean" ? fmt::format("(a / {}.0f)", count) : "a";
+  if (const int v = reduced.dims.empty() ? 1 : VectorWidth(reduced.dims.back(), x.size()); simple && inner_reduced && v > 1 && reduced.strides[0].back() == 1) {
+    reduced.dims.back() /= v;
+    reduced.strides[0].back() = v;
+    return Finish(c, VectorsCode(x, y, kept, reduced, v, LanesFor(count / v, results, c.device.processors()), results, index, start, combine, mean), "vectors", {0});
+  }
   // Neighbours that stay: vectors of them, as long as that leaves work for every processor.
-  if (wide == "float" && !inner_reduced && !kept.dims.empty() && kept.strides[0].back() == 1 && kind != "prod" && kind != "any" && kind != "all" && count > 0) {
+  if (simple && !inner_reduced && !kept.dims.empty() && kept.strides[0].back() == 1) {
     int v = std::min(VectorWidth(kept.dims.back(), x.size()), VectorWidth(kept.dims.back(), y.size()));
     while (v > 1 && results / v < int64_t{32} * c.device.processors()) v /= 2;
     if (v > 1) {

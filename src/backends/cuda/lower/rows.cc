@@ -1,174 +1,225 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ops that normalise rows: softmax, log_softmax, layer_norm.
 #include <algorithm>
+#include <cmath>
 
 #include "backends/cuda/lower/lower.h"
 
 namespace tfengine::cuda {
 namespace {
 
-// How a row of n elements is spread over threads: each holds `chunks` vectors of `v` neighbours in registers (rows of
-// more than kMostKept vectors are read again for every pass), `lanes` threads a row, `rows` rows a block.
+constexpr int64_t kMostKept = 32;  // elements of a row that a thread keeps in registers
+
+// How rows of n elements are spread over threads: `lanes` threads have vectors of `v` neighbours of `each` rows, `chunks`
+// vectors of a row. Rows that are too long for registers are read again in every pass.
 struct Spread {
-  int v, lanes, rows;
-  int64_t chunks;
+  int v, lanes, each;
+  int64_t vectors, chunks;
+
+  bool kept() const { return chunks * v <= kMostKept; }
+  int most_rows() const { return lanes >= 128 ? 1 : 128 / lanes; }  // groups of lanes in a block
+  std::string Name() const { return fmt::format("rows{}{}", lanes, each > 1 ? fmt::format("x{}", each) : ""); }
 };
 
-Spread SpreadOf(int64_t n, int64_t rows, size_t element) {
-  Spread s;
-  s.v = VectorWidth(n, element);
-  const int64_t vectors = n / s.v;
-  s.lanes = 32;
-  // One vector a thread where rows are no more than a few waves of blocks: latency decides there.
-  const int64_t each = rows >= 65536 ? 4 : 1;
-  while (s.lanes < 512 && s.lanes * each < vectors) s.lanes *= 2;
-  s.rows = s.lanes >= 128 ? 1 : 128 / s.lanes;
-  s.chunks = (vectors + s.lanes - 1) / s.lanes;
-  return s;
+// What can run, best guess first.
+std::vector<Spread> SpreadsOf(int64_t n, int64_t rows, size_t element, int processors, bool parameters) {
+  const int v = VectorWidth(n, element);
+  const int64_t vectors = n / v;
+  std::vector<std::pair<int64_t, Spread>> found;
+  for (const int lanes : {8, 16, 32, 64, 96, 128, 192, 256, 384, 512})
+    for (const int each : {1, 2, 4}) {
+      const Spread s{v, lanes, each, vectors, (vectors + lanes - 1) / lanes};
+      if (lanes > 8 && lanes / 2 >= vectors) continue;  // most would idle
+      if (!s.kept() && lanes < 512) continue;
+      // Several rows share what is read of scale and offset; groups within a warp need no shared memory.
+      if (each > 1 && (!parameters || lanes > 32 || !s.kept() || rows < int64_t{each} * 8 * processors)) continue;
+      const int64_t serial = s.chunks * v * 4 + 30 * (s.chunks * lanes - vectors) / vectors, barriers = lanes > 32 ? 120 + lanes / 8 : 0;
+      found.emplace_back(serial + barriers + (each == (parameters && lanes <= 32 && rows >= 16 * processors ? 2 : 1) ? 0 : 40), s);
+    }
+  std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<Spread> spreads;
+  for (const auto& [cost, spread] : found)
+    if (spreads.size() < 7) spreads.push_back(spread);
+  return spreads;
 }
 
-// Reduces over the lanes of a row with shuffles, then through shared memory; every lane gets the result.
+Spread Wanted(const std::vector<Spread>& spreads, const std::string& tactic) {
+  const auto found = std::find_if(spreads.begin(), spreads.end(), [&](const Spread& s) { return s.Name() == tactic; });
+  return found == spreads.end() ? spreads[0] : *found;
+}
+
+int64_t RowsOf(const ConcreteNode& node) { return node.inputs[0].num_elements() / node.inputs[0].shape.back(); }
+
+std::vector<Spread> SpreadsOf(const ConcreteNode& node, const std::vector<Elem>& elems, const Device& device) {
+  size_t smallest = std::min(elems[0].size(), elems.back().size());
+  const bool norm = node.op == Op::kLayerNorm;
+  if (norm && node.has_input(3)) smallest = std::min(smallest, elems[3].size());
+  return SpreadsOf(node.inputs[0].shape.back(), RowsOf(node), smallest, device.processors(), norm && (node.has_input(1) || node.has_input(2)));
+}
+
+// Reduces over the lanes of a row with shuffles, then through shared memory; every lane gets the result. Calls differ in
+// `Call`, so that none waits until the memory of another has been read.
 std::string ReduceCode(const Spread& s) {
-  std::string code =
-      "template <class F> __forceinline__ W across(W a, F f) {\n#pragma unroll\n"
-      "  for (int m = 16; m > 0; m /= 2) a = f(a, __shfl_xor_sync(0xffffffffu, a, m));\n";
+  std::string code = fmt::format(
+      "template <int Call, class F> __forceinline__ W across(W a, F f) {{\n#pragma unroll\n"
+      "  for (int m = {}; m > 0; m /= 2) a = f(a, __shfl_xor_sync(0xffffffffu, a, m));\n", std::min(s.lanes, 32) / 2);
   if (s.lanes > 32)
-    code += fmt::format("  __shared__ W parts[{0}];\n  __syncthreads();\n  if ((threadIdx.x & 31) == 0) parts[(threadIdx.y * {1}) + threadIdx.x / 32] = a;\n"
+    code += fmt::format("  __shared__ W parts[{0}];\n  if ((threadIdx.x & 31) == 0) parts[threadIdx.y * {1} + threadIdx.x / 32] = a;\n"
                         "  __syncthreads();\n  a = parts[threadIdx.y * {1}];\n#pragma unroll\n"
-                        "  for (int w = 1; w < {1}; ++w) a = f(a, parts[threadIdx.y * {1} + w]);\n", s.lanes / 32 * s.rows, s.lanes / 32);
+                        "  for (int w = 1; w < {1}; ++w) a = f(a, parts[threadIdx.y * {1} + w]);\n", s.lanes / 32 * s.most_rows(), s.lanes / 32);
   return code + "  return a;\n}\nstruct Add { __forceinline__ W operator()(W a, W b) const { return a + b; } };\n"
                 "struct Max { __forceinline__ W operator()(W a, W b) const { return a != a || b != b ? a + b : (a < b ? b : a); } };\n";
 }
 
-constexpr int64_t kMostKept = 16;
-
-// The kernel around `passes`, which is written with `EACH(statement)`: the statement runs for every element of the row
-// with its value in w (of `loads`: the expression of an element at vector p, lane element e) and, in the last pass,
-// assigns r.
-struct RowKernel {
-  Spread spread;
-  int64_t n;
-  std::string wide;
-  std::string signature;  // parameters but for `i64 n`
-  std::string load;       // statement that sets w from p (vector index) and e
-};
-
-std::string Each(const RowKernel& k, const std::string& statement, bool keep) {
-  const Spread& s = k.spread;
-  const int64_t vectors = k.n / s.v;
-  std::string loop = fmt::format("{3}  for (int j = 0; j < {0}; ++j) {{\n    const int p = threadIdx.x + j * {1};\n    if (p < {2}) {{\n", s.chunks, s.lanes,
-                                 vectors, keep ? "#pragma unroll\n" : "");
-  return loop + statement + "    }\n  }\n";
+// `statement` for every vector p of the thread, the j-th of them.
+std::string EachVector(const Spread& s, const std::string& statement) {
+  const std::string bound = s.vectors % s.lanes == 0 ? "" : fmt::format("if (p < {}) ", s.vectors);
+  return fmt::format("{}  for (int j = 0; j < {}; ++j) {{\n    const int p = threadIdx.x + j * {};\n    {}{{\n{}    }}\n  }}\n", s.kept() ? "#pragma unroll\n" : "",
+                     s.chunks, s.lanes, bound, statement);
 }
 
+std::string EachElement(const Spread& s, const std::string& statement) {
+  return fmt::format("#pragma unroll\n      for (int e = 0; e < {}; ++e) {{ {} }}\n", s.v, statement);
+}
+
+// Adds `term` of every element of a row up in `sum`, over four sums: no long chain of additions.
+std::string SumOf(const Spread& s, const std::string& sum, const std::string& again, const std::string& before, const std::string& term) {
+  return fmt::format("  W {0}_parts[4] = {{}};\n", sum) + EachVector(s, again + EachElement(s, fmt::format("{}{}_parts[e & 3] += {};", before, sum, term))) +
+         fmt::format("  W {0} = ({0}_parts[0] + {0}_parts[1]) + ({0}_parts[2] + {0}_parts[3]);\n", sum);
+}
+
+std::string LoadVector(const Elem& e, const Spread& s, const std::string& to, const std::string& from) {
+  return fmt::format("      {2} = *(const vec<{0}, {1}>*)({3} + (i64)p * {1});\n", e.storage(), s.v, to, from);
+}
+
+// A kernel over rows of `operands` (pointers `in0`, `in1`, ...), whose elements' sum is taken. What is kept is read for all
+// rows at once: rows overlap in their latency.
+struct RowKernel {
+  const Spread& s;
+  int64_t n;
+  std::vector<Elem> operands;
+  Elem out;
+  std::string more;      // further parameters, each with a leading comma
+  std::string first;     // statements in front of after_previous()
+  std::string second;    // behind it
+  std::string reduce;    // of the row: statements with EachVector over `Value`
+  std::string finish;    // an expression of element e of vector j of the result
+  std::string per_vector;  // statements in front of the elements of a result's vector
+
+  std::string Value() const { return s.kept() ? "kept[j][e]" : Sum("[e]", "u"); }
+  // Statements that read vector p if it is not kept.
+  std::string Again() const {
+    std::string code;
+    for (size_t i = 0; i < operands.size() && !s.kept(); ++i)
+      code += LoadVector(operands[i], s, fmt::format("const vec<{}, {}> u{}", operands[i].storage(), s.v, i), fmt::format("row{}", i));
+    return code;
+  }
+  std::string Sum(const std::string& index, const std::string& prefix) const {
+    std::string sum;
+    for (size_t i = 0; i < operands.size(); ++i) sum += fmt::format("{}(W){}", i == 0 ? "" : " + ", operands[i].Load(fmt::format("{}{}.v{}", prefix, i, index)));
+    return "(W)(" + sum + ")";
+  }
+
+  Generated Code(int64_t rows, int processors) const {
+    Generated g;
+    g.source = fmt::format("typedef {} W;\n", operands[0].wide()) + ReduceCode(s) + fmt::format("extern \"C\" __global__ void __launch_bounds__({}) k(", s.lanes * s.most_rows());
+    for (size_t i = 0; i < operands.size(); ++i) g.source += fmt::format("{}const {}* in{}", i == 0 ? "" : ", ", operands[i].storage(), i) + (i == 0 ? more : "");
+    g.source += fmt::format(", {}* out, i64 n, i64 groups) {{\n{}  after_previous();\n{}  const i64 first = ((i64)blockIdx.x * groups + threadIdx.y) * {};\n", out.storage(), first,
+                            second, s.each);
+    std::string loads, row = "  const bool real = first + r < n;\n";
+    for (size_t i = 0; i < operands.size(); ++i) {
+      const std::string pointer = fmt::format("  const {1}* row{0} = in{0} + (first + r < n ? first + r : 0) * {2};\n", i, operands[i].storage(), n);
+      if (s.kept()) {
+        g.source += fmt::format("  vec<{}, {}> u{}[{}][{}];\n", operands[i].storage(), s.v, i, s.each, s.chunks);
+        loads += pointer + EachVector(s, LoadVector(operands[i], s, fmt::format("u{}[r][j]", i), fmt::format("row{}", i)));
+      } else {
+        row += pointer;
+      }
+    }
+    const std::string each_row = fmt::format("#pragma unroll\n  for (int r = 0; r < {}; ++r) {{\n", s.each);
+    if (s.kept()) {
+      g.source += each_row + loads + "  }\n";
+      std::string value;
+      for (size_t i = 0; i < operands.size(); ++i) value += fmt::format("{}(W){}", i == 0 ? "" : " + ", operands[i].Load(fmt::format("u{}[r][j].v[e]", i)));
+      row += fmt::format("  W kept[{}][{}];\n", s.chunks, s.v) + EachVector(s, EachElement(s, "kept[j][e] = " + value + ";"));
+    }
+    g.source += each_row + row + reduce;
+    g.source += fmt::format("  {}* to = out + (first + r) * {};\n", out.storage(), n);
+    g.source += EachVector(s, Again() + per_vector + fmt::format("      vec<{}, {}> result;\n", out.storage(), s.v) + EachElement(s, fmt::format("result.v[e] = {};", out.Store("(W)(" + finish + ")"))) +
+                                  fmt::format("      if (real) *(vec<{0}, {1}>*)(to + (i64)p * {1}) = result;\n", out.storage(), s.v));
+    g.source += "  }\n}\n";
+    // Few rows: on as many processors as there are; whole warps.
+    int64_t groups = s.most_rows();
+    while (groups * s.lanes > 32 && groups % 2 == 0 && groups * s.each * processors > rows) groups /= 2;
+    g.waits = true;
+    g.block[0] = static_cast<unsigned>(s.lanes);
+    g.block[1] = static_cast<unsigned>(groups);
+    g.grid[0] = static_cast<unsigned>((rows + groups * s.each - 1) / (groups * s.each));
+    g.sizes = {rows, groups};
+    return g;
+  }
+};
+
 }  // namespace
+
+std::vector<std::string> RowTactics(const ConcreteNode& node, const Device& device) {
+  std::vector<std::string> names;
+  const auto elems = ElemsOf(node);
+  if (!elems || RowsOf(node) == 0) return names;
+  for (const Spread& s : SpreadsOf(node, *elems, device)) names.push_back(s.Name());
+  return names;
+}
 
 LowerResult LowerSoftmax(const LowerContext& c) {
   const auto elems = ElemsOf(c.node);
   if (!elems) return std::optional<Lowered>();
-  const Elem &x = (*elems)[0], &y = elems->back();
-  const int64_t n = c.node.inputs[0].shape.back(), rows = c.node.inputs[0].num_elements() / n;
-  RowKernel k;
-  k.spread = SpreadOf(n, rows, std::min(x.size(), y.size()));
-  k.n = n;
-  const Spread& s = k.spread;
-  const bool keep = s.chunks <= kMostKept / (s.v > 4 ? 4 : 1), log = c.node.op == Op::kLogSoftmax;
-  // Element e of vector p, from registers or again from memory.
-  const std::string load = fmt::format("      const vec<{0}, {1}> u = *(const vec<{0}, {1}>*)(row + (i64)p * {1});\n", x.storage(), s.v);
-  const std::string value = x.Load("u.v[e]");
-  const std::string kept = keep ? "kept[j][e]" : value;
-  const std::string again = keep ? "" : load;
-  const std::string unroll = fmt::format("#pragma unroll\n      for (int e = 0; e < {}; ++e) {{ ", s.v);
-  Generated g;
-  g.source = fmt::format("typedef {} W;\n", x.wide()) + ReduceCode(s);
-  g.source += fmt::format("extern \"C\" __global__ void k(const {0}* in, {1}* out, i64 n) {{\n"
-                          "  const i64 at = (i64)blockIdx.x * {2} + threadIdx.y;\n  const bool real = at < n;\n"
-                          "  const {0}* row = in + (real ? at : 0) * {3};\n  {1}* to = out + at * {3};\n",
-                          x.storage(), y.storage(), s.rows, n);
-  if (keep) g.source += fmt::format("  W kept[{}][{}];\n", s.chunks, s.v);
-  g.source += fmt::format("  W most = {};\n", Literal(-INFINITY, x.wide()));
-  g.source += Each(k, load + unroll + (keep ? "kept[j][e] = " + value + "; most = Max()(most, kept[j][e]); }\n" : "most = Max()(most, (W)" + value + "); }\n"), keep);
-  g.source += "  most = across(most, Max());\n  W sum = 0;\n";
-  const std::string term = keep && !log ? "kept[j][e] = exp(kept[j][e] - most); sum += kept[j][e]; }\n"
-                                        : "sum += exp((W)" + kept + " - most); }\n";
-  g.source += Each(k, again + unroll + term, keep);
-  g.source += log ? "  sum = log(across(sum, Add()));\n" : "  sum = across(sum, Add());\n";
-  const std::string result = log ? "(W)" + kept + " - most - sum" : keep ? "kept[j][e] / sum" : "exp((W)" + kept + " - most) / sum";
-  g.source += Each(k, again + fmt::format("      vec<{0}, {1}> r;\n", y.storage(), s.v) + unroll + fmt::format("r.v[e] = {}; }}\n", y.Store("(W)(" + result + ")")) +
-                          fmt::format("      if (real) *(vec<{0}, {1}>*)(to + (i64)p * {1}) = r;\n", y.storage(), s.v), keep);
-  g.source += "}\n";
-  g.block[0] = static_cast<unsigned>(s.lanes);
-  g.block[1] = static_cast<unsigned>(s.rows);
-  g.grid[0] = static_cast<unsigned>((rows + s.rows - 1) / s.rows);
-  g.sizes = {rows};
-  return Finish(c, g, "rows", {0});
+  const Elem& x = (*elems)[0];
+  const Spread s = Wanted(SpreadsOf(c.node, *elems, c.device), c.tactic);
+  RowKernel k{s, c.node.inputs[0].shape.back(), {x}, elems->back()};
+  const bool log = c.node.op == Op::kLogSoftmax;
+  const std::string value = k.Value();
+  k.reduce = fmt::format("  W most = {};\n", Literal(-INFINITY, x.wide())) + EachVector(s, k.Again() + EachElement(s, "most = Max()(most, " + value + ");")) +
+             "  most = across<0>(most, Max());\n";
+  const bool powers = s.kept() && !log;  // kept in place of the scores
+  k.reduce += SumOf(s, "sum", k.Again(), powers ? "kept[j][e] = exp(kept[j][e] - most); " : "", powers ? value : "exp(" + value + " - most)");
+  k.reduce += log ? "  sum = log(across<1>(sum, Add()));\n" : "  sum = across<1>(sum, Add());\n";
+  k.finish = log ? value + " - most - sum" : s.kept() ? "kept[j][e] / sum" : "exp(" + value + " - most) / sum";
+  return Finish(c, k.Code(RowsOf(c.node), c.device.processors()), s.Name(), {0});
 }
 
 LowerResult LowerLayerNorm(const LowerContext& c) {
   const auto elems = ElemsOf(c.node);
   if (!elems) return std::optional<Lowered>();
-  const Elem &x = (*elems)[0], &y = elems->back();
-  const bool gamma = c.node.has_input(1), beta = c.node.has_input(2), residual = c.node.has_input(3);
-  const int64_t n = c.node.inputs[0].shape.back(), rows = c.node.inputs[0].num_elements() / n;
-  RowKernel k;
-  size_t smallest = std::min(x.size(), y.size());
-  if (residual) smallest = std::min(smallest, (*elems)[3].size());
-  k.spread = SpreadOf(n, rows, smallest);
-  k.n = n;
-  const Spread& s = k.spread;
-  const bool keep = s.chunks <= kMostKept / (s.v > 4 ? 4 : 1);
-  std::string signature = fmt::format("const {}* in", x.storage());
-  auto vector = [&](const Elem& e, const char* name, const char* from) {
-    return fmt::format("      const vec<{0}, {1}> {2} = *(const vec<{0}, {1}>*)({3} + (i64)p * {1});\n", e.storage(), s.v, name, from);
-  };
-  std::string load = vector(x, "u", "row"), value = x.Load("u.v[e]"), parameters, early, declared;
-  // With one vector a thread, scale and offset are on their way while the row is summed up.
-  const bool hoists = keep && s.chunks == 1;
-  std::string scaled = "((W){} - mean) * inverse";
-  for (auto [present, input, name] : {std::tuple{gamma, 1, "gamma"}, std::tuple{beta, 2, "beta"}}) {
-    if (!present) continue;
+  const Elem& x = (*elems)[0];
+  const bool residual = c.node.has_input(3);
+  const Spread s = Wanted(SpreadsOf(c.node, *elems, c.device), c.tactic);
+  RowKernel k{s, c.node.inputs[0].shape.back(), {x}, elems->back()};
+  if (residual) k.operands.push_back((*elems)[3]);
+  // Scale and offset are on their way while rows are summed up: constants even while the kernel in front still runs.
+  const bool hoists = s.kept() && s.chunks * s.v <= 24;
+  const std::string value = k.Value();
+  std::string scaled = "(" + value + " - mean) * inverse";
+  for (const int input : {1, 2}) {
+    if (!c.node.has_input(static_cast<size_t>(input))) continue;
     const Elem& e = (*elems)[static_cast<size_t>(input)];
-    signature += fmt::format(", const {}* {}", e.storage(), name);
-    const char* variable = input == 1 ? "g" : "b";
+    const std::string pointer = input == 1 ? "gamma" : "beta", name = input == 1 ? "g" : "b", type = fmt::format("vec<{}, {}>", e.storage(), s.v);
+    k.more += fmt::format(", const {}* {}", e.storage(), pointer);
     if (hoists) {
-      declared += fmt::format("  vec<{}, {}> {};\n", e.storage(), s.v, variable);
-      early += fmt::format("      {2} = *(const vec<{0}, {1}>*)({3} + (i64)p * {1});\n", e.storage(), s.v, variable, name);
+      std::string& place = c.node.inputs[static_cast<size_t>(input)].constant ? k.first : k.second;
+      place += fmt::format("  {} {}[{}];\n", type, name, s.chunks) + EachVector(s, LoadVector(e, s, name + "[j]", pointer));
     } else {
-      parameters += vector(e, variable, name);
+      k.per_vector += LoadVector(e, s, "const " + type + " " + name, pointer);
     }
-    scaled += fmt::format("{} (W){}", input == 1 ? " *" : " +", e.Load(input == 1 ? "g.v[e]" : "b.v[e]"));
+    scaled += fmt::format("{} (W){}", input == 1 ? " *" : " +", e.Load(name + (hoists ? "[j].v[e]" : ".v[e]")));
   }
-  if (residual) {
-    signature += fmt::format(", const {}* residual", (*elems)[3].storage());
-    load += vector((*elems)[3], "a", "other");
-    value = fmt::format("((W){} + (W){})", value, (*elems)[3].Load("a.v[e]"));
-  }
-  const std::string kept = keep ? "kept[j][e]" : value, again = keep ? "" : load;
-  const std::string unroll = fmt::format("#pragma unroll\n      for (int e = 0; e < {}; ++e) {{ ", s.v);
-  Generated g;
-  g.inputs = 1 + gamma + beta + residual;
-  g.source = fmt::format("typedef {} W;\n", x.wide()) + ReduceCode(s);
-  g.source += fmt::format("extern \"C\" __global__ void k({4}, {1}* out, i64 n) {{\n"
-                          "  const i64 at = (i64)blockIdx.x * {2} + threadIdx.y;\n  const bool real = at < n;\n"
-                          "  const {0}* row = in + (real ? at : 0) * {3};\n  {1}* to = out + at * {3};\n",
-                          x.storage(), y.storage(), s.rows, n, signature);
-  if (residual) g.source += fmt::format("  const {}* other = residual + (real ? at : 0) * {};\n", (*elems)[3].storage(), n);
-  if (keep) g.source += fmt::format("  W kept[{}][{}];\n", s.chunks, s.v);
-  g.source += "  W mean = 0;\n" + declared;
-  g.source += Each(k, load + early + unroll + (keep ? "kept[j][e] = " + value + "; mean += kept[j][e]; }\n" : "mean += (W)" + value + "; }\n"), keep);
-  g.source += fmt::format("  mean = across(mean, Add()) / (W){}.0;\n  W variance = 0;\n", n);
-  g.source += Each(k, again + unroll + "const W d = (W)" + kept + " - mean; variance += d * d; }\n", keep);
-  g.source += fmt::format("  const W inverse = W(1) / sqrt(across(variance, Add()) / (W){}.0 + {});\n", n, Literal(c.node.attrs.Float("epsilon"), x.wide()));
-  std::string result = scaled;
-  result.replace(result.find("{}"), 2, kept);
-  g.source += Each(k, again + parameters + fmt::format("      vec<{0}, {1}> r;\n", y.storage(), s.v) + unroll + fmt::format("r.v[e] = {}; }}\n", y.Store("(W)(" + result + ")")) +
-                          fmt::format("      if (real) *(vec<{0}, {1}>*)(to + (i64)p * {1}) = r;\n", y.storage(), s.v), keep);
-  g.source += "}\n";
-  g.block[0] = static_cast<unsigned>(s.lanes);
-  g.block[1] = static_cast<unsigned>(s.rows);
-  g.grid[0] = static_cast<unsigned>((rows + s.rows - 1) / s.rows);
-  g.sizes = {rows};
-  return Finish(c, g, "rows", PresentInputs(c.node));
+  k.reduce = SumOf(s, "mean", k.Again(), "", value);
+  k.reduce += fmt::format("  mean = across<0>(mean, Add()) * (W)(1.0 / {});\n", k.n);
+  k.reduce += SumOf(s, "variance", k.Again(), "const W d = " + value + " - mean; ", "d * d");
+  k.reduce += fmt::format("  const W inverse = rsqrt(across<1>(variance, Add()) * (W)(1.0 / {}) + {});\n", k.n, Literal(c.node.attrs.Float("epsilon"), x.wide()));
+  k.finish = scaled;
+  Generated g = k.Code(RowsOf(c.node), c.device.processors());
+  g.inputs = PresentInputs(c.node).size();
+  return Finish(c, g, s.Name(), PresentInputs(c.node));
 }
 
 }  // namespace tfengine::cuda
