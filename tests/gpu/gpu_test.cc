@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Checks of the CUDA backend against the reference backend and the CPU engine, on a machine with a GPU.
-//   gpu_test ops [--tactics | --tiles [NAME]] [--filter TEXT] [--cache DIR]   every kernel; with --tactics every tactic of every
-//                                                              node, with --tiles every cut (that begins with NAME) of products on own kernels
+//   gpu_test ops [--tactics [TEXT] | --tiles [NAME]] [--filter TEXT] [--cache DIR]   every kernel; with --tactics every tactic of every
+//                                                              node (that has TEXT in it: "first", "chain: 3"), with --tiles
+//                                                              every cut (that begins with NAME) of products on own kernels
 //   gpu_test engine [--runs 10000] [--cache DIR]               engines: device pointers, streams, threads, memory, leaks
 //   gpu_test compile [--arch 90]                               compiles every kernel without a GPU
 //   gpu_test network FILE [--batch 1,8] [--precision FP16] [--tune CACHE] [--profile] [--no-check]
@@ -194,10 +195,11 @@ struct Outcome {
   int tactics = 0;
 };
 
-// The ways to run a node of a network, or the matmuls that run with it: names for a TacticMap.
-Result<std::vector<std::string>> TacticsOf(const Network& network, size_t tested, const cuda::CudaBackend& backend, bool tiles, std::string* suffix) {
+// The ways to run a node of a network: alone, with the matmuls that run with it, or in a chain.
+Result<std::vector<TacticMap>> WaysOf(const Network& network, size_t tested, const cuda::CudaBackend& backend, bool tiles) {
   std::vector<ConcreteNode> nodes;
   const int index = static_cast<int>(tested);
+  auto name = [&](int i) { return network.value(network.nodes()[static_cast<size_t>(i)].outputs[0]).name; };
   std::vector<int> together;
   if (network.nodes()[tested].op == Op::kMatMul) together = JointProducts(network, index);
   if (together.size() < 2) together = {index};
@@ -205,22 +207,35 @@ Result<std::vector<std::string>> TacticsOf(const Network& network, size_t tested
     TFE_ASSIGN_OR_RETURN(ConcreteNode node, MakeConcrete(network, network.nodes()[static_cast<size_t>(i)], {}, {}));
     nodes.push_back(std::move(node));
   }
-  *suffix = nodes.size() > 1 ? kJointSuffix : "";
-  const Op op = network.nodes()[0].op;
-  if (const int length = ChainLength(network, network.UseCounts(), 0); length > 1 && tested == 0 && op != Op::kMatMul && op != Op::kConv2d) {
-    *suffix = kChainSuffix;
-    return std::vector<std::string>{"1", "2", std::to_string(length)};
-  }
+  std::vector<std::string> tactics = nodes.size() > 1 ? backend.JointTactics(nodes) : backend.Tactics(nodes[0]);
   if (tiles) {
-    std::vector<std::string> names = cuda::TileNames(backend.device().architecture());
-    for (std::string& name : cuda::TmaNames()) names.push_back(std::move(name));
-    return names;
+    tactics = cuda::TileNames(backend.device().architecture());
+    for (std::string& tile : cuda::TmaNames()) tactics.push_back(std::move(tile));
   }
-  return nodes.size() > 1 ? backend.JointTactics(nodes) : backend.Tactics(nodes[0]);
+  std::vector<TacticMap> ways;
+  for (const std::string& tactic : tactics) ways.push_back({{name(index) + (nodes.size() > 1 ? kJointSuffix : ""), tactic}});
+  for (int begin = 0; begin <= index && !tiles; ++begin)
+    for (int length = ChainLength(network, network.UseCounts(), begin); length > 1 && begin + length > index; --length) {
+      std::vector<ConcreteNode> chain;
+      for (int i = begin; i < begin + length; ++i) {
+        TFE_ASSIGN_OR_RETURN(ConcreteNode node, MakeConcrete(network, network.nodes()[static_cast<size_t>(i)], {}, {}));
+        chain.push_back(std::move(node));
+      }
+      WeightStore weights;
+      TFE_ASSIGN_OR_RETURN(const auto lowered, backend.LowerChain(chain, {}, weights, 1));
+      if (lowered) ways.push_back({{name(begin) + kChainSuffix, std::to_string(length)}});
+    }
+  return ways;
 }
 
-// `tiles`: null, or what the names of the cuts to run begin with.
-Outcome RunCase(const Case& c, uint32_t seed, const cuda::CudaBackend& backend, bool all_tactics, const std::string* tiles) {
+std::string Describe(const TacticMap& way) {
+  std::string text;
+  for (const auto& [name, tactic] : way) text = name + ": " + tactic;
+  return text;
+}
+
+// `wish`: which ways to run, by a part of their description; nullopt: the one that is chosen without a wish.
+Outcome RunCase(const Case& c, uint32_t seed, const cuda::CudaBackend& backend, const std::optional<std::string>& wish, bool tiles) {
   std::mt19937 random(seed);
   Outcome outcome;
   const std::string text = WithConstants(c.text);
@@ -235,29 +250,27 @@ Outcome RunCase(const Case& c, uint32_t seed, const cuda::CudaBackend& backend, 
     Fill(network->value(v).name, random, &inputs.back());
     shapes.push_back(*shape);
   }
-  std::vector<std::string> tactics = {""};
+  std::vector<TacticMap> ways = {{}};
   // The node under test; quantized operands are made by others.
   size_t tested = 0;
   for (size_t i = 0; i < network->nodes().size() && network->nodes()[0].op == Op::kConvert; ++i)
     if (network->nodes()[i].op == Op::kConv2d || network->nodes()[i].op == Op::kMatMul) tested = i;
-  std::string suffix;
-  if (all_tactics || tiles) {
-    auto found = TacticsOf(*network, tested, backend, tiles != nullptr, &suffix);
-    if (found.ok()) tactics = *found;
-    if (tiles) tactics.erase(std::remove_if(tactics.begin(), tactics.end(), [&](const std::string& name) { return !StartsWith(name, tiles->c_str()); }), tactics.end());
+  if (wish) {
+    auto found = WaysOf(*network, tested, backend, tiles);
+    if (!found.ok()) return {"tactics: " + found.status().ToString()};
+    ways = *found;
+    std::erase_if(ways, [&](const TacticMap& way) { return Describe(way).find(*wish) == std::string::npos; });
   }
   auto want = ref::Execute(*network, inputs);
-  for (const std::string& tactic : tactics) {
+  for (const TacticMap& way : ways) {
     WeightStore weights;
-    TacticMap map;
-    map[network->value(network->nodes()[tested].outputs[0]).name + suffix] = tactic;
-    auto exe = Specialize(*network, backend, {}, map, weights, 1);
+    auto exe = Specialize(*network, backend, {}, way, weights, 1);
     if (!exe.ok()) return {"lower: " + exe.status().ToString()};
     ++outcome.tactics;
     if (backend.device().offline()) continue;
     const bool in_place = std::any_of((*exe)->steps.begin(), (*exe)->steps.end(), [](const Step& s) { return s.op == "copy"; });
     auto got = RunSteps(backend.device(), **exe, inputs, in_place ? 1 : 2);
-    const std::string where = tactic.empty() ? (*exe)->steps.empty() ? "folded" : (*exe)->steps[0].tactic : tactic;
+    const std::string where = !way.empty() ? Describe(way) : (*exe)->steps.empty() ? "folded" : (*exe)->steps[0].tactic;
     if (!c.error.empty()) {
       if (got.ok() || got.status().message().find(c.error) == std::string::npos) outcome.problem = "expected an error with \"" + c.error + "\"";
       continue;
@@ -274,7 +287,10 @@ Outcome RunCase(const Case& c, uint32_t seed, const cuda::CudaBackend& backend, 
 
 int RunOps(const Options& o, const cuda::CudaBackend& backend) {
   std::vector<Case> cases = OpCases();
-  const std::string filter = o.get("filter", ""), tiles = o.get("tiles", "");
+  const std::string filter = o.get("filter", "");
+  std::optional<std::string> wish;
+  if (o.has("tactics")) wish = o.get("tactics", "");
+  if (o.has("tiles")) wish = ": " + o.get("tiles", "");
   std::atomic<size_t> next{0};
   std::atomic<int> failed{0}, ran{0}, tactics{0};
   std::mutex mu;
@@ -282,7 +298,7 @@ int RunOps(const Options& o, const cuda::CudaBackend& backend) {
   auto work = [&] {
     for (size_t i; (i = next++) < cases.size();) {
       if (cases[i].text.find(filter) == std::string::npos) continue;
-      const Outcome outcome = RunCase(cases[i], static_cast<uint32_t>(i + 1), backend, o.has("tactics"), o.has("tiles") ? &tiles : nullptr);
+      const Outcome outcome = RunCase(cases[i], static_cast<uint32_t>(i + 1), backend, wish, o.has("tiles"));
       ++ran;
       tactics += outcome.tactics;
       if (outcome.problem.empty()) continue;
