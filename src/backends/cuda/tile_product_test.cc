@@ -4,15 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "backends/cuda/first_layer.h"
 
 namespace tfengine::cuda {
 namespace {
 
-using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::Not;
 
 TileProduct Sizes(int64_t m, int64_t n, int64_t k) {
   TileProduct p;
@@ -67,44 +64,6 @@ TEST(TileProduct, NamesFindTheirShapes) {
 TEST(TileProduct, SizesAreArgumentsSoThatLayersShareCode) {
   TileShape s;
   EXPECT_EQ(TileProductCode(Sizes(100, 64, 1024), s).source, TileProductCode(Sizes(999, 128, 2048), s).source);
-}
-
-FirstLayer ImageLayer() {
-  FirstLayer l;
-  l.in = Elem{DType::kFloat32};
-  l.batch = 1, l.in_h = l.in_w = 224, l.channels = 3, l.filters = 64, l.out_h = l.out_w = l.pooled_h = l.pooled_w = 112;
-  l.k_h = l.k_w = 7, l.stride_h = l.stride_w = 2, l.pad_h = l.pad_w = 3;
-  return l;
-}
-
-TEST(FirstLayer, FitsFewChannelsOnTensorCores) {
-  FirstLayer l = ImageLayer();
-  EXPECT_TRUE(l.Fits(90, 132));
-  EXPECT_FALSE(l.Fits(75, 40));
-  l.channels = 5;
-  EXPECT_FALSE(l.Fits(90, 132));
-  l.channels = 3;
-  l.filters = 60;
-  EXPECT_FALSE(l.Fits(90, 132));
-}
-
-TEST(FirstLayer, EveryWeightIsThereOnce) {
-  FirstLayer l = ImageLayer();
-  const int64_t count = l.k_h * l.k_w * l.channels * l.filters;
-  std::vector<float> filter(static_cast<size_t>(count)), packed(static_cast<size_t>(l.WeightCount()));
-  for (int64_t i = 0; i < count; ++i) filter[static_cast<size_t>(i)] = static_cast<float>(i + 1);
-  l.FillWeights(filter.data(), packed.data());
-  std::vector<int> seen(static_cast<size_t>(count));
-  for (const float v : packed)
-    if (v != 0) ++seen[static_cast<size_t>(v) - 1];
-  EXPECT_THAT(seen, Not(Contains(Not(1))));
-}
-
-TEST(FirstLayer, OddStepsGetAnEvenNumberOfChannels) {
-  FirstLayer l = ImageLayer();
-  l.stride_h = l.stride_w = 1, l.out_h = l.out_w = l.pooled_h = l.pooled_w = 224;
-  EXPECT_THAT(FirstLayerCode(l, 132).source, HasSubstr("#define DEPTH 4\n"));
-  EXPECT_THAT(FirstLayerCode(ImageLayer(), 132).source, HasSubstr("#define DEPTH 3\n"));
 }
 
 }  // namespace

@@ -206,7 +206,11 @@ constexpr char kFirstLayer[] = "first";
 std::vector<std::string> Conv2dTactics(const ConcreteNode& node, const Device& device, const BackendOptions& options) {
   std::vector<std::string> names;
   if (node.outputs[0].num_elements() == 0) return names;
-  if (IsInt8(node)) return Int8Tactics(node, device);
+  if (IsInt8(node)) {
+    names = Int8Tactics(node, device);
+    if (IsFirstLayer(node, device)) names.push_back(kFirstLayer);
+    return names;
+  }
   if (IsGemm(node))
     for (int r = 0; r < kGemmRanks; ++r) names.push_back(r == 0 ? "lt" : fmt::format("lt{}", r));
   if (auto form = FormOf(node, options)) {
@@ -234,7 +238,7 @@ LowerResult LowerConv2d(const LowerContext& c) {
   TFE_RETURN_IF_ERROR(Window(c.node.attrs).Check());
   const std::string& t = c.tactic;
   if (IsInt8(c.node)) {
-    TFE_ASSIGN_OR_RETURN(auto lowered, LowerInt8(c));
+    TFE_ASSIGN_OR_RETURN(auto lowered, t == kFirstLayer ? LowerFirstLayer(c, nullptr, nullptr) : LowerInt8(c));
     if (!lowered) {
       TFE_ASSIGN_OR_RETURN(lowered, LowerDepthwiseInt8(c));
     }
