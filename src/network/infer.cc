@@ -47,7 +47,7 @@ constexpr AttrRule kAxisRules[] = {{"axis", kInt}};
 constexpr AttrRule kSliceRules[] = {{"begin", kDims}, {"size", kDims}, {"strides", kInts, kOptional}};
 constexpr AttrRule kPadRules[] = {
     {"lo", kDims}, {"hi", kDims}, {"value", kFloat, kOptional}, {"mode", kStr, kOptional}};
-constexpr AttrRule kGatherRules[] = {{"axis", kInt}, {"batch_dims", kInt, kOptional}};
+constexpr AttrRule kGatherRules[] = {{"axis", kInt}, {"batch_dims", kInt, kOptional}, {"wrap", kBool, kOptional}};
 constexpr AttrRule kGatherNdRules[] = {{"batch_dims", kInt, kOptional}};
 constexpr AttrRule kOneHotRules[] = {
     {"depth", kDim}, {"axis", kInt}, {"on", kFloat}, {"off", kFloat}, {"dtype", kDType}};

@@ -13,6 +13,7 @@
 #include "passes/cse.h"
 #include "passes/dead_code.h"
 #include "passes/fusion.h"
+#include "passes/index_wrap.h"
 #include "passes/layer_norm.h"
 #include "passes/pad_folding.h"
 #include "passes/projections.h"
@@ -47,6 +48,7 @@ constexpr Pass kPasses[] = {
     {"simplify_shapes", SimplifyShapes},
     {"constant_folding", FoldConstants},  // moved and merged constants
     {"cse", EliminateCommonSubexpressions},
+    {"index_wrap", FoldIndexWrap},
     {"activations", RecognizeActivations},
     {"layer_norm", RecognizeLayerNorm},
     {"softmax", RecognizeSoftmax},

@@ -266,6 +266,10 @@ void Movement(Cases& c) {
     c.Add(Cases::In("x", fmt::format("{}[2,4,6]", type)) + Cases::In("idx4", "i32[2,3,1]"), "%y = gather_nd(%x, %idx4) {batch_dims=1}", 0);
   }
   c.Add(Cases::In("x", "f32[7,16]") + Cases::In("idx9", "i32[60]"), "%y = gather(%x, %idx9) {axis=0}", 0, false, "index");
+  // Integers from -9 to 9.
+  c.Add(Cases::In("x", "f32[10,16]") + Cases::In("i", "i32[60]"), "%y = gather(%x, %i) {axis=0, wrap=true}", 0);
+  c.Add(Cases::In("x", "f16[3,10,5]") + Cases::In("i", "i64[3,40]"), "%y = gather(%x, %i) {axis=1, batch_dims=1, wrap=true}", 0);
+  c.Add(Cases::In("x", "f32[5,16]") + Cases::In("i", "i32[60]"), "%y = gather(%x, %i) {axis=0, wrap=true}", 0, false, "index");
   c.Add(Cases::In("idx5", "i32[3,4]"), "%y = one_hot(%idx5) {depth=4, axis=1, on=2.5, off=-1.0, dtype=1}", 0);
   c.Add(Cases::In("idx5", "i64[6]"), "%y = one_hot(%idx5) {depth=5, axis=1, on=1, off=0, dtype=19}", 0);
   for (const char* attrs : {"", ", align_corners=true", ", half_pixel=true"})

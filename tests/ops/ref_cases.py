@@ -422,6 +422,7 @@ def movement_cases(w):
             w.case("gather", [x, index], {"axis": 1}, lambda x, i: tf.gather(x, i, axis=1))
             w.case("gather", [x, index], {"axis": 1, "batch_dims": 1}, lambda x, i: tf.gather(x, i, axis=1, batch_dims=1))
             w.case("gather", [x, np.array(2, i)], {"axis": 2}, lambda x, i: tf.gather(x, i, axis=2))
+            w.case("gather", [x, np.array([-3, 2, -1, 0], i)], {"axis": 1, "wrap": True}, lambda x, i: tf.gather(x, tf.where(i < 0, i + 3, i), axis=1))
             pairs = np.stack([rng.integers(0, 2, (5,)), rng.integers(0, 3, (5,))], -1).astype(i)
             w.case("gather_nd", [x, pairs], {}, tf.gather_nd)
             w.case("gather_nd", [x, rng.integers(0, 3, (2, 4, 1)).astype(i)], {"batch_dims": 1},
@@ -434,6 +435,7 @@ def movement_cases(w):
     x = rand((3, 2))
     for bad in (-1, 3):
         w.case("gather", [x, np.array([0, bad])], {"axis": 0}, "error")
+        w.case("gather", [x, np.array([0, bad - 3 if bad < 0 else bad])], {"axis": 0, "wrap": True}, "error")
         w.case("gather_nd", [x, np.array([[0], [bad]])], {}, "error")
     w.case("gather", [x, np.zeros((0,), "int32")], {"axis": 0}, lambda x, i: tf.gather(x, i))
     w.case("gather_nd", [x, np.zeros((4, 0), "int32")], {}, tf.gather_nd)

@@ -10,10 +10,12 @@ namespace tfengine::ref {
 Status RunGather(const Call& c) {
   const std::vector<int64_t>& shape = c.in(0).shape();
   const int64_t axis = c.attrs.Int("axis"), batch_dims = c.attrs.Int("batch_dims");
-  const std::vector<int64_t> indices = Read<int64_t>(c.in(1));
-  for (int64_t i : indices)
-    if (i < 0 || i >= shape[axis])
-      return Error(ErrorId::kIndexOutOfRange, "index {} is not in [0, {})", i, shape[axis]);
+  std::vector<int64_t> indices = Read<int64_t>(c.in(1));
+  const int64_t least = c.attrs.Bool("wrap") ? -shape[axis] : 0;
+  for (int64_t& i : indices) {
+    if (i < least || i >= shape[axis]) return Error(ErrorId::kIndexOutOfRange, "index {} is not in [{}, {})", i, least, shape[axis]);
+    if (i < 0) i += shape[axis];
+  }
   // params is [batch, outer, size, inner], indices [batch, count], the result [batch, outer, count, inner].
   const AxisSplit s = SplitAt(shape, axis);
   int64_t batch = 1;

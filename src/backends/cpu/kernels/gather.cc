@@ -52,6 +52,7 @@ Status Gather(const GatherShape& s, const void* params, const void* indices, DTy
   const int64_t bytes = s.inner * static_cast<int64_t>(element_size);
   const char* from = static_cast<const char*>(params);
   char* to = static_cast<char*>(y);
+  const int64_t least = s.wrap ? -s.axis : 0;
   FirstBad bad;
   Status status;
   WithIndices(indices, index_type, [&]<typename Index>(const Index* index) {
@@ -61,16 +62,16 @@ Status Gather(const GatherShape& s, const void* params, const void* indices, DTy
       for (int64_t row = begin; row < end; ++row) {
         const int64_t i = row % s.count, o = row / s.count % outer, b = row / s.count / outer;
         const int64_t at = index[b * s.count + i];
-        if (at < 0 || at >= s.axis) {
+        if (at < least || at >= s.axis) {
           bad.Report(b * s.count + i);
         } else if (s.outer > 0 && bytes > 0) {
-          CopyBytes(to + row * bytes, from + ((b * outer + o) * s.axis + at) * bytes, bytes);
+          CopyBytes(to + row * bytes, from + ((b * outer + o) * s.axis + (at < 0 ? at + s.axis : at)) * bytes, bytes);
         }
       }
     });
     if (bad.position() != kNone) {
-      status = Error(ErrorId::kIndexOutOfRange, "gather: indices[{}] = {} is not in [0, {}); correct the indices fed to the model",
-                     bad.position(), static_cast<int64_t>(index[bad.position()]), s.axis);
+      status = Error(ErrorId::kIndexOutOfRange, "gather: indices[{}] = {} is not in [{}, {}); correct the indices fed to the model",
+                     bad.position(), static_cast<int64_t>(index[bad.position()]), least, s.axis);
     }
   });
   return status;

@@ -15,9 +15,10 @@ namespace tfengine::cpu {
 // TensorFlow's axes (batch: the batch_dims).
 struct GatherShape {
   int64_t batch = 1, outer = 1, axis = 0, inner = 1, count = 0;
+  bool wrap = false;  // indices from -axis on count from the end
 };
 
-// indices: int32 or int64 by `index_type`. An index outside [0, axis) is kIndexOutOfRange, as InvalidArgument is in TensorFlow on
+// indices: int32 or int64 by `index_type`. An index outside [0, axis) (wrap: [-axis, axis)) is kIndexOutOfRange, as InvalidArgument is in TensorFlow on
 // CPU; y is then unspecified. Elements of any size.
 Status Gather(const GatherShape& shape, const void* params, const void* indices, DType index_type, size_t element_size,
               void* y, Gang& gang);

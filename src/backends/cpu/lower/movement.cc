@@ -138,6 +138,7 @@ LowerResult LowerGather(const LowerContext& c) {
   s.axis = params[axis];
   s.inner = Product(params, axis + 1, params.size());
   s.count = Product(indices, batch, indices.size());
+  s.wrap = c.node.attrs.Bool("wrap");
   const DType type = c.node.inputs[1].dtype;
   const size_t element = DTypeSize(c.node.inputs[0].dtype);
   if (type != DType::kInt32 && type != DType::kInt64) return std::optional<Lowered>();

@@ -175,9 +175,10 @@ LowerResult LowerGather(const LowerContext& c) {
       "extern \"C\" __global__ void k(const {0}* in, const {1}* indices, {0}* out, int* error, i64 n) {{\n"
       "  typedef {2} index;\n  index i = (index)blockIdx.x * 256u + threadIdx.x;\n  if (i >= n) return;\n  const index at = i;\n"
       "  const index j = i % {3}u; i /= {3}u;\n  const index e = i % {4}u; i /= {4}u;\n  const index o = i % {5}u, b = i / {5}u;\n"
-      "  i64 p = indices[(i64)b * {4} + e];\n  if (p < 0 || p >= {6}) {{ fail(error, 1); p = 0; }}\n"
+      "  i64 p = indices[(i64)b * {4} + e];\n{7}  if (p < 0 || p >= {6}) {{ fail(error, 1); p = 0; }}\n"
       "  out[at] = in[(((i64)b * {5} + o) * {6} + p) * {3} + j];\n}}\n",
-      BitsType(bytes * static_cast<size_t>(unit)), c.node.inputs[1].dtype == DType::kInt32 ? "int" : "i64", IndexType(n), row, count, outer, size);
+      BitsType(bytes * static_cast<size_t>(unit)), c.node.inputs[1].dtype == DType::kInt32 ? "int" : "i64", IndexType(n), row, count, outer, size,
+      c.node.attrs.Bool("wrap") ? fmt::format("  if (p < 0) p += {};\n", size) : "");
   g.OneThreadEach(n);
   if (size == 0) return Error(ErrorId::kIndexOutOfRange, "an axis of size 0 is gathered from");
   return Finish(c, g, "gather", {0, 1});
