@@ -174,8 +174,7 @@ class Specializer {
 
   // Whether the kernel that runs a node heeds the plan's pitches.
   bool AcceptsPitches(int index, const ViewPlan& plan) {
-    constexpr int kMostBefore = 2;  // in a chain
-    for (int begin = std::max(0, index - kMostBefore); begin <= index; ++begin) {
+    for (int begin = std::max(0, index - kLongestChain + 1); begin <= index; ++begin) {
       const int length = ChosenChain(begin);
       if (length == 0 || begin + length <= index) continue;
       auto chain = LowerNodes(begin, length, plan);
@@ -243,9 +242,10 @@ class Specializer {
     auto chosen = tactics_.find(network_.value(network_.nodes()[index].outputs[0]).name + kChainSuffix);
     if (chosen == tactics_.end()) return 0;
     // The choice comes from a file: it must be possible in this network.
-    const int length = chosen->second == "3" ? 3 : chosen->second == "2" ? 2 : 0;
+    const std::string& text = chosen->second;
+    const int length = text.size() == 1 ? text[0] - '0' : 0;
     if (uses_.empty()) uses_ = network_.UseCounts();
-    return length == 0 || ChainLength(network_, uses_, index) < length ? 0 : length;
+    return length < 2 || ChainLength(network_, uses_, index) < length ? 0 : length;
   }
 
   // One kernel for `length` nodes from `index` on.
@@ -501,15 +501,23 @@ class Specializer {
   std::vector<StepOperand> step_in_, step_out_;
 };
 
+bool IsPointwise(Op op) {
+  return op == Op::kUnary || op == Op::kBinary || op == Op::kSelect || op == Op::kCast || op == Op::kConvert || op == Op::kBatchNorm || op == Op::kFakeQuant;
+}
+
 }  // namespace
 
-int ChainLength(const Network& network, const std::vector<int>& uses, int index, int most) {
+int ChainLength(const Network& network, const std::vector<int>& uses, int index) {
+  constexpr int kLongestOfOthers = 3;
   const auto& nodes = network.nodes();
+  bool pointwise = true;
   int length = 1;
-  for (; length < most && index + length < static_cast<int>(nodes.size()); ++length) {
+  for (; length < kLongestChain && index + length < static_cast<int>(nodes.size()); ++length) {
     const Node& before = nodes[index + length - 1];
     const Node& next = nodes[index + length];
     if (before.outputs.size() != 1 || uses[before.outputs[0]] != 1 || next.inputs.empty() || next.inputs[0] != before.outputs[0]) break;
+    pointwise = pointwise && IsPointwise(before.op) && IsPointwise(next.op);
+    if (!pointwise && length >= kLongestOfOthers) break;
   }
   return length;
 }

@@ -17,9 +17,10 @@ using TacticMap = std::map<std::string, std::string>;
 
 // A chain is recorded under the name of its first node's output plus kChainSuffix; the tactic is its number of nodes.
 inline constexpr char kChainSuffix[] = "#chain";
-// Most nodes from `index` on, at most `most`, that may run as one kernel: each reads the one before as its first input, and
-// nobody else does. 1: no chain. `uses`: network.UseCounts().
-int ChainLength(const Network& network, const std::vector<int>& uses, int index, int most = 3);
+// Most nodes from `index` on that may run as one kernel: each reads the one before as its first input, and nobody else does.
+// kLongestChain where all are pointwise, else three. 1: no chain. `uses`: network.UseCounts().
+inline constexpr int kLongestChain = 8;
+int ChainLength(const Network& network, const std::vector<int>& uses, int index);
 
 // How the matmuls of JointProducts run is recorded under the name of the first one's output plus kJointSuffix: a tactic, or
 // kSeparately. Without a record they run together where the backend can.

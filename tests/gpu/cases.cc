@@ -43,6 +43,13 @@ void PointwiseChainCases(Cases& c) {
       c.AddNetwork(x, fmt::format("  %a = convert(%x) {{out=1}}\n  %b = unary(%a) {{kind=\"square\"}}\n  %y = convert(%b) {{out=19}}\n"), "%y", 2e-3, true);
     }
   }
+  for (const char* type : {"f32", "f16"}) {
+    const std::string t = type, out = t == "f32" ? "" : ", out=19";
+    std::string lines = "  %a0 = binary(%x, %z) {kind=\"mul\"" + out + "}\n";
+    for (int k = 1; k < 7; ++k)
+      lines += fmt::format("  %a{} = {} {{kind=\"{}\"{}}}\n", k, k % 2 == 0 ? fmt::format("binary(%a{}, %x)", k - 1) : fmt::format("unary(%a{})", k - 1), k % 2 == 0 ? "add" : k % 4 == 1 ? "tanh" : "sigmoid", out);
+    c.AddNetwork(Cases::In("x", t + "[3,5,24]") + Cases::In("z", "f32[24]"), lines + "  %y = unary(%a6) {kind=\"square\"" + out + "}\n", "%y", ToleranceOf(type) * 8, true);
+  }
   c.AddNetwork(Cases::In("cond", "bool[4,9]") + Cases::In("a", "i32[4,9]") + Cases::In("nz", "i32[9]"),
                "  %b = binary(%a, %nz) {kind=\"div\"}\n  %c = cast(%b) {dtype=1}\n  %y = unary(%c) {kind=\"exp\"}\n", "%y", 1e-5, true);
 }
