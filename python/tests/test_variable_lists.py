@@ -111,3 +111,15 @@ def test_a_converted_model_converts_again(tmp_path, images):
     np.testing.assert_allclose(logits(model.signatures["serving_default"], images), want, rtol=1e-4, atol=1e-5)
     a, b = tf.constant(images[0, :, :5, 0]), tf.constant(images[1, :, :5, 1])
     np.testing.assert_allclose(model.signatures["mix"](a=a, b=b)["mixed"], original().mix(a, b)["mixed"], rtol=1e-4, atol=1e-5)
+
+
+def test_engines_run_under_a_distribution_strategy(converted_dir, images):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    with strategy.scope():
+        model = tf.saved_model.load(str(converted_dir))
+        function = model.signatures["serving_default"]
+        got = strategy.run(lambda: function(image=tf.constant(images))["logits"])
+    want = original().classify(tf.constant(images))["logits"].numpy()
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+    with _tensorflow.failing_engines(), pytest.raises(tf.errors.FailedPreconditionError, match="strategy"):
+        function(image=tf.constant(images))
