@@ -24,6 +24,7 @@
 #include "tensorflow/core/framework/resource_var.h"
 #include "tensorflow/core/platform/logging.h"
 #include "tf_util.h"
+#include "variable_list.h"
 #include "xla/stream_executor/stream.h"
 
 namespace tfengine {
@@ -88,8 +89,7 @@ class TRTEngineOp : public AsyncOpKernel {
     OP_REQUIRES_OK(ctx, ctx->GetAttr("input_shapes", &declared_shapes_));
     allow_build_ = GetOptionalBool(ctx, "_allow_build_at_runtime", true);
     collect_shapes_ = GetOptionalBool(ctx, "_profile_generation_mode", false);
-    const std::string& node = name();
-    engine_name_ = node.substr(node.rfind('/') + 1);  // npos + 1 is 0
+    engine_name_ = EngineNameOf(name());
   }
 
   ~TRTEngineOp() override {
@@ -172,12 +172,19 @@ class TRTEngineOp : public AsyncOpKernel {
     });
   }
 
+  // What the segment would get; nothing if that is not known.
+  SegmentArguments Arguments(OpKernelContext* ctx) const {
+    SegmentArguments arguments;
+    return TakeArguments(ctx, native_->function().name(), &arguments).ok() ? arguments
+                                                                          : SegmentArguments();
+  }
+
   // Tells the variables that feed the segment apart: engines hold their values.
-  static std::string VariableIds(OpKernelContext* ctx) {
+  std::string VariableIds(OpKernelContext* ctx) const {
     std::string ids;
-    for (int i = 0; i < ctx->num_inputs(); ++i) {
-      if (ctx->input_dtype(i) != tensorflow::DT_RESOURCE) continue;
-      const tensorflow::ResourceHandle handle = tensorflow::HandleFromInput(ctx, i);
+    for (const Tensor& argument : Arguments(ctx).tensors) {
+      if (argument.dtype() != tensorflow::DT_RESOURCE) continue;
+      const tensorflow::ResourceHandle& handle = argument.flat<tensorflow::ResourceHandle>()(0);
       tensorflow::core::RefCountPtr<tensorflow::Var> variable;
       const absl::Status found = tensorflow::LookupResource(ctx, handle, &variable);
       absl::StrAppend(
@@ -237,13 +244,18 @@ class TRTEngineOp : public AsyncOpKernel {
 
   SegmentInputs DescribeInputs(OpKernelContext* ctx) const {
     SegmentInputs inputs;
-    inputs.declared = declared_shapes_;
-    for (int i = 0; i < ctx->num_inputs(); ++i) {
-      inputs.seen.push_back(ctx->input(i).shape());
-      if (ctx->input_dtype(i) != tensorflow::DT_RESOURCE) continue;
+    const SegmentArguments arguments = Arguments(ctx);
+    for (size_t i = 0; i < arguments.tensors.size(); ++i) {
+      const Tensor& argument = arguments.tensors[i];
+      const size_t input = static_cast<size_t>(arguments.inputs[i]);
+      inputs.seen.push_back(argument.shape());
+      inputs.declared.push_back(input < declared_shapes_.size()
+                                    ? declared_shapes_[input]
+                                    : tensorflow::PartialTensorShape());
+      if (argument.dtype() != tensorflow::DT_RESOURCE) continue;
       tensorflow::core::RefCountPtr<tensorflow::Var> variable;
-      if (!tensorflow::LookupResource(ctx, tensorflow::HandleFromInput(ctx, i), &variable).ok())
-        continue;
+      const auto& handle = argument.flat<tensorflow::ResourceHandle>()(0);
+      if (!tensorflow::LookupResource(ctx, handle, &variable).ok()) continue;
       const tensorflow::tf_shared_lock lock(*variable->mu());
       if (variable->is_initialized) inputs.variables.emplace(i, *variable->tensor());
     }

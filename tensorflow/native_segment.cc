@@ -13,6 +13,7 @@
 #include "tensorflow/core/grappler/optimizers/meta_optimizer.h"
 #include "tensorflow/core/platform/logging.h"
 #include "tf_util.h"
+#include "variable_list.h"
 
 namespace tfengine {
 
@@ -84,7 +85,8 @@ NativeSegment::~NativeSegment() {
   }
 }
 
-absl::Status NativeSegment::Instantiate(OpKernelContext* ctx, Instance* instance) {
+absl::Status NativeSegment::Instantiate(OpKernelContext* ctx, const std::vector<Tensor>& arguments,
+                                        Instance* instance) {
   Runtime* runtime = ctx->function_library();
   if (runtime == nullptr) return absl::InternalError("no function library");
   std::lock_guard<std::mutex> lock(mutex_);
@@ -107,11 +109,11 @@ absl::Status NativeSegment::Instantiate(OpKernelContext* ctx, Instance* instance
   options.is_multi_device_function =
       definition->attr().count(tensorflow::FunctionLibraryDefinition::kIntsOnDeviceAttr) == 0;
   options.config_proto.set_allow_soft_placement(true);
-  options.input_devices.reserve(ctx->num_inputs());
-  for (int i = 0; i < ctx->num_inputs(); ++i) {
+  options.input_devices.reserve(arguments.size());
+  for (const Tensor& argument : arguments) {
     options.input_devices.push_back(
-        ctx->input_dtype(i) == tensorflow::DT_RESOURCE
-            ? ctx->input(i).flat<tensorflow::ResourceHandle>()(0).device()
+        argument.dtype() == tensorflow::DT_RESOURCE
+            ? argument.flat<tensorflow::ResourceHandle>()(0).device()
             : options.target);
   }
   options.output_devices.assign(ctx->num_outputs(), options.target);
@@ -144,11 +146,11 @@ void NativeSegment::Run(OpKernelContext* ctx, tensorflow::AsyncOpKernel::DoneCal
                         ": the model was converted without native segments, so this engine "
                         "has no fallback; convert it again")),
                     done);
+  SegmentArguments arguments;
+  OP_REQUIRES_OK_ASYNC(ctx, TakeArguments(ctx, function_.name(), &arguments), done);
   Instance instance;
-  OP_REQUIRES_OK_ASYNC(ctx, Instantiate(ctx, &instance), done);
-  auto inputs = std::make_shared<std::vector<Tensor>>();
-  inputs->reserve(ctx->num_inputs());
-  for (int i = 0; i < ctx->num_inputs(); ++i) inputs->push_back(ctx->input(i));
+  OP_REQUIRES_OK_ASYNC(ctx, Instantiate(ctx, arguments.tensors, &instance), done);
+  auto inputs = std::make_shared<std::vector<Tensor>>(std::move(arguments.tensors));
   if (!instance.ints_on_host) return RunInstance(ctx, instance, *inputs, std::move(done));
   MoveInts(ctx, inputs.get(), Direction::kToHost,
            [this, ctx, instance, inputs, done = std::move(done)](const absl::Status& status) {

@@ -29,7 +29,8 @@ class NativeSegment {
     Runtime::Handle handle;
     bool ints_on_host;  // int32 arguments and results are host memory, on a GPU too
   };
-  absl::Status Instantiate(tensorflow::OpKernelContext* ctx, Instance* instance);
+  absl::Status Instantiate(tensorflow::OpKernelContext* ctx,
+                           const std::vector<tensorflow::Tensor>& arguments, Instance* instance);
   void RunInstance(tensorflow::OpKernelContext* ctx, const Instance& instance,
                    std::vector<tensorflow::Tensor> inputs,
                    tensorflow::AsyncOpKernel::DoneCallback done);

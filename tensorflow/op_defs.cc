@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The OpDefs of TF-TRT (TensorFlow 2.17), attribute for attribute: SavedModels strip default
 // values, so the defaults here must be the original ones. An op that this TensorFlow has already is
-// left alone.
+// left alone. Behind them one of our own, for models that Python loads (variable_list.h).
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_def_builder.h"
@@ -92,6 +92,16 @@ OpDefBuilder GetCalibrationDataOp() {
       .SetShapeFn(tensorflow::shape_inference::ScalarShape);
 }
 
+OpDefBuilder BindVariablesOp() {
+  return OpDefBuilder("TfengineBindVariables")
+      .Attr("engine: string")
+      .Attr("key: int >= 0")
+      .Attr("N: int >= 1")
+      .Input("variables: N * resource")
+      .SetIsStateful()
+      .SetShapeFn(tensorflow::shape_inference::NoOutputs);
+}
+
 struct OpRow {
   const char* name;
   OpDefBuilder (*define)();
@@ -102,6 +112,7 @@ constexpr OpRow kOps[] = {
     {"InitializeTRTResource", InitializeResourceOp},
     {"SerializeTRTResource", SerializeResourceOp},
     {"GetCalibrationDataOp", GetCalibrationDataOp},
+    {"TfengineBindVariables", BindVariablesOp},
 };
 
 // TensorFlow takes registrations while it loads this library. The priority puts the ops before this

@@ -21,6 +21,11 @@ inline Status EngineFailed(std::string message) {
                 std::move(message));
 }
 
+// Engines go by the last part of their nodes' names.
+inline std::string EngineNameOf(const std::string& node) {
+  return node.substr(node.rfind('/') + 1);  // npos + 1 is 0
+}
+
 inline bool IsGpu(tensorflow::DeviceBase* device) {
   const auto* info = device->tensorflow_accelerator_device_info();
   return info != nullptr && info->stream != nullptr;

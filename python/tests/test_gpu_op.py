@@ -47,6 +47,11 @@ class Model(tf.Module):
     def count(self, ids):
         return {"more": (ids - 3) * 5}
 
+    @tf.function(input_signature=[tf.TensorSpec([None, 5], tf.int32, name=name) for name in "ab"])
+    def pair(self, a, b):
+        both = a + b
+        return {"sum": both * 3, "product": both * b - a}
+
 
 HEAD = """
 import os, sys
@@ -86,9 +91,9 @@ assert len(tf.config.list_physical_devices("GPU")) == 2
 def directories(tmp_path_factory):
     root = tmp_path_factory.mktemp("gpu_op")
     model = Model()
-    tf.saved_model.save(model, str(root / "native"), signatures={"serving_default": model.serve, "count": model.count})
+    tf.saved_model.save(model, str(root / "native"), signatures={"serving_default": model.serve, "count": model.count, "pair": model.pair})
     report = tfengine.convert(root / "native", root / "converted", minimum_segment_size=1, device="cuda", build_engines=False)
-    assert report.engines == 3, report.text
+    assert report.engines == 4, report.text
     return root
 
 
@@ -112,11 +117,11 @@ def test_engines_run_on_the_gpu(run):
     run("""
         model = tf.saved_model.load(converted_dir)
         function = model.signatures["serving_default"]
-        assert [s.state for s in stats()] == ["ready"] * 3, stats()
+        assert [s.state for s in stats()] == ["ready"] * 4, stats()
         for batch in (3, 3, 3, 3, 1, 5, 3):
             got = check(function, inputs(batch))
             assert got["y"].device.endswith("GPU:0"), got["y"].device
-        assert sorted((s.runs, s.native_runs) for s in stats()) == [(0, 0), (7, 0), (7, 0)], stats()
+        assert sorted((s.runs, s.native_runs) for s in stats()) == [(0, 0), (0, 0), (7, 0), (7, 0)], stats()
     """)
 
 
@@ -146,6 +151,36 @@ def test_engines_that_fail_leave_int32_to_the_native_segment(run):
         assert sum(s.native_runs for s in stats()) == 3, stats()
         np.testing.assert_array_equal(count(ids=ids)["more"].numpy(), [-10, -5, 185])
     """)
+
+
+def test_native_segments_with_int32_need_no_second_thread(run):
+    """All arguments and results are int32, all threads of TensorFlow are taken, and copies are completed elsewhere."""
+    run("""
+        import threading
+        model = tf.saved_model.load(converted_dir)
+        pair = model.signatures["pair"]
+        problems = []
+
+        def work(seed):
+            random = np.random.default_rng(seed)
+            for _ in range(20):
+                a, b = (random.integers(-99, 99, (7, 5)).astype(np.int32) for _ in range(2))
+                got = pair(a=tf.constant(a), b=tf.constant(b))
+                if not (np.array_equal(got["sum"], (a + b) * 3) and np.array_equal(got["product"], (a + b) * b - a)):
+                    problems.append(seed)
+
+        with tfengine._tensorflow.failing_engines():
+            threads = [threading.Thread(target=work, args=(seed,), daemon=True) for seed in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(60)
+                assert not thread.is_alive(), "a native segment hangs"
+        work(99)
+        assert not problems, problems
+        (used,) = [s for s in stats() if s.native_runs]
+        assert (used.native_runs, used.runs) == (160, 20), stats()
+    """, TF_NUM_INTEROP_THREADS="1")
 
 
 def test_memory_is_tensorflows(run):

@@ -65,6 +65,7 @@ def op_library() -> ctypes.CDLL:
                 f"the op library was built for TensorFlow {built}, this is {present}, and they do not fit "
                 f"together ({error.message}); {_GET_IT}"
             ) from error
+        _allow_loading_in_strategies(tf)
         library = ctypes.CDLL(str(_LIBRARY))
         library.tfengine_tf_engine_stats.restype = ctypes.c_void_p
         library.tfengine_tf_free.argtypes = [ctypes.c_void_p]
@@ -72,6 +73,31 @@ def op_library() -> ctypes.CDLL:
         library.tfengine_tf_fail_engines.argtypes = [ctypes.c_int]
         _library = library
         return library
+
+
+def _allow_loading_in_strategies(tf: Any) -> None:
+    """Lets models be loaded in the scope of a distribution strategy.
+
+    Variables have no handles there that could be bound at load time, and TensorFlow refuses to call a function that captures them.
+    """
+    try:
+        from tensorflow.python.trackable.resource import RestoredResource
+
+        add = RestoredResource._add_trackable_child
+    except (ImportError, AttributeError):  # another TensorFlow: such scopes are an error then
+        return
+
+    def binds_variables(function: Any) -> bool:
+        return any(
+            op.type == "TfengineBindVariables" for f in getattr(function, "concrete_functions", ()) for op in f.graph.get_operations()
+        )
+
+    def add_child(self: Any, name: str, value: Any) -> None:
+        if name == "_initialize" and tf.distribute.in_cross_replica_context() and binds_variables(value):
+            value = lambda: None
+        add(self, name, value)
+
+    RestoredResource._add_trackable_child = add_child
 
 
 def engine_stats() -> list[EngineStats]:

@@ -10,6 +10,7 @@
 #include "api/build_shapes.h"
 #include "api/carriers.h"
 #include "api/engine_node.h"
+#include "api/light_signature.h"
 #include "api/main_graph.h"
 #include "api/npy.h"
 #include "api/whole.h"
@@ -259,13 +260,24 @@ Status Conversion::BuildSignature(size_t index, const fs::path& directory) {
   CastAtEngines(rewritten, engines);
   if (source.kind == SignatureGraph::Kind::kFunction) {
     TFE_RETURN_IF_ERROR(tfgraph::SortTopologically(rewritten));
-    return rewriter_->ReplaceFunctionBody(source.function, rewritten);
+    TFE_RETURN_IF_ERROR(rewriter_->ReplaceFunctionBody(source.function, rewritten));
+    return AddLightSignature(source, rewritten);
   }
   SignatureGraph main = source;
   main.graph = std::move(rewritten);
   KeepReturnNames(*signature.plan.def, source.graph, main);
   TFE_RETURN_IF_ERROR(tfgraph::SortTopologically(main.graph));
   return rewriter_->MergeMainGraph(signature.plan.name, main.graph);
+}
+
+// What Python calls for the signature, if that saves it something.
+Status Conversion::AddLightSignature(const SignatureGraph& source,
+                                     const tfgraph::Graph& rewritten) {
+  auto light = MakeLightSignature(rewritten, rewriter_->BoundObjects(source.function));
+  if (!light) return OkStatus();
+  for (const saved_model::VariableList& list : light->lists)
+    TFE_RETURN_IF_ERROR(rewriter_->AddVariableList(list));
+  return rewriter_->AddLightFunction(source.function, light->graph, light->kept);
 }
 
 // Builds the segment's engine unless an earlier segment has it.

@@ -60,7 +60,7 @@ class Conversion {
   Status BuildSignature(size_t index, const std::filesystem::path& directory);
   Result<std::string> NameSegment(size_t index, size_t segment);
   Status BuildSegment(size_t index, size_t segment, const std::filesystem::path& directory);
-  Status RewriteGraph(Signature& signature, const std::vector<partition::EngineNode>& nodes);
+  Status AddLightSignature(const tfgraph::SignatureGraph& source, const tfgraph::Graph& rewritten);
   void Describe(Signature& signature, const tfgraph::Graph& rewritten);
   Manifest MakeManifest() const;
   Status WriteExtras(const std::filesystem::path& directory) const;

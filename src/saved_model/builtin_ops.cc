@@ -17,7 +17,7 @@ constexpr std::string_view kCoreOps[] = {
 #include "saved_model/builtin_ops.inc"
 };
 
-// The ops of converted models, as TensorFlow 2.17 declared them.
+// The ops of converted models: those that TensorFlow 2.17 declared, and ours.
 constexpr std::string_view kEngineOps[] = {
     "TRTEngineOp|in_tensor:@InT|out_tensor:@OutT|serialized_segment:string segment_func:func=# "
     "InT:list(type) "
@@ -34,6 +34,7 @@ constexpr std::string_view kEngineOps[] = {
     "SerializeTRTResource|resource_name:string filename:string||delete_resource:bool=false "
     "save_gpu_specific_engines:bool=true|stateful",
     "GetCalibrationDataOp|resource_name:string|serialized_resource:string||stateful",
+    "TfengineBindVariables|variables:N*resource||engine:string key:int N:int|stateful",
 };
 
 std::string_view TakeUntil(std::string_view* s, char separator) {

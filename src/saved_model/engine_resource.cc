@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
-#include <cctype>
 #include <protozero/buffer_string.hpp>
 #include <protozero/pbf_writer.hpp>
 
 #include "base/errors.h"
 #include "base/status_macros.h"
 #include "saved_model/serialize_graph.h"
-#include "saved_model/structured_value.h"
 #include "saved_model/writer.h"
 #include "saved_model/writer_impl.h"
 
@@ -34,14 +31,6 @@ AttrValue StringScalar(const std::string& text) {
     tensor.add_bytes(kTensorString, text);
   }
   return AttrValue(bytes);
-}
-
-// Letters, digits and underscores, for use in a function name.
-std::string Sanitized(std::string_view name) {
-  std::string s(name);
-  std::replace_if(
-      s.begin(), s.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
-  return s;
 }
 
 }  // namespace
@@ -117,25 +106,11 @@ Status Rewriter::AddEngineResource(const EngineResource& engine) {
                                           .inputs = {{handle, 0}},
                                           .attrs = {{"ignore_lookup_error", AttrValue::Bool(true)}},
                                           .stateful = true}));
-  struct Row {
-    const char* kind;
-    const char* child;
-    const Graph& graph;
-    FunctionResult result;
-    std::string name;
-  } rows[] = {{"creator", "_create_resource", creator, FunctionResult::kResource, ""},
-              {"initializer", "_initialize", initializer, FunctionResult::kInt32, ""},
-              {"destroyer", "_destroy_resource", destroyer, FunctionResult::kInt32, ""}};
-  for (Row& row : rows) {
-    NewFunction function;
-    // TensorFlow's loader strips the prefix and the number.
-    for (int n = 0; function.name.empty() || HasFunction(function.name); ++n)
-      function.name = fmt::format("__inference__{}_{}_{}", row.kind, Sanitized(engine.name), n);
-    if (!row.graph.args.empty()) function.arg_names = {"filename"};
-    function.return_names = {"output"};
-    TFE_RETURN_IF_ERROR(AddFunction(function, row.graph));
-    row.name = function.name;
-  }
+  std::vector<ResourceFunction> functions = {
+      {"creator", "_create_resource", creator, FunctionResult::kResource},
+      {"initializer", "_initialize", initializer, FunctionResult::kInt32, {"filename"}},
+      {"destroyer", "_destroy_resource", destroyer}};
+  TFE_RETURN_IF_ERROR(AddResourceFunctions(engine.name, &functions));
 
   // Main graph: the asset's path replaces a constant, the init op calls the initialiser with it. Not
   // a placeholder: when TensorFlow 2 loads TensorFlow 1 models, it accepts none but the signatures'
@@ -159,7 +134,7 @@ Status Rewriter::AddEngineResource(const EngineResource& engine) {
     w.add_string(3, asset_path);
     AddMapEntry(&w, 5, "Tin", Attr(AttrValue::TypeList({DType::kString})), false);
     AddMapEntry(&w, 5, "Tout", Attr(AttrValue::TypeList({DType::kInt32})), false);
-    AddMapEntry(&w, 5, "f", Attr(AttrValue::Func(rows[1].name)), false);
+    AddMapEntry(&w, 5, "f", Attr(AttrValue::Func(functions[1].name)), false);
   }
   impl.AddNode(call, std::move(bytes));
   for (const char* op : {"Const", "StatefulPartitionedCall", "NoOp"}) impl.UseOp(op);
@@ -168,44 +143,18 @@ Status Rewriter::AddEngineResource(const EngineResource& engine) {
   impl.assets.emplace_back(asset_path, engine.asset_filename);
   if (impl.meta.object_graph.empty()) return OkStatus();
 
-  // Objects: asset, three functions, the resource with these as children.
-  Impl::Objects& objects = impl.objects;
-  auto next = [&] { return objects.count + static_cast<int>(objects.nodes.size()); };
-  auto add_child = [](std::string* to, int id, std::string_view name) {
-    pbf_writer w(*to);
-    pbf_writer child(w, 1);
-    child.add_int32(1, id);
-    child.add_string(2, name.data(), name.size());
-  };
-  if (objects.resources < 0) {
-    objects.resources = next();
-    objects.new_resources = true;
-    objects.nodes.emplace_back();  // written at the end, when its children are known
-  }
-  std::string resource;
-  const int asset_id = next();
-  add_child(&resource, asset_id, "_serialized_trt_resource_filename");
+  // Objects: the dictionary, asset, three functions, the resource with these as children.
+  impl.MakeDictionary();
+  const int asset_id = impl.objects.Next();
   {
-    pbf_writer w(objects.nodes.emplace_back());
+    pbf_writer w(impl.objects.nodes.emplace_back());
     pbf_writer asset(w, 5);
     asset.add_int32(1, asset_index);
   }
-  for (const Row& row : rows) {
-    add_child(&resource, next(), row.child);
-    std::string& node = objects.nodes.emplace_back();
-    pbf_writer(node).add_message(6, SavedFunctionBytes(row.name));
-    pbf_writer w(objects.concrete_functions);
-    AddMapEntry(&w, 2, row.name,
-                SavedConcreteFunctionBytes(row.result, row.graph.args.empty() ? -1 : asset_id),
-                false);
-  }
-  {
-    pbf_writer w(resource);
-    pbf_writer r(w, 10);
-    r.add_string(1, "CPU");
-  }
-  add_child(&objects.resource_children, next(), engine.name);
-  objects.nodes.push_back(std::move(resource));
+  functions[1].bound_inputs = {asset_id};
+  std::string children;
+  AddChildObject(&children, asset_id, "_serialized_trt_resource_filename");
+  impl.AddResourceObject(engine.name, "CPU", std::move(children), functions);
   return OkStatus();
 }
 

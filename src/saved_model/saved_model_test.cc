@@ -144,6 +144,10 @@ TEST(BuiltinOps, KnowsCoreAndEngineOps) {
   EXPECT_FALSE(attr("workspace_size_bytes").has_default);
   EXPECT_EQ(ops.Find("NoSuchOp"), nullptr);
   EXPECT_TRUE(ops.Find("VarHandleOp")->is_stateful);
+  const OpDef* bind = ops.Find("TfengineBindVariables");
+  ASSERT_NE(bind, nullptr);
+  EXPECT_TRUE(bind->is_stateful);
+  EXPECT_EQ(bind->inputs[0].number_attr, "N");
 }
 
 }  // namespace

@@ -58,13 +58,11 @@ std::string SavedFunctionBytes(std::string_view concrete_function) {
   return bytes;
 }
 
-std::string SavedConcreteFunctionBytes(FunctionResult result, int bound_input) {
+std::string SavedConcreteFunctionBytes(FunctionResult result,
+                                       const std::vector<int>& bound_inputs) {
   std::string bytes;
   pbf_writer w(bytes);
-  if (bound_input >= 0) {
-    const int32_t bound[] = {bound_input};
-    w.add_packed_int32(2, std::begin(bound), std::end(bound));
-  }
+  w.add_packed_int32(2, bound_inputs.begin(), bound_inputs.end());
   {
     // ((), {})
     pbf_writer signature(w, 3);

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "tfengine/types.h"
 
@@ -15,8 +16,9 @@ enum class FunctionResult { kResource, kInt32 };
 // function.
 std::string SavedFunctionBytes(std::string_view concrete_function);
 
-// Serialized SavedConcreteFunction without arguments, with one scalar result. bound_input: object
-// it captures, or -1.
-std::string SavedConcreteFunctionBytes(FunctionResult result, int bound_input);
+// Serialized SavedConcreteFunction without arguments, with one scalar result. bound_inputs: the
+// objects it captures.
+std::string SavedConcreteFunctionBytes(FunctionResult result,
+                                       const std::vector<int>& bound_inputs);
 
 }  // namespace tfengine::saved_model

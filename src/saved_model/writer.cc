@@ -30,6 +30,32 @@ std::string NodeWithInput(std::string_view node, const std::string& input) {
   return bytes;
 }
 
+// A serialized SavedObject, with another function if it is one of those that `replaced` has.
+std::string WithOtherFunction(std::string_view object,
+                              const std::map<std::string, std::string, std::less<>>& replaced) {
+  std::string bytes;
+  pbf_writer w(bytes);
+  WireReader r(object);
+  while (r.Next()) {
+    if (r.field() != 8) {
+      bytes.append(r.raw());
+      continue;
+    }
+    std::string function;
+    WireReader f(r.Bytes());
+    while (f.Next()) {
+      auto it = f.field() == 1 ? replaced.find(f.Bytes()) : replaced.end();
+      if (it != replaced.end()) {
+        pbf_writer(function).add_string(1, it->second);
+      } else {
+        function.append(f.raw());
+      }
+    }
+    w.add_message(8, function);
+  }
+  return bytes;
+}
+
 }  // namespace
 
 Rewriter::Rewriter(const SavedModel& model, const MetaGraph& meta)
@@ -228,13 +254,9 @@ void Rewriter::Impl::WriteObjectGraph(std::string_view original, pbf_writer* par
       bytes.append(r.raw());
       continue;
     }
-    std::string node(r.Bytes());
-    if (id == 0 && objects.new_resources) {
-      pbf_writer nw(node);
-      pbf_writer child(nw, 1);
-      child.add_int32(1, objects.resources);
-      child.add_string(2, kEngineResourcesChild.data(), kEngineResourcesChild.size());
-    }
+    std::string node = WithOtherFunction(r.Bytes(), light_functions);
+    if (id == 0 && objects.new_resources)
+      AddChildObject(&node, objects.resources, kEngineResourcesChild);
     if (id == objects.resources) node.append(objects.resource_children);
     w.add_message(1, node);
     ++id;

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,13 @@ struct EngineResource {
   std::string asset_source;    // engine file to copy; empty: write an empty file
   std::string asset_filename;  // under assets/, e.g. "trt-serialized-engine.TRTEngineOp_000_000"
   int64_t max_cached_engines = 1;
+};
+
+// The variables of an engine's native segment that one of them stands for.
+struct VariableList {
+  std::string engine;
+  std::vector<int> objects;  // of the object graph
+  int key = 0;               // which of them
 };
 
 // Rewrites one MetaGraph of a SavedModel. What is not edited (other MetaGraphs, functions,
@@ -57,6 +65,18 @@ class Rewriter {
   // C++ and TensorFlow 1 loaders.
   Status AddEngineResource(const EngineResource& engine);
 
+  // Which object each argument of `function` is bound to when Python loads the model, -1 for none.
+  // Empty if the model has no objects, or they do not know the function.
+  std::vector<int> BoundObjects(const std::string& function) const;
+  // Adds the object that tells what the key of a list stands for when Python loads the model. A list
+  // of the same engine is taken to be the same. Errors: kGraphInvalid.
+  Status AddVariableList(const VariableList& list);
+  // Gives Python's loader another function for a signature's `function`, which stays for all other
+  // callers. The arguments of `graph` are those in `kept`, in rising order and with all that are not
+  // bound. Errors: kGraphInvalid.
+  Status AddLightFunction(const std::string& function, const tfgraph::Graph& graph,
+                          const std::vector<int>& kept);
+
   // The names of all functions the rewritten model will have.
   bool HasFunction(const std::string& name) const;
   // The serialized SavedModel.
@@ -68,6 +88,10 @@ class Rewriter {
 
  private:
   struct Impl;
+  struct ResourceFunction;
+  Status AddResourceFunctions(const std::string& resource,
+                              std::vector<ResourceFunction>* functions);
+
   std::unique_ptr<Impl> impl_;
 };
 

@@ -9,12 +9,27 @@
 #include <utility>
 #include <vector>
 
+#include "saved_model/structured_value.h"
 #include "saved_model/wire.h"
 #include "saved_model/writer.h"
 
 namespace tfengine::saved_model {
 
 inline constexpr std::string_view kEngineResourcesChild = "trt_engine_resources";
+
+// Appends an edge to object `id` to a serialized SavedObject.
+void AddChildObject(std::string* object, int id, std::string_view name);
+
+// A function that TensorFlow's loader calls for a resource object.
+struct Rewriter::ResourceFunction {
+  const char* kind;      // "creator", "initializer", "destroyer": part of its name
+  const char* attribute;  // of the object: "_create_resource", ...
+  tfgraph::Graph graph;
+  FunctionResult result = FunctionResult::kInt32;
+  std::vector<std::string> arg_names = {};
+  std::vector<int> bound_inputs = {};  // objects, one per argument
+  std::string name = {};               // set when it is added to the library
+};
 
 // The edits a Rewriter has collected.
 struct Rewriter::Impl {
@@ -26,6 +41,8 @@ struct Rewriter::Impl {
     std::string resource_children;  // of that dictionary
     std::vector<std::string> nodes;
     std::string concrete_functions;
+
+    int Next() const { return count + static_cast<int>(nodes.size()); }
   };
 
   Impl(const SavedModel& m, const MetaGraph& g)
@@ -77,6 +94,18 @@ struct Rewriter::Impl {
     return OkStatus();
   }
 
+  // Makes sure that there is a dictionary of engine resources.
+  void MakeDictionary() {
+    if (objects.resources >= 0) return;
+    objects.resources = objects.Next();
+    objects.new_resources = true;
+    objects.nodes.emplace_back();  // written at the end, when its children are known
+  }
+  // Adds an object of kind resource to the dictionary of engine resources, with its functions and
+  // the children in `children`.
+  void AddResourceObject(const std::string& name, const char* device, std::string children,
+                         const std::vector<ResourceFunction>& functions);
+
   std::string SerializeMetaGraph() const;
   void WriteMetaInfo(std::string_view original, protozero::pbf_writer* parent) const;
   void WriteGraphDef(std::string_view original, protozero::pbf_writer* parent) const;
@@ -98,6 +127,9 @@ struct Rewriter::Impl {
   std::vector<std::pair<std::string, std::string>> assets;  // tensor that is fed, file name
   std::map<std::string, std::string> asset_files;           // file name -> source ("" = empty file)
   Objects objects;
+  std::set<std::string> variable_lists;  // engines
+  // Function → the one that takes its place in bare_concrete_function objects.
+  std::map<std::string, std::string, std::less<>> light_functions;
   mutable int suffix = 0;
 };
 

@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of the TensorFlow op on a GPU, with a stock TensorFlow GPU wheel: results, placement, memory, fallbacks; and times.
 
+    python tests/gpu/check_tensorflow.py --op-library libtfengine_tf.so --tfengine build/tfengine --cache DIR \\
+        --model DIR/resnet50:1,128 --model DIR/bert:1,8
     python tests/gpu/check_tensorflow.py --op-library libtfengine_tf.so --native DIR --converted DIR CHECK...
 
---native holds SavedModels, --converted their conversions under the same names. Each CHECK runs in a process of its own, named
-after its function (`run:`, `cpu:`, ...) and the model: run:mnist:1,512 threads:mnist logical:mnist. Without a GPU, or with a
-check that fails, the exit code is 1.
+The first form converts SavedModels (the folder's name is the model's), times them and runs all checks in --budget seconds: those of
+memory on the first model, of int32 inputs on one with "bert" in its name, the others on the last. What was not reached counts as
+failed. Tactics and kernels that are in --cache already need no time. The second form runs single checks; --native holds SavedModels,
+--converted their conversions under the same names. Each CHECK runs in a process of its own with a time limit, named after its function
+(`run:`, `cpu:`, ...) and the model: run:mnist:1,512 threads:mnist logical:mnist. Without a GPU, or with a check that fails, the exit
+code is 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import contextlib
 import ctypes
 import json
@@ -19,6 +25,7 @@ import pathlib
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -117,11 +124,17 @@ def timed(context: Context, call) -> tuple[float, float]:
     return statistics.median(times), (time.perf_counter() - start) * 1e3 / ROUNDS
 
 
+def row(name: str, batch: int, error: float, rows: dict) -> None:
+    """What the table of the whole run is made of; a later line replaces an earlier one."""
+    print("ROW", json.dumps({"model": name, "batch": batch, "error": error, **rows}), flush=True)
+
+
 def check_run(context: Context, name: str, batches: str) -> None:
     """The numbers of the engine against native TensorFlow, and the times of TensorFlow, XLA and the engine."""
     tf = context.tf
     native, engine = context.load("native", name), context.load("converted", name)
     xla = tf.function(lambda **inputs: native(**inputs), jit_compile=True)
+    found = {}
     for batch in map(int, batches.split(",")):
         inputs = context.inputs(native, batch)
         with tf.device("/GPU:0"):
@@ -134,19 +147,20 @@ def check_run(context: Context, name: str, batches: str) -> None:
         for seed in (1, 2):
             other = context.inputs(native, batch, seed)
             context.close(engine(**other), native(**other), f"{name} {batch} seed {seed}")
-        rows = {"native": timed(context, lambda: native(**inputs)), "tfengine": timed(context, lambda: engine(**inputs))}
-        if not context.arguments.no_xla:
-            try:
-                rows["XLA"] = timed(context, lambda: xla(**inputs))
-            except Exception as problem:  # not what is tested here
-                print(f"XLA: {type(problem).__name__}: {str(problem).splitlines()[0]}")
-        again = timed(context, lambda: engine(**inputs))
-        rows["tfengine"] = min(rows["tfengine"], again)
+        rows = {"native": timed(context, lambda: native(**inputs))}
+        rows["tfengine"] = min(timed(context, lambda: engine(**inputs)) for _ in range(2))
         assert context.fallbacks() == before, f"TensorFlow ran the engine: {context.stats()}"
-        text = "  ".join(f"{way} {ms:.3f} ({back:.3f})" for way, (ms, back) in rows.items())
-        ratio = rows["native"][0] / rows["tfengine"][0]
-        over_xla = f", {rows['XLA'][0] / rows['tfengine'][0]:.2f}x XLA" if "XLA" in rows else ""
-        print(f"TIME {name} batch {batch}: ms per call (back to back): {text}: {ratio:.2f}x native{over_xla}; error {error:.1e}", flush=True)
+        found[batch] = (inputs, error, rows)
+        row(name, batch, error, rows)
+    # Last, as compiling takes longest.
+    for batch, (inputs, error, rows) in found.items():
+        if context.arguments.no_xla:
+            break
+        try:
+            rows["XLA"] = timed(context, lambda: xla(**inputs))
+            row(name, batch, error, rows)
+        except Exception as problem:  # not what is tested here
+            print(f"XLA: {type(problem).__name__}: {str(problem).splitlines()[0]}")
 
 
 def check_threads(context: Context, name: str) -> None:
@@ -172,18 +186,51 @@ def check_threads(context: Context, name: str) -> None:
     assert not problems, problems
 
 
+@contextlib.contextmanager
+def step(what: str):
+    """Says how long a part of a check took, before anything that may hang."""
+    print(what, end=" ", flush=True)
+    start = time.perf_counter()
+    yield
+    print(f"{time.perf_counter() - start:.1f} s", flush=True)
+
+
 def check_fallback(context: Context, name: str) -> None:
     """Engines that fail: the native segment serves, on the GPU, with int32 in its place."""
-    native, engine = context.load("native", name), context.load("converted", name)
-    inputs = context.inputs(native, 2)
-    want = native(**inputs)
-    context.ready(engine, inputs)
+    with step("load"):
+        native, engine = context.load("native", name), context.load("converted", name)
+        inputs = context.inputs(native, 2)
+    with step("native"):
+        want = native(**inputs)
+    with step("engine"):
+        context.ready(engine, inputs)
     before = context.fallbacks()
     context.library.tfengine_tf_fail_engines(1)
-    context.close(engine(**inputs), want, "native segment")
+    for what in ("native segment, first call", "native segment, second call"):
+        with step(what):
+            context.close(engine(**inputs), want, what)
     context.library.tfengine_tf_fail_engines(0)
     assert context.fallbacks() > before
     context.close(engine(**inputs), want, "engine")
+
+
+def check_second(context: Context, name: str) -> None:
+    """The second of several GPUs."""
+    tf = context.tf
+    if len(tf.config.list_physical_devices("GPU")) < 2:
+        print("there is one GPU only: not checked")
+        return
+    native = context.load("native", name)
+    inputs = context.inputs(native, 2)
+    want = native(**inputs)
+    engine = context.load("converted", name, "/GPU:1")
+    with tf.device("/GPU:1"):
+        context.ready(engine, inputs)
+        got = engine(**inputs)
+        context.close(got, want, "/GPU:1")
+        context.library.tfengine_tf_fail_engines(1)
+        context.close(engine(**inputs), want, "/GPU:1, native segment")
+    assert all(tensor.device.endswith("GPU:1") for tensor in got.values()), [t.device for t in got.values()]
 
 
 def check_cpu(context: Context, name: str) -> None:
@@ -286,38 +333,143 @@ sys.stdin.readline()
 CHECKS = {name[6:]: value for name, value in list(globals().items()) if name.startswith("check_")}
 
 
+# Prints a signature's input shapes, with a batch size for the unknown first one, as `tfengine convert` takes them.
+_SHAPES = """
+import sys
+from tensorflow.core.protobuf import saved_model_pb2
+for argument in sys.argv[1:]:
+    directory, batches = argument.rsplit(":", 1)
+    model = saved_model_pb2.SavedModel.FromString(open(directory + "/saved_model.pb", "rb").read())
+    inputs = model.meta_graphs[0].signature_def["serving_default"].inputs
+    sizes = {k: [d.size for d in v.tensor_shape.dim] for k, v in inputs.items()}
+    print(";".join(",".join(k + "=" + "x".join(map(str, [b, *d[1:]])) for k, d in sizes.items()) for b in batches.split(",")))
+"""
+
+
+def run_limited(command: list[str], seconds: float, environment: dict[str, str]) -> tuple[bool, list[str], float]:
+    """Whether it went well, what it printed, and how long it took; it is killed when the time is over."""
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        output, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        output, _ = process.communicate()
+        output += f"\nended after {seconds:.0f} s"
+    return process.returncode == 0, output.splitlines(), time.perf_counter() - start
+
+
+def report(what: str, good: bool, lines: list[str], seconds: float) -> None:
+    print(f"{'ok    ' if good else 'FAILED'} {what} ({seconds:.1f} s)")
+    shown = [line for line in lines if not line.startswith(("WARNING: All log", "I0000", "ROW"))]
+    print("\n".join("    " + line[:400] for line in shown[-(25 if not good else 8):]), flush=True)
+
+
+def check_command(arguments: argparse.Namespace, check: str) -> list[str]:
+    options = ["--op-library", str(arguments.op_library), "--native", str(arguments.native), "--converted", str(arguments.converted),
+               "--precision", arguments.precision, *(["--no-xla"] if arguments.no_xla else [])]
+    return [sys.executable, __file__, *options, check]
+
+
+def table(rows: dict) -> None:
+    def ms(times):
+        return f"{times[0]:8.3f} ({times[1]:.3f})" if times else "-"
+
+    print(f"{'model':<14}{'batch':>6}{'native':>20}{'XLA':>20}{'tfengine':>20}{'over native':>16}{'over XLA':>16}{'error':>9}")
+    for (model, batch), r in rows.items():
+        ratios = ["{:.2f} ({:.2f})".format(*(a / b for a, b in zip(r[way], r["tfengine"]))) if way in r else "-" for way in ("native", "XLA")]
+        times = "".join(f"{ms(r.get(way)):>20}" for way in ("native", "XLA", "tfengine"))
+        print(f"{model:<14}{batch:>6}{times}{ratios[0]:>16}{ratios[1]:>16}{r['error']:>9.0e}")
+    print("ms per call with a wait after each, in brackets back to back", flush=True)
+
+
+def run_all(arguments: argparse.Namespace, work: pathlib.Path) -> int:
+    """Converts, times, then checks what engines do when something is different."""
+    deadline = time.perf_counter() + arguments.budget
+    environment = {"TFENGINE_CHECK": "1", "XDG_CACHE_HOME": str(arguments.cache.resolve())}
+    arguments.native, arguments.converted = work / "native", work / "converted"
+    arguments.native.mkdir()
+    arguments.converted.mkdir()
+    failed: list[str] = []
+
+    def limited(what: str, command: list[str], seconds: float, **more: str) -> list[str]:
+        seconds = min(seconds, deadline - time.perf_counter())
+        if seconds < 1:
+            good, lines, took = False, ["not reached in time"], 0.0
+        else:
+            good, lines, took = run_limited(command, seconds, {**environment, **more})
+        if not good:
+            failed.append(what)
+        report(what, good, lines, took)
+        return lines
+
+    models = {pathlib.Path(model.rsplit(":", 1)[0]).name: model.rsplit(":", 1) for model in arguments.model}
+    _, lines, _ = run_limited([sys.executable, "-c", _SHAPES, *arguments.model], 60, {"CUDA_VISIBLE_DEVICES": ""})
+    shapes = dict(zip(models, [line for line in lines if "=" in line and "x" in line][-len(models):]))
+    for name, (directory, _) in models.items():
+        (arguments.native / name).symlink_to(pathlib.Path(directory).resolve())
+        command = [str(arguments.tfengine), "convert", str(arguments.native / name), str(arguments.converted / name), "--device", "cuda",
+                   "--precision", arguments.precision, "--effort", arguments.effort,
+                   "--timing-cache", str(arguments.cache / "timings")]
+        limited(f"convert {name}", command + [part for s in shapes[name].split(";") for part in ("--build-shapes", s)], arguments.seconds)
+
+    rows: dict = {}
+    first, last = list(models)[0], list(models)[-1]
+    integers = next((name for name in models if "bert" in name), last)
+    for name, (_, batches) in models.items():
+        # A third of the time is left to the other checks.
+        left = deadline - time.perf_counter() - arguments.budget / 3
+        for line in limited(f"run {name}", check_command(arguments, f"run:{name}:{batches}"), max(1.0, min(arguments.seconds, left))):
+            if line.startswith("ROW"):
+                found = json.loads(line[4:])
+                rows[found["model"], found["batch"]] = found
+    table(rows)
+    # Not timed, so several at once, but for the one that fills the GPU's memory.
+    several = [f"fallback:{last}", f"fallback:{integers}", *(f"{kind}:{last}" for kind in ("threads", "second", "logical", "cpu"))]
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(limited, check, check_command(arguments, check), arguments.seconds, TF_FORCE_GPU_ALLOW_GROWTH="true")
+                   for check in dict.fromkeys(several)]
+        concurrent.futures.wait(waiting)
+    for check in (f"memory:{first}", f"growth:{first}"):
+        limited(check, check_command(arguments, check), arguments.seconds)
+    print("FAILED: " + ", ".join(failed) if failed else "all is well")
+    return len(failed) > 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--op-library", type=pathlib.Path, required=True)
-    parser.add_argument("--native", type=pathlib.Path, required=True)
-    parser.add_argument("--converted", type=pathlib.Path, required=True)
+    parser.add_argument("--native", type=pathlib.Path)
+    parser.add_argument("--converted", type=pathlib.Path)
+    parser.add_argument("--model", action="append", default=[], metavar="DIR:BATCHES", help="a SavedModel to convert and time")
+    parser.add_argument("--tfengine", type=pathlib.Path, help="the program, to convert --model with")
+    parser.add_argument("--cache", type=pathlib.Path, default=pathlib.Path("check_cache"), help="timings and kernels, read and extended")
+    parser.add_argument("--effort", default="default")
     parser.add_argument("--precision", default="FP16", choices=TOLERANCE, help="of the converted models")
     parser.add_argument("--no-xla", action="store_true")
-    parser.add_argument("--seconds", type=int, default=240, help="limit of one check")
-    parser.add_argument("checks", nargs="+", metavar="CHECK")
+    parser.add_argument("--seconds", type=float, default=60, help="limit of one check")
+    parser.add_argument("--budget", type=float, default=150, help="limit of all, with --model")
+    parser.add_argument("checks", nargs="*", metavar="CHECK")
     arguments = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     if len(arguments.checks) == 1 and os.environ.get("TFENGINE_CHECK"):
         check, *rest = arguments.checks[0].split(":")
         CHECKS[check](Context(arguments), *rest)
         return 0
+    if arguments.model:
+        if arguments.tfengine is None or arguments.checks:
+            parser.error("--model needs --tfengine, and no CHECK")
+        arguments.cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as work:
+            return run_all(arguments, pathlib.Path(work))
+    if arguments.native is None or arguments.converted is None or not arguments.checks:
+        parser.error("give --model, or --native, --converted and CHECKs")
     failed = 0
     for check in arguments.checks:
-        start = time.perf_counter()
-        command = [sys.executable, __file__, *sys.argv[1 : len(sys.argv) - len(arguments.checks)], check]
-        result = None
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            result = subprocess.run(
-                command, env={**os.environ, "TFENGINE_CHECK": "1"}, timeout=arguments.seconds,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            )
-        good = result is not None and result.returncode == 0
+        good, lines, took = run_limited(check_command(arguments, check), arguments.seconds, {"TFENGINE_CHECK": "1"})
         failed += not good
-        print(f"{'ok    ' if good else 'FAILED'} {check} ({time.perf_counter() - start:.1f} s)")
-        if result is not None:
-            lines = result.stdout.splitlines()
-            shown = [line for line in lines if not line.startswith(("WARNING: All log", "I0000"))]
-            print("\n".join("    " + line[:400] for line in shown[-(25 if not good else 12):]), flush=True)
+        report(check, good, lines, took)
     return failed > 0
 
 
