@@ -15,6 +15,7 @@ struct Case {
   bool sums = false;
   std::string error;  // expected instead of a result: a part of its message
   double step = 0;    // of results that are codes: values near a tie may fall to either side
+  double ulp = 0;     // of results in E4M3: the same, relative to each element (`step`: where that is less)
 };
 
 std::vector<Case> OpCases();
