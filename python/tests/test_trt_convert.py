@@ -61,7 +61,7 @@ def test_names_of_modes_and_strategies():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"precision_mode": "FP8"}, ValueError, "precision mode 'FP8' is not supported.It should be one of "),
+        ({"precision_mode": "FP4"}, ValueError, "precision mode 'FP4' is not supported.It should be one of "),
         ({"minimum_segment_size": 0}, ValueError,
          "minimum segment size should be positive or -1 (to disable main graph conversion)."),
         ({"minimum_segment_size": -2}, ValueError,

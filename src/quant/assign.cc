@@ -172,12 +172,12 @@ class Assigner {
       why = modelled_[Find(node.inputs[0])] ? "quantized by the model" : "calibrated";
     } else {
       precision = half ? Precision::kHalf : Precision::kF32;
-      why = eight && !products ? (fp8_ ? "no fp8 products on this device" : "no int8 products on this device")
-            : eight && !form   ? "no fp8 form"
-            : eight            ? "no range for its input"
+      why = eight && !products               ? (fp8_ ? "no fp8 products on this device" : "no int8 products on this device")
+            : eight && !form                 ? "no fp8 form"
+            : eight                          ? "no range for its input"
             : limit != options_.limits.end() ? "raised for accuracy"
-            : !half            ? "no 16-bit products on this device"
-                               : "";
+            : !half                          ? "no 16-bit products on this device"
+                                             : "";
     }
     steps_.resize(precision_.size() + 1);
     precision_.push_back(precision);

@@ -508,6 +508,16 @@ void Float8(Cases& c) {
                            "pad(%q) {lo=[0,1,1,0], hi=[0,2,0,0], value=-1.3}", "concat(%q, %q) {axis=3}", "transpose(%q) {perm=[0,3,1,2]}",
                            "slice(%q) {begin=[0,1,2,3], size=[2,4,5,6]}", "depth_to_space(%q) {block=2}", "softmax(%q) {out=19}", "convert(%q) {out=14}"})
     c.AddNodes(x, std::string(kConverted) + "  %c = " + node + "\n" + y, 2e-3, 0.0067 / 512, kUlp);
+  // What quant::Assign makes of a network: residuals, pooling, depthwise filters between FP8 layers, a classifier.
+  auto weight = [](const char* name, const char* shape) { return fmt::format("  const %w{}: f32{} @{}\n", name, shape, name); };
+  c.AddNetwork(Cases::In("x", "f32[2,12,12,3]") + weight("0", "[3,3,3,32]") + weight("1", "[3,3,32,32]") + weight("2", "[1,1,32,64]") + weight("3", "[3,3,1,64]") +
+                   weight("4", "[1,1,64,32]") + weight("5", "[32,10]"),
+               "  %a = conv2d(%x, %w0) {pads=[1,1,1,1], act=\"relu\"}\n  %p = pool(%a) {kind=\"max\", ksize=[2,2], strides=[2,2]}\n"
+               "  %b = conv2d(%p, %w1) {pads=[1,1,1,1], act=\"relu\"}\n  %c = conv2d(%b, %w1, _, %p) {pads=[1,1,1,1], act=\"relu\"}\n"
+               "  %d = conv2d(%c, %w2) {act=\"silu\"}\n  %e = conv2d(%d, %w3) {pads=[1,1,1,1], groups=64, act=\"relu6\"}\n  %f = conv2d(%e, %w4, _, %c)\n"
+               "  %m = reduce(%f) {kind=\"mean\", axes=[1,2]}\n  %l = matmul(%m, %w5)\n  %s = softmax(%l)\n",
+               "%s", 2e-2, true);
+  c.all.back().range = 12;
   // Every rounding: subnormals, ties, what saturates; a layer of 16 bits that writes E4M3.
   c.AddNodes(Cases::In("x", "f32[4096]"), "  %q = convert(%x) {out=25, out_scale=0.0005}\n  %y = convert(%q) {out=1}\n", 0, 0);
   c.AddNodes(Cases::In("x", "f32[4096]"), "  %q = convert(%x) {out=25, out_scale=30.0}\n  %y = convert(%q) {out=1}\n", 0, 0);

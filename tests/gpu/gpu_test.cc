@@ -94,6 +94,7 @@ std::vector<std::shared_ptr<const Tensor>> RandomConstants(const std::string& te
     for (std::string d; std::getline(dims, d, ',');) shape.push_back(std::stoll(d));
     auto t = std::make_shared<Tensor>(DTypeFromShortName((*it)[2].str()), shape);
     std::string name = (*it)[1].str().substr(1);
+    if (name.size() == 2 && name[0] == 'w' && std::isdigit(static_cast<unsigned char>(name[1]))) name = "w";
     Fill(name == "wb" || name == "w" || name == "wsteps" ? name : "x", random, t.get());
     if (trained && t->dtype() == DType::kFloat32) {
       double fan_in = 1;
@@ -228,6 +229,14 @@ Outcome RunCase(const Case& c, uint32_t seed, const cuda::CudaBackend& backend, 
   auto constants = RandomConstants(text, random, false);
   auto network = ParseNetwork(text, constants);
   if (!network.ok()) return {"parse: " + network.status().ToString()};
+  if (c.range > 0) {
+    Numerics numerics;
+    numerics.precision = "FP8";
+    for (const Value& v : network->values()) numerics.ranges[v.name] = {-c.range, c.range};
+    auto typed = AssignFor(*network, numerics, backend);
+    if (!typed.ok()) return {"assign: " + typed.status().ToString()};
+    network = std::move(typed->network);
+  }
   std::vector<Tensor> inputs;
   std::vector<std::vector<int64_t>> shapes;
   for (ValueId v : network->inputs()) {

@@ -19,6 +19,10 @@ inline void pack_saturated(uint32_t& r, int a, int b, int c, int d) {
   const int v[4] = {a, b, c, d};
   for (int e = 0; e < 4; ++e) r |= static_cast<uint32_t>(std::clamp(v[e], 0, 255)) << 8 * e;
 }
+inline void dot(int& d, uint32_t a, int b, int c) {
+  d = c;
+  for (int e = 0; e < 4; ++e) d += static_cast<int>(a >> 8 * e & 255) * static_cast<int8_t>(b >> 8 * e);
+}
 inline void store_word(Machine* m, int times, unsigned to, uint32_t word) {
   const uint32_t words[4] = {word, word, word, word};
   m->store(to, words, times * 4);
@@ -63,6 +67,7 @@ void multiply_bytes_group(Machine* m, bool floats, R&&... rest) {
 #define __cluster_dims__(...)
 #define __grid_constant__
 struct alignas(16) int4 { int x, y, z, w; };
+inline int __float_as_int(float f) { int i; memcpy(&i, &f, 4); return i; }
 inline int __float2int_rn(float f) { return static_cast<int>(nearbyint(f)); }
 inline unsigned __byte_perm(unsigned a, unsigned b, unsigned select) {
   const uint64_t bytes = a | static_cast<uint64_t>(b) << 32;

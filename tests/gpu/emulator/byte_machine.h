@@ -21,6 +21,7 @@ inline std::string TranslateBytes(const std::string& code, const std::string& op
   if (has("st.shared.b32")) return "emulated::store_word(machine, 1, " + operands + ")";
   if (has("st.shared.v4.b32")) return "emulated::store_sums(machine, " + operands + ")";
   if (has("mapa") && has("ld.shared::cluster")) return "emulated::load_sums(machine, " + operands + ")";
+  if (has("dp4a")) return "emulated::dot(" + operands + ")";
   if (has("cvt.pack.sat")) return "emulated::pack_saturated(" + operands + ")";
   if (has("cvt.rn.satfinite.e4m3x2")) return "emulated::to_e4m3_pair(" + operands + ")";
   if (has("cvt.rn.f16x2.e4m3x2")) return "emulated::from_e4m3_pair(" + operands + ")";
