@@ -42,7 +42,7 @@ class ConvertCommand : public Command {
 
   Status Run() override {
     ApplyExclude(exclude_, &options_);
-    TFE_RETURN_IF_ERROR(CheckInt8Flags());
+    TFE_RETURN_IF_ERROR(CheckCalibrationFlags());
     TFE_ASSIGN_OR_RETURN(options_.build_shapes, ParseShapeSets(build_shapes_));
     auto start = std::chrono::steady_clock::now();
     std::vector<std::string> notices;
@@ -70,13 +70,13 @@ class ConvertCommand : public Command {
   void DefineCalibrationFlags(CLI::App& app) {
     auto* calibrate = app.add_option(
         "--calibrate", files_.paths,
-        "INT8: sample data, as tfengine calibrate takes it, which also checks the accuracy; may be repeated");
+        "INT8, FP8: sample data, as tfengine calibrate takes it, which also checks the accuracy; may be repeated");
     auto* method = app.add_option("--calibration-method", calibration_.method, quant::MethodNames())
                        ->capture_default_str();
     auto* table = app.add_option("--calibration-table", options_.calibration_table,
-                                 "INT8: ranges from this table instead; no check of the accuracy");
+                                 "INT8, FP8: ranges from this table instead; no check of the accuracy");
     table->excludes(calibrate);
-    int8_flags_ = {calibrate, table};
+    calibration_flags_ = {calibrate, table};
     CLI::Option* need_data[] = {
         method,
         app.add_option("--calibration-percentile", calibration_.percentile,
@@ -101,15 +101,16 @@ class ConvertCommand : public Command {
             ->check(CLI::Range(0.0, 1.0))};
     for (CLI::Option* option : need_data) {
       option->needs(calibrate);
-      int8_flags_.push_back(option);
+      calibration_flags_.push_back(option);
     }
   }
 
-  Status CheckInt8Flags() const {
-    if (CLI::detail::to_lower(options_.precision) == "int8") return OkStatus();
-    for (const CLI::Option* option : int8_flags_)
+  Status CheckCalibrationFlags() const {
+    const std::string precision = CLI::detail::to_lower(options_.precision);
+    if (precision == "int8" || precision == "fp8") return OkStatus();
+    for (const CLI::Option* option : calibration_flags_)
       if (option->count() > 0)
-        return Error(ErrorId::kBadFlag, "{}: only for --precision INT8, got {}", option->get_name(),
+        return Error(ErrorId::kBadFlag, "{}: only for --precision INT8 or FP8, got {}", option->get_name(),
                      options_.precision);
     return OkStatus();
   }
@@ -139,7 +140,7 @@ class ConvertCommand : public Command {
   ConvertOptions options_;
   CalibrationOptions calibration_;
   CalibrationFiles files_;
-  std::vector<const CLI::Option*> int8_flags_;
+  std::vector<const CLI::Option*> calibration_flags_;
   std::vector<std::string> exclude_, build_shapes_;
   bool json_ = false;
 };

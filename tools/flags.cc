@@ -22,7 +22,7 @@ void DefinePartitionFlags(CLI::App& app, ConvertOptions* options,
       ->capture_default_str();
   app.add_option("--signature", options->signatures,
                  "Signature to convert; may be repeated (default: all)");
-  app.add_option("--precision", options->precision, "FP32, FP16, BF16 or INT8")->capture_default_str();
+  app.add_option("--precision", options->precision, "FP32, FP16, BF16, INT8 or FP8")->capture_default_str();
   app.add_option("--device", options->device, "cpu, cuda or cuda:<index>")->capture_default_str();
   app.add_flag("--tf32", options->tf32, "cuda: f32 products may round their operands to TF32");
   options->kernel_cache = KernelCache();

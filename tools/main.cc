@@ -24,7 +24,7 @@ constexpr Row kCommands[] = {
     {"convert", "Convert a SavedModel into one that runs on engines", NewConvertCommand},
     {"explain", "Show what would be converted, and why the rest would not", NewExplainCommand},
     {"inspect", "Show the signatures and engines of a converted model", NewInspectCommand},
-    {"calibrate", "Measure the ranges of a converted model's values on sample data, for INT8",
+    {"calibrate", "Measure the ranges of a converted model's values on sample data, for INT8 and FP8",
      NewCalibrateCommand},
     {"compare", "Compare the values inside two conversions of a model, FP32 and INT8 say, on data",
      NewCompareCommand},

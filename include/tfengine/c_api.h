@@ -51,7 +51,7 @@ typedef struct tfengine_convert_options {
   const char* timing_cache;          /* NULL: none */
   void (*progress)(const char* stage, double fraction, void* context);
   void* progress_context;
-  /* INT8: where ranges come from, data or a table (not both). Added later than the fields above. */
+  /* INT8, FP8: where ranges come from, data or a table (not both). Added later than the fields above. */
   const char* calibration_data;      /* NULL; samples as `tfengine calibrate` takes them, for serving_default or the
                                         only signature; they also check the accuracy */
   const char* calibration_method;    /* NULL: "mse" */    

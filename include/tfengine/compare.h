@@ -26,7 +26,7 @@ struct CompareOptions {
 struct ComparedValue {
   std::string name;
   std::string op;                        // of layers: what computes it; empty for outputs
-  std::string precision_a, precision_b;  // of layers: "FP32", "BF16", "FP16", "INT8"; empty: elements are only moved
+  std::string precision_a, precision_b;  // of layers: "FP32", "BF16", "FP16", "FP8", "INT8"; empty: elements are only moved
   double snr_db = 0;                     // 10 log10(|value|^2 / |error|^2), in [-200, 200]
   double relative_rms = 0;               // |error| / |value|
   double max_abs_error = 0;

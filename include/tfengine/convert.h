@@ -25,7 +25,7 @@ struct ConvertOptions {
   // Signatures to convert; empty: all of them. The others are kept as they are.
   std::vector<std::string> signatures;
   // FP32; FP16 and BF16: the 16-bit type that the device is fast in; INT8: calibrated or quantized layers, the rest as
-  // in BF16.
+  // in BF16; FP8: the same in E4M3, on GPUs that have it (elsewhere as in BF16).
   std::string precision = "FP32";
   // "cpu", "cuda" or "cuda:<index>": what precisions mean, what engines are built and timed for. Engine files run on other
   // devices too. Without that GPU nothing is timed.
@@ -45,8 +45,8 @@ struct ConvertOptions {
   int64_t max_workspace_size_bytes = int64_t{1} << 62;
   int threads = 0;                           // 0: all CPUs
   std::string timing_cache;                  // file to read and extend; empty: none
-  // INT8: the ranges to use, from a run of Calibration in this process or from its table; the former also brings inputs
-  // for the accuracy guard. With neither no layer is INT8, unless the model quantizes explicitly.
+  // INT8, FP8: the ranges to use, from a run of Calibration in this process or from its table; the former also brings inputs
+  // for the accuracy guard. With neither no layer has 8 bits, unless the model quantizes explicitly.
   std::shared_ptr<const Calibration> calibration;
   std::string calibration_table;
   // What a reduced engine may lose against FP32 on those inputs, before layers are raised to a higher precision.
@@ -76,7 +76,7 @@ TFENGINE_API Result<ConvertReport> ConvertSavedModel(const std::string& input_di
 using BatchSource = std::function<Result<bool>(std::map<std::string, Tensor>* batch)>;
 
 // Runs the data through the FP32 form of a signature of the SavedModel in `input_dir`, which must convert whole, without
-// TensorFlow, and returns what was observed: for `options.calibration` of an INT8 conversion with the same options.
+// TensorFlow, and returns what was observed: for `options.calibration` of an INT8 or FP8 conversion with the same options.
 // `signature` may be empty: serving_default or the only one.
 // Errors: those of ConvertSavedModel and Model::Run, kNotWhole, kCalibrationActive, kCalibrationEmpty.
 TFENGINE_API Result<std::shared_ptr<Calibration>> CalibrateSavedModel(const std::string& input_dir,

@@ -32,6 +32,7 @@ enum class DType : int {
   kVariant = 21,
   kUint32 = 22,
   kUint64 = 23,
+  kFloat8E4m3 = 25,  // finite, no infinities; inside engines only
 };
 
 // Bytes per element; 0 for types without a fixed size (string, resource, variant, invalid).

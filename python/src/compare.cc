@@ -53,7 +53,7 @@ void BindCompare(nb::module_& m) {
       .def_ro("name", &ComparedValue::name)
       .def_ro("op", &ComparedValue::op, "What computes it; empty for outputs.")
       .def_ro("precision_a", &ComparedValue::precision_a,
-              "FP32, BF16, FP16 or INT8; empty where elements are only moved, and for outputs.")
+              "FP32, BF16, FP16, FP8 or INT8; empty where elements are only moved, and for outputs.")
       .def_ro("precision_b", &ComparedValue::precision_b)
       .def_ro("snr_db", &ComparedValue::snr_db, "Signal to noise in dB, in [-200, 200].")
       .def_ro("relative_rms", &ComparedValue::relative_rms, "|error| / |value|.")

@@ -111,9 +111,9 @@ void BindConvert(nb::module_& m) {
           [](ConvertOptions& options, std::shared_ptr<Calibration> calibration) {
             options.calibration = std::move(calibration);
           },
-          nb::for_setter(nb::arg("calibration").none()), "INT8: the ranges observed; or None.")
+          nb::for_setter(nb::arg("calibration").none()), "INT8, FP8: the ranges observed; or None.")
       .def_rw("calibration_table", &ConvertOptions::calibration_table,
-              "INT8: the file of a calibration table; empty: none.")
+              "INT8, FP8: the file of a calibration table; empty: none.")
       .def_rw("max_error", &ConvertOptions::max_error,
               "Of any output against FP32, |error| / |output|, before layers are raised.")
       .def_rw("max_top1_drop", &ConvertOptions::max_top1_drop,

@@ -106,6 +106,19 @@ def test_int8_without_data_says_so(small_dir, tmp_path):
     assert "no calibrated ranges" in report.text
 
 
+def test_fp8_on_a_cpu_runs_in_the_next_more_exact_type(small_dir, tmp_path):
+    converter = trt.TrtGraphConverterV2(str(small_dir), precision_mode="FP8")
+    function = converter.convert(lambda: ({"image": x} for x in images(4)))
+    assert precisions(converter.report) <= {"half", "fp32"}
+    assert "no FP8 products" in converter.report.text
+    assert any(layer["why"] == "no fp8 products on this device" for layer in build_of(converter.report)["layers"])
+    assert build_of(converter.report)["accuracy"]["within_budget"]
+    assert error(function, images(1, seed=5)[0]) < 0.02
+    converter.save(str(tmp_path / "out"))
+    loaded = tf.saved_model.load(str(tmp_path / "out"))
+    assert error(loaded.signatures["serving_default"], images(1, size=9)[0]) < 0.02
+
+
 def test_calibration_without_data_is_an_error(small_dir):
     with pytest.raises(RuntimeError, match="calibration saw no data"):
         trt.TrtGraphConverterV2(str(small_dir), precision_mode="INT8").convert(lambda: iter(()))

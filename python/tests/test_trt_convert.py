@@ -50,7 +50,7 @@ def test_conversion_params_are_the_original_named_tuple():
 
 def test_names_of_modes_and_strategies():
     assert trt.TrtPrecisionMode.supported_precision_modes() == [
-        "FP32", "FP16", "INT8", "fp32", "fp16", "int8", "BF16", "bf16"
+        "FP32", "FP16", "INT8", "fp32", "fp16", "int8", "BF16", "bf16", "FP8", "fp8"
     ]
     assert trt.supported_profile_strategies() == ["Range", "Optimal", "Range+Optimal", "ImplicitBatchModeCompatible"]
 
@@ -61,7 +61,7 @@ def test_names_of_modes_and_strategies():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"precision_mode": "FP8"}, ValueError, "precision mode 'FP8' is not supported.It should be one of "),
+        ({"precision_mode": "FP4"}, ValueError, "precision mode 'FP4' is not supported.It should be one of "),
         ({"minimum_segment_size": 0}, ValueError,
          "minimum segment size should be positive or -1 (to disable main graph conversion)."),
         ({"minimum_segment_size": -2}, ValueError,
@@ -91,6 +91,8 @@ def test_strategies_are_compared_without_case(small_dir, strategy):
 def test_calibration_input_fn_must_fit_the_mode(small_dir):
     with pytest.raises(ValueError, match="Should specify calibration_input_fn because INT8 calibration is needed"):
         trt.TrtGraphConverterV2(str(small_dir), precision_mode="INT8").convert()
+    with pytest.raises(ValueError, match="because FP8 calibration is needed"):
+        trt.TrtGraphConverterV2(str(small_dir), precision_mode="FP8").convert()
     with pytest.raises(ValueError, match="Should not specify calibration_input_fn because INT8 calibration is not needed"):
         trt.TrtGraphConverterV2(str(small_dir)).convert(lambda: [])
 

@@ -89,8 +89,8 @@ def convert(
     f32 on a GPU may round their operands to TF32). The result runs on other devices too; there engines take their first
     guesses. Without that GPU nothing is timed.
 
-    `precision`: FP32; FP16 or BF16 (the 16-bit type that the machine is fast in); INT8. INT8 takes its ranges from
-    `calibration`, which observed the FP32 model in this process, or from `calibration_table`, the file that it saved. With
+    `precision`: FP32; FP16 or BF16 (the 16-bit type that the machine is fast in); INT8; FP8 (E4M3 on GPUs of compute
+    capability 8.9 and later, elsewhere as in BF16). INT8 and FP8 take their ranges from `calibration`, which observed the FP32 model in this process, or from `calibration_table`, the file that it saved. With
     the former, layers are raised to a higher precision until no output is further from FP32 than `max_error`
     (|error| / |output|) and no more than `max_top1_drop` of the rows of an output have another greatest element (default:
     0.01 for results of a softmax, no limit for others).

@@ -62,11 +62,16 @@ class TrtPrecisionMode:
     FP16 = "FP16"
     INT8 = "INT8"
     BF16 = "BF16"  # not in TF-TRT; on CPUs FP16 means the same
+    FP8 = "FP8"  # not in TF-TRT: E4M3 on GPUs that have it, calibrated like INT8
 
     @staticmethod
     def supported_precision_modes() -> list[str]:
         precisions = [TrtPrecisionMode.FP32, TrtPrecisionMode.FP16, TrtPrecisionMode.INT8]
-        return precisions + [precision.lower() for precision in precisions] + ["BF16", "bf16"]
+        return precisions + [precision.lower() for precision in precisions] + ["BF16", "bf16", "FP8", "fp8"]
+
+
+def _is_calibrated(precision_mode: str) -> bool:
+    return precision_mode.upper() in (TrtPrecisionMode.INT8, TrtPrecisionMode.FP8)
 
 
 class TrtConversionParams(
@@ -89,7 +94,7 @@ class TrtConversionParams(
       precision_mode: one of TrtPrecisionMode.supported_precision_modes().
       minimum_segment_size: the fewest nodes an engine replaces; -1 converts nothing.
       maximum_cached_engines: input shapes whose buffer plans an engine keeps (it keeps 16 at least).
-      use_calibration: INT8 only: ranges come from calibration, not from the graph.
+      use_calibration: INT8 and FP8 only: ranges come from calibration, not from the graph.
       allow_build_at_runtime: False runs the native segment where there is no prebuilt engine.
     """
 
@@ -182,7 +187,7 @@ class _Conversion:
         self.device = _device() if device is None else device
         self.workspace = _Workspace()
         self.excluded_nodes: list[str] = []
-        self.calibration: Calibration | None = None  # INT8: what was observed
+        self.calibration: Calibration | None = None  # INT8, FP8: what was observed
 
     def run(self, **options: Any) -> tuple[pathlib.Path, Any]:
         """Converts; returns the directory of the result and the report."""
@@ -288,12 +293,10 @@ class TrtGraphConverterV2:
         self._input_saved_model_tags = input_saved_model_tags or [_SERVE]
         self._input_saved_model_signature_key = input_saved_model_signature_key or _DEFAULT_SIGNATURE
         self.freeze = True
-        # How INT8 calibration chooses ranges: mse, minmax, percentile or entropy (the method of
+        # How the calibration of INT8 and FP8 chooses ranges: mse, minmax, percentile or entropy (the method of
         # TF-TRT, which loses more accuracy: docs/precision.md).
         self.calibration_method = "mse"
-        self._need_calibration = (
-            conversion_params.precision_mode.upper() == TrtPrecisionMode.INT8 and conversion_params.use_calibration
-        )
+        self._need_calibration = _is_calibrated(conversion_params.precision_mode) and conversion_params.use_calibration
         self._use_dynamic_shape = bool(use_dynamic_shape)
         self._profile_strategy = self._checked_strategy(dynamic_shape_profile_strategy)
         if self._profile_strategy == PROFILE_STRATEGY_IMPLICIT_BATCH_MODE_COMPATIBLE:
@@ -332,7 +335,7 @@ class TrtGraphConverterV2:
         """Converts the model and returns the ConcreteFunction of the chosen signature.
 
         Args:
-          calibration_input_fn: INT8 with calibration only: a generator function; each item is one set of inputs, as
+          calibration_input_fn: INT8 or FP8 with calibration only: a generator function; each item is one set of inputs, as
             for build(). All engines are calibrated in one pass.
 
         Raises:
@@ -342,7 +345,8 @@ class TrtGraphConverterV2:
         """
         assert not self._converted
         if self._need_calibration and not calibration_input_fn:
-            raise ValueError("Should specify calibration_input_fn because INT8 calibration is needed")
+            mode = self._conversion_params.precision_mode.upper()
+            raise ValueError(f"Should specify calibration_input_fn because {mode} calibration is needed")
         if not self._need_calibration and calibration_input_fn:
             raise ValueError("Should not specify calibration_input_fn because INT8 calibration is not needed")
         if self._input_saved_model_dir is None:
@@ -519,7 +523,7 @@ class TrtGraphConverter:
         ]
         self._directory: pathlib.Path | None = None
         self.calibration_method = "mse"  # as in TrtGraphConverterV2
-        self._need_calibration = precision_mode.upper() == TrtPrecisionMode.INT8 and use_calibration
+        self._need_calibration = _is_calibrated(precision_mode) and use_calibration
 
     def convert(self):
         """Converts the model and returns its GraphDef; with engines in FP32 until calibrate(), if that is needed."""
@@ -532,7 +536,7 @@ class TrtGraphConverter:
         return _summary.read_meta_graph(self._directory, self._tags).graph_def
 
     def calibrate(self, fetch_names, num_runs, feed_dict_fn=None, input_map_fn=None):
-        """Runs the graph `num_runs` times to calibrate the engines, and returns the GraphDef with INT8 engines.
+        """Runs the graph `num_runs` times to calibrate the engines, and returns the GraphDef with INT8 or FP8 engines.
 
         Args:
           fetch_names: names of the tensors to fetch.
@@ -541,7 +545,7 @@ class TrtGraphConverter:
           input_map_fn: not available; feed the inputs.
         """
         if not self._need_calibration:
-            raise ValueError("calibrate() is for INT8 with use_calibration")
+            raise ValueError("calibrate() is for INT8 and FP8 with use_calibration")
         if self._directory is None:
             raise FailedPreconditionError("Need to call convert() before calibrate()")
         if (feed_dict_fn is None) == (input_map_fn is None):

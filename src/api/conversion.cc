@@ -33,8 +33,8 @@ Status CheckOptions(ConvertOptions& options) {
   for (char& c : options.precision)
     c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   if (options.precision != "FP32" && options.precision != "FP16" && options.precision != "BF16" &&
-      options.precision != "INT8")
-    return Error(ErrorId::kBadFlag, "precision \"{}\": expected FP32, FP16, BF16 or INT8", options.precision);
+      options.precision != "FP8" && options.precision != "INT8")
+    return Error(ErrorId::kBadFlag, "precision \"{}\": expected FP32, FP16, BF16, FP8 or INT8", options.precision);
   TFE_RETURN_IF_ERROR(CheckDevice(options.device));
   if (options.effort != "fast" && options.effort != "default" && options.effort != "max")
     return Error(ErrorId::kBadFlag, "effort \"{}\": expected fast, default or max", options.effort);

@@ -71,8 +71,10 @@ partition::EngineNode MakeEngineNode(const SignaturePlan& plan, const partition:
       {"output_shapes", AttrValue::ShapeList(outputs.shapes)},
       {"max_cached_engines_count", AttrValue::Int(options.maximum_cached_engines)},
       {"workspace_size_bytes", AttrValue::Int(options.max_workspace_size_bytes)},
-      {"precision_mode", // The original op knows no BF16; the engine file has the precision that counts.
-       AttrValue::String(options.precision == "BF16" ? "FP16" : options.precision)},
+      {"precision_mode", // The original op knows no BF16 and FP8; the engine file has the precision that counts.
+       AttrValue::String(options.precision == "BF16"  ? "FP16"
+                         : options.precision == "FP8" ? "INT8"
+                                                      : options.precision)},
       {"use_calibration", AttrValue::Bool(false)},
       {"static_engine", AttrValue::Bool(false)},
       {"profile_strategy", AttrValue::String("range")},

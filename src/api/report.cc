@@ -29,9 +29,10 @@ std::string BuildText(const BuildReport& build) {
   for (const auto& layer : build.layers)
     ++(layer.why == std::string_view(quant::kMovesElements) ? moving : count[layer.precision]);
   std::string text;
-  if (count[quant::Precision::kInt8] + count[quant::Precision::kHalf] > 0)
-    text += fmt::format("    layers: {} int8, {} 16-bit, {} fp32, {} move elements\n",
-                        count[quant::Precision::kInt8], count[quant::Precision::kHalf],
+  const int fp8 = count[quant::Precision::kFp8], int8 = count[quant::Precision::kInt8];
+  if (fp8 + int8 + count[quant::Precision::kHalf] > 0)
+    text += fmt::format("    layers: {} {}, {} 16-bit, {} fp32, {} move elements\n", fp8 + int8,
+                        fp8 > 0 ? "fp8" : "int8", count[quant::Precision::kHalf],
                         count[quant::Precision::kF32], moving);
   if (build.accuracy) {
     for (const ValueAccuracy& a : build.accuracy->outputs) {

@@ -51,7 +51,7 @@ struct Operand {
   bool present = false;
   DType dtype = DType::kInvalid;
   std::vector<int64_t> shape;
-  Quant quant;                             // of a quantized u8 tensor
+  Quant quant;                             // of a quantized u8 or f8e4m3 tensor
   std::shared_ptr<const Tensor> constant;  // set if the value is known at compile time
   int64_t pitch = 0;                       // elements from one row (of the last dim) to the next if they lie apart; 0: dense
   bool placed = false;                     // an input of concat that lies in the result already
@@ -90,6 +90,8 @@ class CompileBackend {
   virtual DType half() const = 0;
   // Whether products of quantized tensors are faster than those of f32.
   virtual bool int8() const = 0;
+  // Whether it has products of E4M3.
+  virtual bool fp8() const { return false; }
   // Whether there is a kernel for this f32 node with 16-bit and quantized operands and results.
   virtual bool RunsTyped(const Network& network, const Node& node) const = 0;
   // Ways to run this node, best guess first; never empty. Depends on shapes without the batch only where possible.

@@ -23,6 +23,7 @@ constexpr DTypeRow kDTypes[] = {
     {DType::kComplex128, 16, "complex128"}, {DType::kFloat16, 2, "float16"},
     {DType::kResource, 0, "resource"}, {DType::kVariant, 0, "variant"},
     {DType::kUint32, 4, "uint32"},     {DType::kUint64, 8, "uint64"},
+    {DType::kFloat8E4m3, 1, "float8_e4m3fn"},
 };
 
 }  // namespace

@@ -142,7 +142,7 @@ Result<AccuracyReport> GuardAccuracy(const Network& network, const std::vector<s
     for (size_t i = 0; i < std::min(share, culprits.size()); ++i) {
       const auto& [name, precision] = culprits[i];
       // A second time goes all the way.
-      numerics->limits[name] = precision == quant::Precision::kInt8 && !numerics->limits.count(name) ? quant::Precision::kHalf : quant::Precision::kF32;
+      numerics->limits[name] = precision > quant::Precision::kHalf && !numerics->limits.count(name) ? quant::Precision::kHalf : quant::Precision::kF32;
     }
     step *= 2;
   }

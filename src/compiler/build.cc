@@ -171,7 +171,13 @@ Status ChooseNumerics(const Network& network, const BuildOptions& build, const C
   } else if (numerics.precision == "FP16" && backend.half() == DType::kBfloat16) {
     notices.push_back("FP16: this machine is fast in BF16, not in FP16; layers run in BF16");
   }
-  if (numerics.precision == "INT8" && build.table != nullptr) {
+  const bool eight_bits = numerics.precision == "INT8" || numerics.precision == "FP8";
+  if (numerics.precision == "FP8" && !backend.fp8()) {
+    const DType half = backend.half();
+    notices.push_back(fmt::format("FP8: this machine has no FP8 products (NVIDIA GPUs of compute capability 8.9 and later have); layers that would use them run in {}",
+                                  half == DType::kFloat32 ? "FP32" : half == DType::kFloat16 ? "FP16" : "BF16"));
+  }
+  if (eight_bits && build.table != nullptr) {
     std::vector<std::string> values;
     const std::vector<int> uses = network.UseCounts();
     for (size_t i = 0; i < uses.size(); ++i) {
@@ -223,12 +229,12 @@ Result<Optimized> Optimize(Network network, const BuildOptions& build) {
   TFE_RETURN_IF_ERROR(ChooseNumerics(network, build, *backend, &result));
   TFE_ASSIGN_OR_RETURN(quant::Assignment typed, AssignFor(network, result.numerics, *backend));
   result.report.layers = std::move(typed.layers);
-  if (result.numerics.precision == "INT8" &&
-      std::none_of(result.report.layers.begin(), result.report.layers.end(),
-                   [](const auto& layer) { return layer.precision == quant::Precision::kInt8; }))
+  const std::string& precision = result.numerics.precision;
+  if ((precision == "INT8" || (precision == "FP8" && backend->fp8())) &&
+      std::none_of(result.report.layers.begin(), result.report.layers.end(), [](const auto& layer) { return layer.precision > quant::Precision::kHalf; }))
     result.report.notices.push_back(result.numerics.ranges.empty()
-                                        ? "INT8: no calibrated ranges; no layer is INT8. Calibrate with representative data"
-                                        : "INT8: no layer of this engine is INT8");
+                                        ? fmt::format("{0}: no calibrated ranges; no layer is {0}. Calibrate with representative data", precision)
+                                        : fmt::format("{0}: no layer of this engine is {0}", precision));
 
   std::vector<std::vector<int64_t>> symbol_sets;
   for (const auto& shapes : build.shapes) {

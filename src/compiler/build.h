@@ -17,7 +17,7 @@ namespace tfengine {
 
 struct BuildOptions {
   Numerics numerics;
-  // INT8: ranges are taken from this engine's entry; null: none. Ranges in `numerics` win.
+  // FP8, INT8: ranges are taken from this engine's entry; null: none. Ranges in `numerics` win.
   const quant::CalibrationTable* table = nullptr;
   std::string engine_name;
   // Inputs per run for the accuracy guard of reduced engines; empty: no guard.

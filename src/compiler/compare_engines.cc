@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "base/float8.h"
 #include "base/status_macros.h"
 
 namespace tfengine {
@@ -24,6 +25,11 @@ int64_t Elements(const std::vector<int64_t>& shape) {
 
 bool ToReals(DType dtype, const Quant& quant, const void* data, int64_t n, std::vector<float>* out) {
   out->resize(static_cast<size_t>(n));
+  if (dtype == DType::kFloat8E4m3) {
+    const auto* codes = static_cast<const uint8_t*>(data);
+    for (int64_t i = 0; i < n; ++i) (*out)[i] = quant.scale * E4m3ToFloat(codes[i]);
+    return true;
+  }
   if (quant.quantized()) {
     const auto* codes = static_cast<const uint8_t*>(data);
     for (int64_t i = 0; i < n; ++i) (*out)[i] = quant.scale * static_cast<float>(codes[i] - quant.zero);

@@ -143,6 +143,9 @@ TEST(ToReals, ReadsEveryFloatingPointTypeAndCodes) {
   const uint8_t codes[] = {131, 124};
   ASSERT_TRUE(ToReals(DType::kUint8, {0.5f, 128}, codes, 2, &out));
   EXPECT_EQ(out, (std::vector<float>{1.5f, -2}));
+  const uint8_t e4m3[] = {0x44, 0xc8};
+  ASSERT_TRUE(ToReals(DType::kFloat8E4m3, {0.5f, 0}, e4m3, 2, &out));
+  EXPECT_EQ(out, (std::vector<float>{1.5f, -2}));
   EXPECT_FALSE(ToReals(DType::kUint8, {}, codes, 2, &out));
 }
 

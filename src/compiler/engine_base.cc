@@ -148,6 +148,7 @@ std::string EngineBase::PrecisionText(quant::Precision precision) const {
   switch (precision) {
     case quant::Precision::kF32: return "FP32";
     case quant::Precision::kHalf: return described_.half() == DType::kBfloat16 || precision_ == "BF16" ? "BF16" : "FP16";
+    case quant::Precision::kFp8: return "FP8";
     case quant::Precision::kInt8: return "INT8";
   }
   return "";

@@ -10,7 +10,7 @@ namespace tfengine {
 namespace infer {
 namespace {
 
-enum class AttrKind { kInt, kFloat, kBool, kStr, kInts, kDims, kDim, kDType };
+enum class AttrKind { kInt, kFloat, kBool, kStr, kInts, kDims, kDim, kDType, kOut };
 constexpr AttrKind kInt = AttrKind::kInt, kFloat = AttrKind::kFloat, kBool = AttrKind::kBool, kStr = AttrKind::kStr,
                    kInts = AttrKind::kInts, kDims = AttrKind::kDims, kDim = AttrKind::kDim, kDType = AttrKind::kDType;
 
@@ -61,7 +61,7 @@ constexpr AttrRule kDimsRules[] = {{"values", kDims}, {"dtype", kDType}, {"shape
 constexpr AttrRule kRangeRules[] = {{"start", kDim}, {"size", kDim}, {"delta", kDim}, {"dtype", kDType}};
 #undef TFE_ACT_RULES
 
-constexpr AttrRule kOutRules[] = {{"out", kDType},
+constexpr AttrRule kOutRules[] = {{"out", AttrKind::kOut},
                                   {"out_scale", kFloat, kOptional},
                                   {"out_zero", kInt, kOptional},
                                   {"out_lo", kInt, kOptional},
@@ -143,7 +143,11 @@ bool Matches(const Attr& value, AttrKind kind) {
       if (const auto* ints = std::get_if<std::vector<int64_t>>(&value)) return ints->size() == 1;
       if (const auto* shape = std::get_if<Shape>(&value)) return shape->size() == 1;
       return is_int;
-    case AttrKind::kDType: return is_int && IsElement(static_cast<DType>(std::get<int64_t>(value)));
+    case AttrKind::kDType: case AttrKind::kOut: {
+      if (!is_int) return false;
+      const auto dtype = static_cast<DType>(std::get<int64_t>(value));
+      return IsElement(dtype) && (kind == AttrKind::kOut || dtype != DType::kFloat8E4m3);
+    }
   }
   return false;
 }
@@ -157,7 +161,7 @@ const char* Expected(AttrKind kind) {
     case AttrKind::kInts: return "a list of integers";
     case AttrKind::kDims: return "a list of sizes";
     case AttrKind::kDim: return "one size";
-    case AttrKind::kDType: return "an element type";
+    case AttrKind::kDType: case AttrKind::kOut: return "an element type";
   }
   return "";
 }
@@ -208,7 +212,7 @@ bool IsInteger(DType dtype) {
     default: return false;
   }
 }
-bool IsNumeric(DType dtype) { return IsFloat(dtype) || IsInteger(dtype); }
+bool IsNumeric(DType dtype) { return IsFloat(dtype) || IsInteger(dtype) || dtype == DType::kFloat8E4m3; }
 bool IsElement(DType dtype) { return IsNumeric(dtype) || dtype == DType::kBool; }
 bool IsIndex(DType dtype) { return dtype == DType::kInt32 || dtype == DType::kInt64; }
 

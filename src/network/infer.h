@@ -17,7 +17,7 @@ using Types = std::vector<TypeAndShape>;
 
 bool IsFloat(DType dtype);     // f16 bf16 f32 f64
 bool IsInteger(DType dtype);   // i8 ... u64
-bool IsNumeric(DType dtype);   // either
+bool IsNumeric(DType dtype);   // either, or f8e4m3, whose tensors are always quantized
 bool IsElement(DType dtype);   // numeric or bool: everything a network may hold
 bool IsIndex(DType dtype);     // i32 i64
 

@@ -36,7 +36,7 @@ constexpr ShortNameRow kShortNames[] = {
     {DType::kFloat32, "f32"},  {DType::kFloat64, "f64"},  {DType::kFloat16, "f16"}, {DType::kBfloat16, "bf16"},
     {DType::kInt8, "i8"},      {DType::kInt16, "i16"},    {DType::kInt32, "i32"},   {DType::kInt64, "i64"},
     {DType::kUint8, "u8"},     {DType::kUint16, "u16"},   {DType::kUint32, "u32"},  {DType::kUint64, "u64"},
-    {DType::kBool, "bool"},
+    {DType::kBool, "bool"},    {DType::kFloat8E4m3, "f8e4m3"},
 };
 
 template <typename Kind, size_t n>

@@ -76,11 +76,11 @@ class Attrs {
   std::map<std::string, Attr> items_;
 };
 
-// How the codes of a quantized u8 tensor stand for real numbers: real = scale * (code - zero). scale 0: not quantized,
-// the tensor holds what its dtype says (a plain u8 tensor holds integers).
+// How the codes of a quantized u8 or f8e4m3 tensor stand for real numbers: real = scale * (code - zero). scale 0: not
+// quantized, the tensor holds what its dtype says (a plain u8 tensor holds integers). Tensors of f8e4m3 always are.
 struct Quant {
   float scale = 0;
-  int zero = 0;
+  int zero = 0;  // 0 of f8e4m3
   bool quantized() const { return scale > 0; }
   bool operator==(const Quant&) const = default;
 };

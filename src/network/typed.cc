@@ -24,6 +24,7 @@ void SetOutType(const OutType& type, Attrs* attrs) {
   attrs->Set("out", type.dtype);
   if (!type.quant.quantized()) return;
   attrs->Set("out_scale", static_cast<double>(type.quant.scale));
+  if (type.dtype == DType::kFloat8E4m3) return;
   attrs->Set("out_zero", int64_t{type.quant.zero});
   if (type.lo != 0) attrs->Set("out_lo", int64_t{type.lo});
   if (type.hi != 255) attrs->Set("out_hi", int64_t{type.hi});
@@ -88,12 +89,18 @@ bool IsReal(DType dtype) { return dtype == DType::kFloat32 || dtype == DType::kB
 Status CheckOut(const Context& c) {
   const OutType out = OutTypeOf(c.attrs());
   if (IsReal(out.dtype)) {
-    if (c.attrs().Has("out_scale")) return c.Fail("attribute out_scale: only for out = u8");
+    if (c.attrs().Has("out_scale")) return c.Fail("attribute out_scale: only for out = u8 or f8e4m3");
     return OkStatus();
   }
-  if (out.dtype != DType::kUint8) return c.Fail("attribute out: expected f32, bf16, f16 or u8, got {}", ShortName(out.dtype));
+  if (out.dtype != DType::kUint8 && out.dtype != DType::kFloat8E4m3)
+    return c.Fail("attribute out: expected f32, bf16, f16, u8 or f8e4m3, got {}", ShortName(out.dtype));
   if (!std::isfinite(out.quant.scale) || out.quant.scale <= 0)
     return c.Fail("attribute out_scale: expected a positive number, got {}", out.quant.scale);
+  if (out.dtype == DType::kFloat8E4m3) {
+    for (const char* key : {"out_zero", "out_lo", "out_hi"})
+      if (c.attrs().Has(key)) return c.Fail("attribute {}: only for out = u8", key);
+    return OkStatus();
+  }
   if (out.lo < 0 || out.hi > 255 || out.lo > out.hi || out.quant.zero < out.lo || out.quant.zero > out.hi)
     return c.Fail("expected 0 <= out_lo <= out_zero <= out_hi <= 255, got {}, {}, {}", out.lo, out.quant.zero, out.hi);
   return OkStatus();

@@ -29,7 +29,8 @@ Status CheckValues(const Network& net) {
     const Value& value = net.value(v);
     if (value.name.empty()) return Invalid("value {} has no name", v);
     if (!names.insert(value.name).second) return Invalid("two values are called \"{}\"", value.name);
-    if (!infer::IsElement(value.dtype))
+    const bool bare = value.dtype == DType::kFloat8E4m3 && !value.quant.quantized();
+    if (!infer::IsElement(value.dtype) || bare)
       return Invalid("value \"{}\": element type {} is not supported", value.name, DTypeName(value.dtype));
     if (!infer::IsSane(value.shape))
       return Invalid("value \"{}\": shape {} has a negative size or is too large", value.name,

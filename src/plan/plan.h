@@ -32,8 +32,8 @@ struct DeviceChoices {
 
 // In which precision layers work. The typed network follows from it for the device at hand (quant/assign.h).
 struct Numerics {
-  std::string precision = "FP32";  // FP32, BF16, FP16 or INT8
-  std::map<std::string, quant::Range> ranges;      // INT8: what values take, by value name
+  std::string precision = "FP32";  // FP32, BF16, FP16, FP8 or INT8
+  std::map<std::string, quant::Range> ranges;      // FP8, INT8: what values take, by value name
   std::map<std::string, quant::Precision> limits;  // layers that must be more exact, by the name of their first output
   bool operator==(const Numerics&) const = default;
 };

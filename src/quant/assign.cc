@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include "base/float8.h"
 #include "base/status_macros.h"
 #include "quant/transposed.h"
 
@@ -17,7 +18,7 @@ Quant QuantFor(const Range& range) {
   return {params.scale, params.zero};
 }
 
-constexpr const char* kNames[] = {"fp32", "half", "int8"};
+constexpr const char* kNames[] = {"fp32", "half", "fp8", "int8"};
 
 // How the values of a group are stored.
 struct Storage {
@@ -64,6 +65,19 @@ class Assigner {
     return (node.op == Op::kConv2d || node.op == Op::kMatMul) && value(node.inputs[1]).constant != nullptr;
   }
 
+  static bool IsProduct(const Node& node) { return node.op == Op::kConv2d || node.op == Op::kMatMul || node.op == Op::kAttention; }
+
+  bool IsDepthwise(const Node& node) const {
+    return node.op == Op::kConv2d && node.attrs.Int("groups", 1) > 1 && value(node.inputs[1]).shape[2].is(1) && value(node.inputs[1]).shape[3].is(node.attrs.Int("groups"));
+  }
+
+  // E4M3 has one kernel, for one matrix or filter of one group.
+  bool HasFp8Form(const Node& node) const {
+    if (node.op == Op::kConv2d) return node.attrs.Int("groups", 1) == 1;
+    const Shape& w = value(node.inputs[1]).shape;
+    return std::all_of(w.begin(), w.end() - 2, [](Dim d) { return d.is(1); });
+  }
+
   // Writes a value instead of moving others' elements into it.
   bool IsWritten(ValueId v) const {
     return IsReal(v) && !value(v).constant && !tfengine::IsMoved(net_, value(v));
@@ -101,8 +115,8 @@ class Assigner {
     return 0;
   }
 
-  // The step of every output channel, for the node under decision: its largest weight becomes 127, unless the weights
-  // lie on a grid already. False for weights that are not finite.
+  // The step of every output channel, for the node under decision: its largest weight becomes 127 (448 in E4M3), unless the
+  // weights lie on a grid of integers already. False for weights that are not finite.
   bool FindSteps(const Node& node) {
     const Tensor& w = *value(node.inputs[1]).constant;
     const bool rows = node.op == Op::kMatMul && node.attrs.Bool("transpose_b");
@@ -124,10 +138,10 @@ class Assigner {
     Tensor steps(DType::kFloat32, {static_cast<int64_t>(most.size())});
     for (size_t k = 0; k < most.size(); ++k) {
       const auto channel = static_cast<int64_t>(k);
-      float step = rows && lines > static_cast<int64_t>(most.size())
-                       ? 0  // a stack of matrices
+      float step = fp8_ || (rows && lines > static_cast<int64_t>(most.size()))
+                       ? 0  // also of a stack of matrices
                        : GridStep(w.as<float>() + (rows ? channel * columns : channel), rows ? columns : lines, rows ? 1 : columns, most[k]);
-      if (step == 0) step = most[k] / 127;
+      if (step == 0) step = most[k] / (fp8_ ? kE4m3Max : 127);
       steps.mutable_as<float>()[k] = step >= std::numeric_limits<float>::min() ? step : 1.0f;
     }
     steps_.resize(precision_.size() + 1);
@@ -143,6 +157,8 @@ class Assigner {
     auto limit = options_.limits.find(name);
     const Precision most = limit == options_.limits.end() ? options_.precision : std::min(limit->second, options_.precision);
     const bool half = options_.half != DType::kFloat32;
+    const bool eight = EightBits() && most == options_.precision && IsWeighted(node);
+    const bool products = fp8_ ? options_.fp8 : options_.int8, form = !fp8_ || !eight || HasFp8Form(node);
     if (!CanBeTyped(node.op, node.attrs) || !IsReal(node.inputs[0]) || !IsReal(node.outputs[0])) {
       why = MovesElements(node.op, node.attrs) ? kMovesElements : "no reduced form";
     } else if (options_.precision == Precision::kF32) {
@@ -151,16 +167,17 @@ class Assigner {
       why = "no reduced kernel on this device";
     } else if (most == Precision::kF32) {
       why = "raised for accuracy";
-    } else if (most == Precision::kInt8 && IsWeighted(node) && options_.int8 && !node.attrs.Bool("transpose_a") &&
-               ranged_[Find(node.inputs[0])] && FindSteps(node)) {
-      precision = Precision::kInt8;
-      why = explicit_[Find(node.inputs[0])].dtype == DType::kUint8 ? "quantized by the model" : "calibrated";
+    } else if (eight && products && form && !node.attrs.Bool("transpose_a") && ranged_[Find(node.inputs[0])] && FindSteps(node)) {
+      precision = options_.precision;
+      why = modelled_[Find(node.inputs[0])] ? "quantized by the model" : "calibrated";
     } else {
       precision = half ? Precision::kHalf : Precision::kF32;
-      why = most == Precision::kInt8 && IsWeighted(node) ? (options_.int8 ? "no range for its input" : "no int8 products on this device")
-            : limit != options_.limits.end()             ? "raised for accuracy"
-            : !half                                      ? "no 16-bit products on this device"
-                                                         : "";
+      why = eight && !products               ? (fp8_ ? "no fp8 products on this device" : "no int8 products on this device")
+            : eight && !form                 ? "no fp8 form"
+            : eight                          ? "no range for its input"
+            : limit != options_.limits.end() ? "raised for accuracy"
+            : !half                          ? "no 16-bit products on this device"
+                                             : "";
     }
     steps_.resize(precision_.size() + 1);
     precision_.push_back(precision);
@@ -206,21 +223,30 @@ class Assigner {
         if (IsMoved(node, i)) group_[Find(node.inputs[i])] = Find(node.outputs[0]);
   }
 
+  void Cover(int g, const Range& range) { range_[g] = {std::min(range_[g].lo, range.lo), std::max(range_[g].hi, range.hi)}; }
+
   // What codes of a group must cover, where everything that is written to it has a range.
   void FindRanges() {
     ranged_.assign(group_.size(), true);
     range_.resize(group_.size());
     explicit_.resize(group_.size());
+    modelled_.resize(group_.size());
     std::vector<bool> measured(group_.size());
     for (ValueId v = 0; v < static_cast<ValueId>(group_.size()); ++v) {
       if (!IsWritten(v)) continue;
       const int g = Find(v);
       if (const OutType type = value(v).producer >= 0 ? ExplicitType(net_.nodes()[value(v).producer]) : OutType();
           type.dtype == DType::kUint8) {
+        const Range range = {type.quant.scale * static_cast<float>(-type.quant.zero), type.quant.scale * static_cast<float>(type.hi - type.quant.zero)};
+        modelled_[g] = true;
+        if (fp8_) {  // only the range: E4M3 does not hold the model's codes
+          Cover(g, range);
+          continue;
+        }
         OutType& known = explicit_[g];
         if (known.dtype == DType::kUint8 && (known.quant != type.quant || known.lo != type.lo || known.hi != type.hi)) ranged_[g] = false;
         known = type;
-        range_[g] = {type.quant.scale * static_cast<float>(-type.quant.zero), type.quant.scale * static_cast<float>(type.hi - type.quant.zero)};
+        range_[g] = range;
         continue;
       }
       measured[g] = true;
@@ -228,8 +254,7 @@ class Assigner {
       if (r == options_.ranges.end()) {
         ranged_[g] = false;
       } else {
-        range_[g].lo = std::min(range_[g].lo, r->second.lo);
-        range_[g].hi = std::max(range_[g].hi, r->second.hi);
+        Cover(g, r->second);
       }
     }
     for (size_t g = 0; g < group_.size(); ++g)  // two kinds of ranges in one tensor
@@ -265,9 +290,10 @@ class Assigner {
       ++(slot != Slot::kPlain && precision_[node] != Precision::kF32 ? reduced : plain)[g];
     });
 
-    // Codes where an int8 product reads them and nobody else minds: the greatest set that is consistent.
-    for (size_t g = 0; g < n; ++g)
-      quantized[g] = options_.precision == Precision::kInt8 && ranged_[g] && !is_output[g];
+    // Codes where an 8-bit product reads them and nobody else minds: the greatest set that is consistent.
+    for (size_t g = 0; g < n; ++g) quantized[g] = EightBits() && ranged_[g] && !is_output[g];
+    for (size_t p = 0; p < net_.nodes().size(); ++p)
+      if (!MayWriteCodes(net_.nodes()[p], precision_[p])) quantized[Find(net_.nodes()[p].outputs[0])] = false;
     for (bool changed = true; changed;) {
       changed = false;
       std::vector<bool> wanted(n), refused(n);
@@ -275,7 +301,7 @@ class Assigner {
         if (slot == Slot::kMove || slot == Slot::kOwn) return;
         const int g = Find(net_.nodes()[node].inputs[i]);
         const bool result = quantized[Find(net_.nodes()[node].outputs[0])];
-        const bool reads = (slot == Slot::kProduct && precision_[node] == Precision::kInt8 && i == 0) || (slot == Slot::kReal && result);
+        const bool reads = (slot == Slot::kProduct && precision_[node] > Precision::kHalf && i == 0) || (slot == Slot::kReal && result);
         (reads ? wanted : refused)[g] = true;
       });
       for (size_t g = 0; g < n; ++g) {
@@ -288,7 +314,7 @@ class Assigner {
       const int g = Find(v);
       if (!IsReal(v) || value(v).constant) continue;
       if (quantized[g]) {
-        storage_[v] = {DType::kUint8, QuantOf(g)};
+        storage_[v] = CodesOf(g);
       } else if (!is_output[g] && reduced[g] > plain[g] && explicit_[g].dtype != DType::kUint8) {  // 16 bits would round codes
         storage_[v] = {options_.half, {}};
       }
@@ -322,7 +348,7 @@ class Assigner {
       const Op op = net_.nodes()[n].op;
       const bool moves = MovesElements(op, net_.nodes()[n].attrs);
       const ValueId out = net_.nodes()[n].outputs[0];
-      const bool quantizes = op == Op::kFakeQuant && storage_[out].quant.quantized();
+      const bool quantizes = op == Op::kFakeQuant && storage_[out].dtype == DType::kUint8;
       const Storage result = typed_[n] || quantizes || (moves && IsReal(out)) ? storage_[out] : Storage();
       std::vector<ValueId> inputs = net_.nodes()[n].inputs;
       bool typed = result != Storage();
@@ -344,7 +370,7 @@ class Assigner {
         SetOutType(explicit_[Find(out)], &node.attrs);
         layers_[n].why = "quantized by the model";
       } else if (!moves && typed) {
-        if (precision_[n] == Precision::kInt8) {
+        if (precision_[n] > Precision::kHalf) {
           inputs.resize(5, kNoValue);
           inputs[4] = net_.AddConstant(value(out).name + "/steps", steps_[n]);
         }
@@ -365,10 +391,20 @@ class Assigner {
     if (p == Precision::kF32) return {};
     if (p == Precision::kHalf || i > 0) return {options_.half, {}};
     if (storage_[v].quant.quantized()) return storage_[v];
-    return {DType::kUint8, QuantOf(Find(v))};
+    return CodesOf(Find(v));
   }
 
-  Quant QuantOf(int g) const { return explicit_[g].dtype == DType::kUint8 ? explicit_[g].quant : QuantFor(range_[g]); }
+  Storage CodesOf(int g) const {
+    if (fp8_) return {DType::kFloat8E4m3, {Fp8ScaleOf(range_[g]), 0}};
+    return {DType::kUint8, explicit_[g].dtype == DType::kUint8 ? explicit_[g].quant : QuantFor(range_[g])};
+  }
+
+  bool EightBits() const { return options_.precision > Precision::kHalf; }
+
+  // Products of 16 bits would need loops of their own for results in E4M3; what converts them is cheaper.
+  bool MayWriteCodes(const Node& node, Precision precision) const {
+    return !fp8_ || precision == Precision::kFp8 || !IsProduct(node) || IsDepthwise(node);
+  }
 
   // A product that only feeds a conversion writes what the conversion would make of its result.
   void MergeConversions() {
@@ -383,6 +419,7 @@ class Assigner {
           !options_.runs_typed(producer) || !MayWrite(producer))
         continue;
       const OutType type = OutTypeOf(convert.attrs);
+      if (type.quant.quantized() && static_cast<size_t>(p) < precision_.size() && !MayWriteCodes(producer, precision_[p])) continue;
       SetOutType(type, &producer.attrs);
       net_.mutable_value(in).dtype = type.dtype;
       net_.mutable_value(in).quant = type.quant;
@@ -404,17 +441,19 @@ class Assigner {
 
   Network net_;
   const AssignOptions& options_;
+  const bool fp8_ = options_.precision == Precision::kFp8;
   std::vector<bool> real_;            // per original value
   std::vector<Precision> precision_;  // per node
   std::vector<bool> typed_;           // per node
   std::vector<LayerPrecision> layers_;
   std::vector<int> group_;
   std::vector<bool> ranged_;      // per group
+  std::vector<bool> modelled_;    // per group: its range is the model's own
   std::vector<Range> range_;
   std::vector<OutType> explicit_;  // dtype kUint8 where the model says how a group is quantized
   std::vector<Storage> storage_;  // per value
   std::vector<Converted> converts_;
-  std::vector<std::shared_ptr<const Tensor>> steps_;  // per node; null for all but int8 products
+  std::vector<std::shared_ptr<const Tensor>> steps_;  // per node; null for all but 8-bit products
 };
 
 }  // namespace
@@ -422,7 +461,7 @@ class Assigner {
 const char* PrecisionName(Precision precision) { return kNames[static_cast<int>(precision)]; }
 
 bool ParsePrecision(std::string_view name, Precision* precision) {
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < static_cast<int>(std::size(kNames)); ++i) {
     if (name != kNames[i]) continue;
     *precision = static_cast<Precision>(i);
     return true;

@@ -13,17 +13,18 @@
 // Which layer works in which precision, and the typed network that says so (docs/design/02-precision.md).
 namespace tfengine::quant {
 
-// From the most exact to the fastest. kHalf is the device's 16-bit type.
-enum class Precision { kF32, kHalf, kInt8 };
+// From the most exact on. kHalf is the device's 16-bit type. A network's 8-bit layers are all of one kind.
+enum class Precision { kF32, kHalf, kFp8, kInt8 };
 
-const char* PrecisionName(Precision precision);  // "fp32", "half", "int8"
+const char* PrecisionName(Precision precision);  // "fp32", "half", "fp8", "int8"
 bool ParsePrecision(std::string_view name, Precision* precision);
 
 struct AssignOptions {
   Precision precision = Precision::kF32;
   DType half = DType::kFloat32;  // the device's 16-bit type for products; kFloat32: none
   bool int8 = false;             // the device has int8 products
-  // By value name. Without one a layer that reads the value is not int8.
+  bool fp8 = false;              // the device has E4M3 products
+  // By value name. Without one a layer that reads the value has no 8 bits.
   std::map<std::string, Range> ranges;
   // The most reduced precision allowed for a layer, by the name of its first output.
   std::map<std::string, Precision> limits;

@@ -47,7 +47,7 @@ AssignOptions Options(Precision precision) {
   AssignOptions o;
   o.precision = precision;
   o.half = DType::kBfloat16;
-  o.int8 = true;
+  o.int8 = o.fp8 = true;
   o.runs_typed = [](const Node&) { return true; };
   for (const char* name : {"a", "b", "c", "m"}) o.ranges[name] = {0, 4};
   o.ranges["x"] = {-3, 3};
@@ -94,6 +94,85 @@ TEST(AssignTest, ConvolutionsAndResidualsStayInCodesFromInputToClassifier) {
   for (const LayerPrecision& l : a->layers)
     if (l.name == "a" || l.name == "b" || l.name == "c" || l.name == "d") EXPECT_EQ(l.precision, Precision::kInt8) << l.name;
   EXPECT_LT(Error(ConvNet(), a->network, *Random({2, 6, 6, 3}, 9)), 0.05);
+}
+
+TEST(AssignTest, Fp8LayersFollowTheSameRangesWithoutZeros) {
+  auto a = Assign(ConvNet(), Options(Precision::kFp8));
+  ASSERT_TRUE(a.ok()) << a.status().ToString();
+  for (const char* name : {"a", "b", "c", "p", "m"}) {
+    EXPECT_EQ(Named(a->network, name).dtype, DType::kFloat8E4m3) << name;
+    EXPECT_EQ(Named(a->network, name).quant, (Quant{4.0f / 448, 0})) << name;
+  }
+  EXPECT_EQ(Named(a->network, "d").dtype, DType::kBfloat16);
+  EXPECT_EQ(Count(a->network, Op::kConvert), 1);
+  for (const LayerPrecision& l : a->layers)
+    if (l.name == "a" || l.name == "d") EXPECT_EQ(l.precision, Precision::kFp8) << l.name;
+  // The largest weight of a channel becomes 448 steps.
+  const Node& conv = a->network.nodes()[Named(a->network, "a").producer];
+  const Network exact = ConvNet();
+  const Tensor &w = *exact.value(exact.nodes()[0].inputs[1]).constant, &steps = *a->network.value(conv.inputs[4]).constant;
+  float most = 0;
+  for (int64_t i = 0; i < w.num_elements(); i += 8) most = std::max(most, std::fabs(w.as<float>()[i]));
+  EXPECT_EQ(steps.as<float>()[0], most / 448);
+  EXPECT_LT(Error(ConvNet(), a->network, *Random({2, 6, 6, 3}, 9)), 0.1);
+}
+
+TEST(AssignTest, WithoutFp8ProductsLayersAreHalf) {
+  AssignOptions o = Options(Precision::kFp8);
+  o.fp8 = false;
+  auto a = Assign(ConvNet(), o);
+  ASSERT_TRUE(a.ok()) << a.status().ToString();
+  EXPECT_EQ(PrintNetwork(a->network), PrintNetwork(Assign(ConvNet(), Options(Precision::kHalf))->network));
+  for (const LayerPrecision& l : a->layers)
+    if (l.name == "a") EXPECT_STREQ(l.why, "no fp8 products on this device");
+  o.half = DType::kFloat32;
+  a = Assign(ConvNet(), o);
+  ASSERT_TRUE(a.ok()) << a.status().ToString();
+  EXPECT_EQ(PrintNetwork(a->network), PrintNetwork(ConvNet()));
+}
+
+TEST(AssignTest, RaisedFp8LayersAreHalfThenFp32) {
+  for (const Precision limit : {Precision::kHalf, Precision::kF32}) {
+    AssignOptions o = Options(Precision::kFp8);
+    o.limits["b"] = limit;
+    auto a = Assign(ConvNet(), o);
+    ASSERT_TRUE(a.ok()) << a.status().ToString();
+    for (const LayerPrecision& l : a->layers)
+      if (l.name == "b") EXPECT_EQ(l.precision, limit);
+    EXPECT_NE(Named(a->network, "b").dtype, DType::kFloat8E4m3);  // loops for such results would cost more than they gain
+  }
+}
+
+TEST(AssignTest, GroupsHaveNoFp8FormAndDepthwiseLayersWriteIt) {
+  auto net = ParseNetwork(R"(network {
+    input %x: f32[batch,4,4,8]
+    const %w: f32[1,1,8,8] @0
+    const %wd: f32[3,3,1,8] @1
+    const %wg: f32[3,3,4,8] @2
+    %a = conv2d(%x, %w) {act="relu"}
+    %d = conv2d(%a, %wd) {groups=8, pads=[1,1,1,1]}
+    %b = conv2d(%d, %w)
+    %g = conv2d(%b, %wg) {groups=2, pads=[1,1,1,1]}
+    %c = conv2d(%g, %w)
+    %s = softmax(%c)
+    return %s
+  })", {Random({1, 1, 8, 8}, 1), Random({3, 3, 1, 8}, 2), Random({3, 3, 4, 8}, 3)});
+  ASSERT_TRUE(net.ok()) << net.status().ToString();
+  AssignOptions o = Options(Precision::kFp8);
+  for (const char* name : {"a", "b", "c", "d", "g"}) o.ranges[name] = {-4, 4};
+  auto a = Assign(*net, o);
+  ASSERT_TRUE(a.ok()) << a.status().ToString();
+  for (const LayerPrecision& l : a->layers) {
+    if (l.name == "a" || l.name == "b" || l.name == "c") EXPECT_EQ(l.precision, Precision::kFp8) << l.name;
+    if (l.name == "d" || l.name == "g") {
+      EXPECT_EQ(l.precision, Precision::kHalf) << l.name;
+      EXPECT_STREQ(l.why, "no fp8 form") << l.name;
+    }
+  }
+  EXPECT_EQ(Named(a->network, "a").dtype, DType::kBfloat16);
+  EXPECT_EQ(Named(a->network, "d").dtype, DType::kFloat8E4m3);
+  EXPECT_EQ(Named(a->network, "g").dtype, DType::kBfloat16);
+  EXPECT_EQ(Count(a->network, Op::kConvert), 2);  // of x and g
 }
 
 TEST(AssignTest, HalfStoresEverythingInside16Bits) {
@@ -233,6 +312,15 @@ TEST(AssignTest, ExplicitQuantizationIsTakenOverWithoutCalibration) {
   EXPECT_LT(Error(*net, a->network, *Random({2, 4, 4, 3}, 9)), 1e-5);
   for (const LayerPrecision& l : a->layers)
     if (l.name == "a" || l.name == "b") EXPECT_STREQ(l.why, "quantized by the model");
+  // E4M3 takes the model's ranges, not its codes.
+  o.precision = Precision::kFp8;
+  a = Assign(*net, o);
+  ASSERT_TRUE(a.ok()) << a.status().ToString();
+  EXPECT_EQ(Count(a->network, Op::kFakeQuant), 2);
+  EXPECT_EQ(Named(a->network, "qa").dtype, DType::kFloat32);
+  for (const LayerPrecision& l : a->layers)
+    if (l.name == "b") EXPECT_EQ(l.precision, Precision::kFp8);
+  EXPECT_LT(Error(*net, a->network, *Random({2, 4, 4, 3}, 9)), 0.1);
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 #include <limits>
 #include <vector>
 
+#include "base/float8.h"
+
 namespace tfengine::quant {
 namespace {
 
@@ -254,6 +256,11 @@ QuantParams ParamsOf(const Range& range, bool symmetric) {
   const float scale = std::max(static_cast<float>(span / steps), std::numeric_limits<float>::min());
   if (symmetric) return {scale, 128};
   return {scale, std::clamp(static_cast<int>(std::nearbyint(-lo / scale)), 0, kSteps)};
+}
+
+float Fp8ScaleOf(const Range& range) {
+  const float most = std::max(-range.lo, range.hi);
+  return most > 0 ? std::max(most / kE4m3Max, std::numeric_limits<float>::min()) : 1;
 }
 
 }  // namespace tfengine::quant

@@ -58,4 +58,7 @@ struct QuantParams {
 // has scale 1: every code but the zero point is unused.
 QuantParams ParamsOf(const Range& range, bool symmetric = false);
 
+// real = scale * E4M3 number: the larger end becomes the largest number.
+float Fp8ScaleOf(const Range& range);
+
 }  // namespace tfengine::quant

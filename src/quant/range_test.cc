@@ -175,5 +175,12 @@ TEST(Range, MethodsHaveNames) {
   EXPECT_EQ(MethodNames(), "entropy, minmax, percentile, mse");
 }
 
+TEST(Fp8Scale, TheLargerEndBecomesTheLargestNumber) {
+  EXPECT_EQ(Fp8ScaleOf({-896, 3}), 2);
+  EXPECT_EQ(Fp8ScaleOf({0, 448}), 1);
+  EXPECT_EQ(Fp8ScaleOf({0, 0}), 1);
+  EXPECT_GT(Fp8ScaleOf({0, 1e-45f}), 0);
+}
+
 }  // namespace
 }  // namespace tfengine::quant

@@ -113,9 +113,10 @@ class Rewrite {
     const double waste = static_cast<double>(block.rows.taps() * block.columns.taps() * s * s) /
                          static_cast<double>(std::max<int64_t>(1, filter[0].value * filter[1].value));
     const auto limit = options_.limits.find(name);
-    const bool int8 = options_.precision == Precision::kInt8 && options_.int8 && options_.ranges.count(net_.value(node.inputs[0]).name) > 0 &&
-                      (limit == options_.limits.end() || limit->second == Precision::kInt8);
-    return int8 ? waste <= 2.6 : options_.half != DType::kFloat32 && waste <= 1.3;
+    const bool products = options_.precision == Precision::kInt8 ? options_.int8 : options_.precision == Precision::kFp8 && options_.fp8;
+    const bool eight = products && options_.ranges.count(net_.value(node.inputs[0]).name) > 0 &&
+                       (limit == options_.limits.end() || limit->second >= options_.precision);
+    return eight ? waste <= 2.6 : options_.half != DType::kFloat32 && waste <= 1.3;
   }
 
   // [KH,KW,K,C] to [taps, taps, C, s * s * K].

@@ -113,6 +113,24 @@ def test_the_table_makes_int8_layers(cli, saved_models, tmp_path):
     assert 0 < error < 0.05
 
 
+def test_fp8_is_for_the_device_that_has_it(cli, saved_models, tmp_path):
+    digits = saved_models("digits")
+    x = np.random.default_rng(1).uniform(0, 1, (64, 8, 8, 1)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    flags = ["--precision", "FP8", "--calibrate", tmp_path / "x.npy", "--no-build", "--signature", "serving_default"]
+    text = cli.ok("convert", digits, tmp_path / "cpu", *flags)
+    assert "no FP8 products" in text and " fp8, " not in text
+    text = cli.ok("convert", digits, tmp_path / "cuda", *flags, "--device", "cuda:7")  # which is not there
+    assert "4 fp8, " in text and "no FP8 products" not in text
+    results = []
+    for name in ("cpu", "cuda"):  # either file serves this CPU, in its next more exact type
+        assert " FP8 " not in cli.ok("inspect", tmp_path / name)
+        cli.ok("run", tmp_path / name, "--input", f"image={tmp_path / 'x.npy'}", "--output", tmp_path / f"out_{name}")
+        (result,) = (tmp_path / f"out_{name}").glob("*.npy")
+        results.append(np.load(result))
+    np.testing.assert_array_equal(*results)
+
+
 def test_convert_calibrates_in_one_go(cli, saved_models, tmp_path):
     digits = saved_models("digits")
     x = np.random.default_rng(1).uniform(0, 1, (64, 8, 8, 1)).astype(np.float32)

@@ -304,7 +304,7 @@ def test_calibration_flags_of_convert_are_checked(cli, tiny, tmp_path):
 
     for precision in ("FP32", "BF16"):
         for flags in (["--calibrate", data], ["--calibration-table", table]):
-            refuses(703, flags[0], "INT8", precision, flags=flags, precision=precision, code=2)
+            refuses(703, flags[0], "INT8 or FP8", precision, flags=flags, precision=precision, code=2)
     for flag in ("--calibration-method", "--calibration-percentile", "--max-error", "--max-top1-drop"):
         refuses(703, flag, "--calibrate", flags=[flag, "0.5"], code=2)
     refuses(703, "--calibration-table", flags=["--calibrate", data, "--calibration-table", table], code=2)

@@ -18,8 +18,8 @@ class Cases {
     all.push_back({text, tolerance, sums, error});
   }
   // Several nodes, the last of which makes the result %y.
-  void AddNodes(const std::string& inputs, const std::string& nodes, double tolerance, double step) {
-    all.push_back({"network {\n" + inputs + nodes + "  return %y\n}\n", tolerance, true, "", step});
+  void AddNodes(const std::string& inputs, const std::string& nodes, double tolerance, double step, double ulp = 0) {
+    all.push_back({"network {\n" + inputs + nodes + "  return %y\n}\n", tolerance, true, "", step, ulp});
   }
   static std::string In(const std::string& name, const std::string& type) { return fmt::format("  input %{}: {}\n", name, type); }
   // `lines`: nodes; `results`: values without the %.
@@ -481,6 +481,82 @@ void Quantized(Cases& c) {
     c.AddNodes(wide, q + "  %c = " + node + "\n" + y, 2e-3, 0.024);
 }
 
+// Products and convolutions of E4M3, and what reads and writes it around them. Tensor cores sum some 14 bits of a step.
+void Float8(Cases& c) {
+  constexpr double kUlp = 0.125, kSums = 1e-3;
+  constexpr char kConverted[] = "  %q = convert(%x) {out=25, out_scale=0.0067}\n";
+  auto weights = [](const std::string& w, const std::string& k) {
+    return Cases::In("w", "f32" + w) + Cases::In("wb", "f32[" + k + "]") + Cases::In("wsteps", "f32[" + k + "]");
+  };
+  struct Conv { const char *x, *w, *k, *y, *attrs; };
+  const Conv convs[] = {
+      {"[2,9,9,64]", "[1,1,64,128]", "128", "[2,9,9,128]", "act=\"relu\""},
+      {"[1,7,7,256]", "[1,1,256,64]", "64", "[1,7,7,64]", "act=\"none\""},
+      {"[1,9,9,64]", "[3,3,64,64]", "64", "[1,9,9,64]", "pads=[1,1,1,1], act=\"relu\""},
+      {"[2,9,7,48]", "[3,3,48,80]", "80", "[2,5,4,80]", "strides=[2,2], pads=[1,1,1,1], act=\"relu6\""},
+      {"[1,14,14,64]", "[1,1,64,96]", "96", "[1,7,7,96]", "strides=[2,2]"},
+      {"[1,31,31,3]", "[7,7,3,64]", "64", "[1,16,16,64]", "strides=[2,2], pads=[3,3,3,3], act=\"relu\""},
+      {"[1,9,9,3]", "[3,3,3,7]", "7", "[1,7,7,7]", "act=\"silu\""},
+      {"[1,10,10,16]", "[3,3,16,16]", "16", "[1,10,10,16]", "pads=[2,2,2,2], dilations=[2,2], act=\"elu\", alpha=1.0"},
+      {"[1,9,9,5]", "[3,3,5,12]", "12", "[1,7,7,12]", "act=\"sigmoid\""},
+      {"[2,5,5,8]", "[5,5,8,24]", "24", "[2,5,5,24]", "pads=[2,2,2,2]"},
+      {"[2,5,5,20]", "[3,3,20,33]", "33", "[2,5,5,33]", "pads=[1,1,1,1], act=\"clip\", alpha=-0.5, beta=1.5"},
+      {"[2,9,9,24]", "[3,3,1,24]", "24", "[2,9,9,24]", "pads=[1,1,1,1], groups=24, act=\"relu6\""},
+      {"[2,6,6,16]", "[3,3,4,32]", "32", "[2,4,4,32]", "groups=4"},
+      {"[1,4,4,512]", "[3,3,512,64]", "64", "[1,4,4,64]", "pads=[1,1,1,1], act=\"relu\""},
+  };
+  for (const Conv& v : convs)
+    for (const char* form : {"|, out=25, out_scale=0.05", "code|, out=25, out_scale=0.04", "f16|, out=25, out_scale=0.05", "f16|, out=19", "code|, out=1"}) {
+      const std::string f = form, r = f.substr(0, f.find('|')), out = f.substr(r.size() + 1);
+      std::string in = Cases::In("x", "f32" + std::string(v.x)) + weights(v.w, v.k), nodes = kConverted;
+      if (r == "f16") in += Cases::In("r", "f16" + std::string(v.y));
+      if (r == "code") {
+        in += Cases::In("r", "f32" + std::string(v.y));
+        nodes += "  %rq = convert(%r) {out=25, out_scale=0.007}\n";
+      }
+      nodes += fmt::format("  %c = conv2d(%q, %w, %wb, {}, %wsteps) {{{}{}}}\n  %y = convert(%c) {{out=1}}\n", r == "f16" ? "%r" : r == "code" ? "%rq" : "_", v.attrs, out);
+      const bool codes = out.find("out=25") != std::string::npos;
+      c.AddNodes(in, nodes, codes ? 1e-6 : kSums, codes ? 0.05 / 512 : 0, codes ? kUlp : 0);
+    }
+  struct Product { const char *x, *w, *n, *y, *attrs; };
+  const Product products[] = {{"[7,64]", "[64,48]", "48", "[7,48]", ""}, {"[2,9,256]", "[256,320]", "320", "[2,9,320]", ""}, {"[1,1024]", "[1024,100]", "100", "[1,100]", ""},
+                              {"[5,17]", "[17,13]", "13", "[5,13]", ""}, {"[6,40]", "[24,40]", "24", "[6,24]", ", transpose_b=true"}, {"[3,11,8]", "[8,32]", "32", "[3,11,32]", ""}};
+  for (const Product& v : products)
+    for (const char* act : {"none", "relu", "gelu_erf"})
+      for (const char* out : {", out=25, out_scale=0.05", ", out=1", ", out=19"}) {
+        const std::string o = out;
+        const bool half = o == ", out=19", codes = o.find("out=25") != std::string::npos;
+        const std::string in = Cases::In("x", "f32" + std::string(v.x)) + weights(v.w, v.n) + (half ? Cases::In("r", "f16" + std::string(v.y)) : "");
+        c.AddNodes(in, fmt::format("{}  %c = matmul(%q, %w, %wb, {}, %wsteps) {{act=\"{}\"{}{}}}\n  %y = convert(%c) {{out=1}}\n", kConverted, half ? "%r" : "_", act, v.attrs, out),
+                   codes ? 1e-6 : kSums, codes ? 0.05 / 512 : 0, codes ? kUlp : 0);
+      }
+  const std::string x = Cases::In("x", "f32[2,9,9,24]"), y = "  %y = convert(%c) {out=1}\n";
+  for (const char* node : {"unary(%q) {kind=\"silu\", out=25, out_scale=0.007}", "unary(%q) {kind=\"hard_swish\", out=19}",
+                           "binary(%q, %q) {kind=\"add\", act=\"relu\", out=25, out_scale=0.0134}", "binary(%q, %q) {kind=\"mul\", out=19}",
+                           "pool(%q) {kind=\"max\", ksize=[3,3], strides=[2,2], pads=[0,1,1,1]}",
+                           "pool(%q) {kind=\"avg\", ksize=[3,3], strides=[2,2], pads=[0,1,1,1], out=25, out_scale=0.005}",
+                           "reduce(%q) {kind=\"mean\", axes=[1,2], out=25, out_scale=0.001}", "reduce(%q) {kind=\"max\", axes=[3], keepdims=true, out=1}",
+                           "resize(%q) {kind=\"bilinear\", size=[18,18], half_pixel=true, out=25, out_scale=0.0067}", "resize(%q) {kind=\"nearest\", size=[18,18]}",
+                           "pad(%q) {lo=[0,1,1,0], hi=[0,2,0,0], value=-1.3}", "concat(%q, %q) {axis=3}", "transpose(%q) {perm=[0,3,1,2]}",
+                           "slice(%q) {begin=[0,1,2,3], size=[2,4,5,6]}", "depth_to_space(%q) {block=2}", "softmax(%q) {out=19}", "convert(%q) {out=14}"})
+    c.AddNodes(x, std::string(kConverted) + "  %c = " + node + "\n" + y, 2e-3, 0.0067 / 512, kUlp);
+  // What quant::Assign makes of a network: residuals, pooling, depthwise filters between FP8 layers, a classifier.
+  auto weight = [](const char* name, const char* shape) { return fmt::format("  const %w{}: f32{} @{}\n", name, shape, name); };
+  c.AddNetwork(Cases::In("x", "f32[2,12,12,3]") + weight("0", "[3,3,3,32]") + weight("1", "[3,3,32,32]") + weight("2", "[1,1,32,64]") + weight("3", "[3,3,1,64]") +
+                   weight("4", "[1,1,64,32]") + weight("5", "[32,10]"),
+               "  %a = conv2d(%x, %w0) {pads=[1,1,1,1], act=\"relu\"}\n  %p = pool(%a) {kind=\"max\", ksize=[2,2], strides=[2,2]}\n"
+               "  %b = conv2d(%p, %w1) {pads=[1,1,1,1], act=\"relu\"}\n  %c = conv2d(%b, %w1, _, %p) {pads=[1,1,1,1], act=\"relu\"}\n"
+               "  %d = conv2d(%c, %w2) {act=\"silu\"}\n  %e = conv2d(%d, %w3) {pads=[1,1,1,1], groups=64, act=\"relu6\"}\n  %f = conv2d(%e, %w4, _, %c)\n"
+               "  %m = reduce(%f) {kind=\"mean\", axes=[1,2]}\n  %l = matmul(%m, %w5)\n  %s = softmax(%l)\n",
+               "%s", 2e-2, true);
+  c.all.back().range = 12;
+  // Every rounding: subnormals, ties, what saturates; a layer of 16 bits that writes E4M3.
+  c.AddNodes(Cases::In("x", "f32[4096]"), "  %q = convert(%x) {out=25, out_scale=0.0005}\n  %y = convert(%q) {out=1}\n", 0, 0);
+  c.AddNodes(Cases::In("x", "f32[4096]"), "  %q = convert(%x) {out=25, out_scale=30.0}\n  %y = convert(%q) {out=1}\n", 0, 0);
+  c.AddNodes(Cases::In("x", "f16[4096]"), "  %q = convert(%x) {out=25, out_scale=1.0}\n  %y = convert(%q) {out=19}\n", 0, 0);
+  c.AddNodes(Cases::In("x", "f16[2,9,9,24]") + Cases::In("w", "f32[3,3,1,24]"), "  %c = conv2d(%x, %w, _, _) {pads=[1,1,1,1], groups=24, act=\"relu6\", out=25, out_scale=0.01}\n" + y, 1e-6, 0.01 / 512, kUlp);
+}
+
 }  // namespace
 
 std::vector<Case> OpCases() {
@@ -493,6 +569,7 @@ std::vector<Case> OpCases() {
   AttentionCases(c);
   JointProductCases(c);
   Quantized(c);
+  Float8(c);
   FirstLayerCases(c);
   PointwiseChainCases(c);
   return c.all;

@@ -15,6 +15,8 @@ struct Case {
   bool sums = false;
   std::string error;  // expected instead of a result: a part of its message
   double step = 0;    // of results that are codes: values near a tie may fall to either side
+  double ulp = 0;     // of results in E4M3: the same, relative to each element (`step`: where that is less)
+  float range = 0;    // > 0: an f32 network, which quant::Assign turns into FP8 with this range for every value
 };
 
 std::vector<Case> OpCases();

@@ -95,6 +95,7 @@ std::vector<std::shared_ptr<const Tensor>> RandomConstants(const std::string& te
     for (std::string d; std::getline(dims, d, ',');) shape.push_back(std::stoll(d));
     auto t = std::make_shared<Tensor>(DTypeFromShortName((*it)[2].str()), shape);
     std::string name = (*it)[1].str().substr(1);
+    if (name.size() == 2 && name[0] == 'w' && std::isdigit(static_cast<unsigned char>(name[1]))) name = "w";
     Fill(name == "wb" || name == "w" || name == "wsteps" ? name : "x", random, t.get());
     if (trained && t->dtype() == DType::kFloat32) {
       double fan_in = 1;
@@ -159,8 +160,9 @@ Result<std::vector<Tensor>> RunSteps(cuda::Device& device, const Executable& exe
   return results;
 }
 
-// "" or what is wrong. `step` > 0: results are multiples of it, and a few may be its neighbours (values near a tie).
-std::string Compare(const Tensor& got, const Tensor& want, double tolerance, bool sums, double step = 0) {
+// "" or what is wrong. `step` > 0: results are multiples of it, and a few may be its neighbours (values near a tie); `ulp`: more
+// of them, as far away relative to their size.
+std::string Compare(const Tensor& got, const Tensor& want, double tolerance, bool sums, double step = 0, double ulp = 0) {
   std::string problem;
   size_t neighbours = 0;
   if (got.shape() != want.shape() || got.dtype() != want.dtype()) return "other type or shape";
@@ -175,7 +177,7 @@ std::string Compare(const Tensor& got, const Tensor& want, double tolerance, boo
       if (x == y || (std::isnan(x) && std::isnan(y))) continue;
       const double limit = tolerance * (sums ? scale : std::max(std::fabs(y), 1e-2));
       if (std::fabs(x - y) <= limit) continue;
-      if (std::fabs(x - y) <= 1.001 * step && ++neighbours <= 1 + b.size() / 300) continue;
+      if (std::fabs(x - y) <= 1.001 * std::max(step, ulp * std::fabs(y)) && ++neighbours <= 1 + b.size() / (ulp > 0 ? 50 : 300)) continue;
       problem = fmt::format("element {} of {}: got {}, want {} (limit {:.3g})", i, b.size(), x, y, limit);
       return;
     }
@@ -242,6 +244,14 @@ Outcome RunCase(const Case& c, uint32_t seed, const cuda::CudaBackend& backend, 
   auto constants = RandomConstants(text, random, false);
   auto network = ParseNetwork(text, constants);
   if (!network.ok()) return {"parse: " + network.status().ToString()};
+  if (c.range > 0) {
+    Numerics numerics;
+    numerics.precision = "FP8";
+    for (const Value& v : network->values()) numerics.ranges[v.name] = {-c.range, c.range};
+    auto typed = AssignFor(*network, numerics, backend);
+    if (!typed.ok()) return {"assign: " + typed.status().ToString()};
+    network = std::move(typed->network);
+  }
   std::vector<Tensor> inputs;
   std::vector<std::vector<int64_t>> shapes;
   for (ValueId v : network->inputs()) {
@@ -278,7 +288,7 @@ Outcome RunCase(const Case& c, uint32_t seed, const cuda::CudaBackend& backend, 
     if (!want.ok()) return {"reference: " + want.status().ToString()};
     if (!got.ok()) return {where + ": " + got.status().ToString()};
     for (size_t i = 0; i < want->size(); ++i) {
-      std::string problem = Compare((*got)[i], (*want)[i], c.tolerance, c.sums, c.step);
+      std::string problem = Compare((*got)[i], (*want)[i], c.tolerance, c.sums, c.step, c.ulp);
       if (!problem.empty()) outcome.problem += fmt::format("[{}] {}; ", where, problem);
     }
   }
@@ -381,7 +391,7 @@ Result<int> RunNetwork(const Options& o) {
     for (int s = 0; s < network.dims().num_symbols(); ++s) symbols.push_back(network.dims().symbol_name(s) == "batch" ? batch : std::stoll(o.get("length", "128")));
     return symbols;
   };
-  if (numerics.precision == "INT8") {
+  if (numerics.precision == "INT8" || numerics.precision == "FP8") {
     TFE_ASSIGN_OR_RETURN(numerics.ranges, RandomRanges(network, symbols_at(2)));
   }
   TFE_ASSIGN_OR_RETURN(auto backend, OpenBackend(options.device, backend_options));
@@ -432,6 +442,13 @@ Result<int> RunNetwork(const Options& o) {
         for (size_t i = 0; i < want.size(); ++i) limit = std::max(limit, RelativeError(other[i], want[i]));
         errors = fmt::format("error (of the CPU's INT8 {:.2e}, from it {:.2e})", limit, RelativeError(got[0], other[0]));
         limit = 2 * limit + 1e-2;  // a few rows say little
+      }
+      if (numerics.precision == "FP8") {  // the same of the reference, which is slow; CPUs have no FP8
+        TFE_ASSIGN_OR_RETURN(const std::vector<Tensor> other, ref::Execute(typed.network, inputs));
+        limit = 0;
+        for (size_t i = 0; i < want.size(); ++i) limit = std::max(limit, RelativeError(other[i], want[i]));
+        errors = fmt::format("error (of the reference's FP8 {:.2e}, from it {:.2e})", limit, RelativeError(got[0], other[0]));
+        limit = 2 * limit + 1e-2;
       }
       for (size_t i = 0; i < want.size(); ++i) {
         const double e = RelativeError(got[i], want[i]);

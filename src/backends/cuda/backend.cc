@@ -38,6 +38,7 @@ class Absent : public CompileBackend {
   std::string Fingerprint() const override { return device_ + " (absent)"; }
   DType half() const override { return DType::kFloat16; }
   bool int8() const override { return true; }
+  bool fp8() const override { return true; }
   bool RunsTyped(const Network&, const Node& node) const override { return HasTypedKernel(node.op); }
   std::vector<std::string> Tactics(const ConcreteNode&) const override { return {"default"}; }
   Result<Lowered> Lower(const ConcreteNode&, const std::string&, WeightStore&, int) const override {

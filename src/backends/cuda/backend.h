@@ -21,6 +21,7 @@ class CudaBackend : public CompileBackend {
   std::string Fingerprint() const override;
   DType half() const override { return DType::kFloat16; }
   bool int8() const override { return device_.architecture() >= 80; }
+  bool fp8() const override { return device_.architecture() >= kFp8Architecture; }
   bool RunsTyped(const Network& network, const Node& node) const override;
   std::vector<std::string> Tactics(const ConcreteNode& node) const override;
   Result<Lowered> Lower(const ConcreteNode& node, const std::string& tactic, WeightStore& weights, int threads) const override;

@@ -22,6 +22,7 @@ constexpr TypeRow kTypes[] = {
     {DType::kFloat64, "double", "double", "{}", "{}"},
     {DType::kFloat16, "f16", "float", "up({})", "to_f16({})"},
     {DType::kBfloat16, "bf16", "float", "up({})", "to_bf16({})"},
+    {DType::kFloat8E4m3, "f8", "float", "up({})", "to_f8({})"},
     {DType::kInt8, "signed char", "i64", "(i64)({})", "(signed char)({})"},
     {DType::kInt16, "short", "i64", "(i64)({})", "(short)({})"},
     {DType::kInt32, "int", "i64", "(i64)({})", "(int)({})"},
@@ -49,11 +50,13 @@ std::string Elem::storage() const { return FindType(dtype)->storage; }
 std::string Elem::wide() const { return quant.quantized() ? "float" : FindType(dtype)->wide; }
 
 std::string Elem::Load(const std::string& v) const {
+  if (quant.quantized() && dtype == DType::kFloat8E4m3) return fmt::format("({} * up({}))", Literal(quant.scale, "float"), v);
   if (quant.quantized()) return fmt::format("({} * (float)((int)({}) - {}))", Literal(quant.scale, "float"), v, quant.zero);
   return Fill(FindType(dtype)->load, v);
 }
 
 std::string Elem::Store(const std::string& w) const {
+  if (quant.quantized() && dtype == DType::kFloat8E4m3) return fmt::format("to_f8(__fdiv_rn({}, {}))", w, Literal(quant.scale, "float"));
   if (quant.quantized()) return fmt::format("to_code({}, {}, {}, {}, {})", w, Literal(quant.scale, "float"), quant.zero, lo, hi);
   return Fill(FindType(dtype)->store, w);
 }

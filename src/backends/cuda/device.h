@@ -14,6 +14,9 @@
 
 namespace tfengine::cuda {
 
+// Compute capability (89: 8.9) from which on there are conversions and products of E4M3.
+inline constexpr int kFp8Architecture = 89;
+
 // Compiled code on a device. The module lives as long as any copy.
 struct Function {
   std::shared_ptr<const void> module;

@@ -26,6 +26,7 @@ struct Params {
   uint32_t zero_word;  // four codes of zero of x
   float residual_scale, residual_zero, inverse;
   int32_t zero, lo, hi;
+  float least, most;
 };
 
 class Int8Kernel : public DeviceKernel {
@@ -77,6 +78,7 @@ constexpr Int8Tile kTiles[] = {
     {64, 32, 128, 4, 1, 4, 4},         {64, 32, 128, 4, 1, 4, 8},
 };
 constexpr size_t kMostTrials = 18;
+constexpr int kMostFp8Sums = 64;  // of a thread, twice in registers
 
 // Bytes of shared memory that a block may have.
 size_t MostShared(int architecture) {
@@ -109,11 +111,11 @@ double Cost(const Int8Conv& conv, const Int8Tile& t, int processors) {
 
 }  // namespace
 
-int Int8Tile::resident() const {
+int Int8Tile::resident(bool fp8) const {
   constexpr int kRegisters = 65536, kShared = 227 << 10, kMostThreads = 2048;
-  // Sums, the residual's codes, fragments, and what loads and addresses take.
-  const int sums = bm * bn / threads(), fragments = group ? 0 : bm / warps_m / 4 + bn / warps_n / 4;
-  const int registers = (sums + sums / 4 + fragments + (group ? 40 : 24) + 7) / 8 * 8;
+  // Sums, those of a step in E4M3, the residual's codes, fragments, and what loads and addresses take.
+  const int fragments = group ? 0 : bm / warps_m / 4 + bn / warps_n / 4;
+  const int registers = (sums() * (fp8 ? 2 : 1) + sums() / 4 + fragments + (group ? 40 : 24) + 7) / 8 * 8;
   return std::max(1, std::min({kRegisters / (threads() * std::min(registers, 255)), kShared / static_cast<int>(shared_bytes() + 1024), kMostThreads / threads()}));
 }
 
@@ -139,14 +141,15 @@ int Int8Conv::unit() const {
 bool Int8Possible(const Int8Conv& conv, const Device& device) {
   const int64_t most = std::numeric_limits<int32_t>::max() / 2;
   // int32 sums: 255 * 127 a term.
-  return device.architecture() >= 80 && conv.unit() > 0 && conv.rows() > 0 && conv.reduction() > 0 && conv.reduction() <= 60000 &&
-         conv.batch * conv.in_h * conv.in_w * conv.pixel < most && conv.rows() < most && conv.filters < most / 4 && !(conv.y.quant.quantized() && conv.y.dtype != DType::kUint8);
+  return device.architecture() >= (conv.fp8 ? kFp8Architecture : 80) && conv.unit() > 0 && conv.rows() > 0 && conv.reduction() > 0 &&
+         (conv.fp8 || conv.reduction() <= 60000) && conv.batch * conv.in_h * conv.in_w * conv.pixel < most && conv.rows() < most && conv.filters < most / 4;
 }
 
 std::vector<Int8Tile> Int8Tiles(const Int8Conv& conv, const Device& device) {
   std::vector<std::pair<double, Int8Tile>> guesses;
   for (Int8Tile t : kTiles) {
     if (t.group && device.architecture() != 90) continue;
+    if (conv.fp8 && t.sums() > kMostFp8Sums) continue;
     if (t.splits > 1 && (device.architecture() < 90 || conv.reduction() < t.bk * t.splits)) continue;
     if (t.bn > 64 && conv.filters <= t.bn / 2) continue;
     if (t.shared_bytes() > MostShared(device.architecture())) continue;
@@ -180,8 +183,7 @@ Result<std::shared_ptr<const DeviceKernel>> MakeInt8Conv(Device& device, const s
                                                          const Int8Channels& channels) {
   TFE_ASSIGN_OR_RETURN(Function function, CompileKernel(device, cache_dir, Int8Source(conv, tile)));
   const bool codes = conv.y.quant.quantized();
-  // A clip as activation and codes as residual: everything is in steps of the result from the start.
-  const bool folded = codes && conv.act.empty() && (!conv.residual || conv.residual->quant.quantized());
+  const bool folded = conv.folded();
   const double unit = folded ? 1 / static_cast<double>(conv.y.quant.scale) : 1;
   const auto n = static_cast<size_t>(Int8PackedRows(conv));
   std::vector<float> table(3 * n, 0.0f);
@@ -210,13 +212,14 @@ Result<std::shared_ptr<const DeviceKernel>> MakeInt8Conv(Device& device, const s
   p.stride_h = i32(conv.stride_h), p.stride_w = i32(conv.stride_w), p.pad_h = i32(conv.pad_h), p.pad_w = i32(conv.pad_w);
   p.k_h = i32(conv.k_h), p.k_w = i32(conv.k_w), p.dilation_h = i32(conv.dilation_h), p.dilation_w = i32(conv.dilation_w);
   if (conv.residual) {
-    p.residual_scale = conv.residual->quant.quantized() ? static_cast<float>(conv.residual->quant.scale * unit) : 1;
+    p.residual_scale = conv.code_residual() ? static_cast<float>(conv.residual->quant.scale * unit) : 1;
     p.residual_zero = static_cast<float>(8388608 + conv.residual->quant.zero);
   }
   p.inverse = codes ? 1 / conv.y.quant.scale : 1;
   p.zero = conv.y.quant.zero, p.lo = conv.lo, p.hi = conv.hi;
+  p.least = conv.least, p.most = conv.most;
   p.tiles = i32(Ceil(conv.rows(), tile.bm) * p.n_tiles);
-  int resident = tile.resident();
+  int resident = tile.resident(conv.fp8);
   if (!device.offline()) {
     const Device::Scope scope(device);
     const DriverApi& api = device.driver();

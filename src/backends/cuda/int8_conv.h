@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cmath>
 #include <memory>
 #include <string>
 #include <vector>
@@ -8,8 +9,8 @@
 #include "backends/cuda/codegen.h"
 #include "backends/cuda/device.h"
 
-// Convolutions and matrix products of codes in one kernel: an implicit product of u8 codes with signed 8 bit weights,
-// int32 sums, and everything up to the stored result in its epilogue.
+// Convolutions and matrix products of 8 bit operands in one kernel: an implicit product of u8 codes with signed 8 bit
+// weights and int32 sums, or of E4M3 with E4M3 and f32 sums, and everything up to the stored result in its epilogue.
 namespace tfengine::cuda {
 
 // How a product is cut into blocks. Sums of a block are kept in registers, interleaved such that a thread has
@@ -26,8 +27,10 @@ struct Int8Tile {
   // Channels that one thread has next to each other: 16 or 8.
   int run() const { return warp_columns() >= 64 ? 16 : warp_columns() / 4; }
   size_t shared_bytes() const;
-  // Blocks of a multiprocessor that run at once; registers are limited accordingly.
-  int resident() const;
+  // Sums of a thread.
+  int sums() const { return bm * bn / threads(); }
+  // Blocks of a multiprocessor that run at once; registers are limited accordingly. `fp8`: of a product of E4M3.
+  int resident(bool fp8 = false) const;
   std::string name() const;
   bool operator==(const Int8Tile&) const = default;
 };
@@ -41,12 +44,20 @@ struct Int8Conv {
   int64_t filters = 0;
   int64_t stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1, pad_h = 0, pad_w = 0;  // outside lies the code of zero
   int zero = 0;                 // of x
+  bool fp8 = false;             // x and weights are E4M3; no zero then
   Elem y;                       // how results are stored
   std::optional<Elem> residual;
   std::string act;              // an expression in x, or empty
   // Bounds of the codes that the activation leaves, where it is a clip; `act` is empty then.
   int lo = 0, hi = 255;
+  // The same of E4M3: reals, in units of y.
+  float least = -INFINITY, most = INFINITY;
 
+  DType codes() const { return fp8 ? DType::kFloat8E4m3 : DType::kUint8; }
+  // Whether the residual is stored as the results of such products are.
+  bool code_residual() const { return residual && residual->quant.quantized() && residual->dtype == codes(); }
+  // A clip as activation and a residual in 8 bits: everything is in units of the result from the start.
+  bool folded() const { return y.quant.quantized() && act.empty() && (!residual || code_residual()); }
   int64_t rows() const { return batch * out_h * out_w; }
   int64_t reduction() const { return k_h * k_w * run; }
   // Rows of a product: no window, no padding.
@@ -64,17 +75,19 @@ std::vector<Int8Tile> Int8Tiles(const Int8Conv& conv, const Device& device);
 
 // CUDA C++ of the kernel. Sizes are arguments: layers with the same kind of epilogue share the code.
 std::string Int8Source(const Int8Conv& conv, const Int8Tile& tile);
+// The part of it that depends on the kind of operands: the type of sums, products, rounding (int8_arithmetic.cc).
+std::string Int8Arithmetic(const Int8Conv& conv, const Int8Tile& tile);
 
 // Rows and bytes of a row of packed weights.
 int64_t Int8PackedRows(const Int8Conv& conv);
 int64_t Int8PackedPitch(const Int8Conv& conv);
-// `code(channel, at)`: the weight of a channel at a byte of the reduction. `run`: of the tile.
+// `code(channel, at)`: the byte of a channel's weight at a place of the reduction. `run`: of the tile.
 void PackInt8Weights(const Int8Conv& conv, int run, FunctionRef<signed char(int64_t, int64_t)> code, signed char* to);
 
 // What the epilogue needs of each channel.
 struct Int8Channels {
   std::vector<float> scale, bias;  // per channel: of a sum, and the real bias
-  std::vector<int64_t> sum;        // of the channel's weights
+  std::vector<int64_t> sum;        // of the channel's weights as integers; 0 where x has no zero
 };
 // The kernel: input 0 is x, input 1 the residual if there is one.
 Result<std::shared_ptr<const DeviceKernel>> MakeInt8Conv(Device& device, const std::string& cache_dir, const Int8Conv& conv,

@@ -100,6 +100,44 @@ TEST(Int8Conv, PackedChannelsOfOneThreadAreNeighbours) {
   }
 }
 
+Int8Conv Float8(Int8Conv c) {
+  c.fp8 = true;
+  if (c.y.quant.quantized()) c.y = Elem{DType::kFloat8E4m3, Quant{0.1f, 0}};
+  return c;
+}
+
+TEST(Int8Conv, E4m3NeedsItsInstructionsAndTwiceTheRegistersForSums) {
+  if (!HasCompiler()) GTEST_SKIP() << "no NVRTC";
+  const Int8Conv conv = Float8(Window3x3(8, 14, 256, 256));
+  EXPECT_FALSE(Int8Possible(conv, Offline(80)));
+  EXPECT_FALSE(Int8Possible(conv, Offline(86)));
+  for (const int architecture : {89, 90}) {
+    EXPECT_TRUE(Int8Possible(conv, Offline(architecture)));
+    const auto tiles = Int8Tiles(conv, Offline(architecture));
+    ASSERT_FALSE(tiles.empty());
+    for (const Int8Tile& t : tiles) EXPECT_LE(t.sums(), 64) << t.name();
+  }
+  EXPECT_TRUE(Int8Possible(Float8(Rows(4, 100000, 64)), Offline(90)));  // f32 sums do not overflow
+  EXPECT_FALSE(Int8Possible(Rows(4, 100000, 64), Offline(90)));
+}
+
+TEST(Int8Conv, E4m3SumsEveryStepInF32) {
+  const Int8Tile warps{64, 64, 128, 4, 1, 4}, group{64, 64, 128, 4, 1, 4, 1, true};
+  const std::string own = Int8Source(Float8(Window3x3(1, 7, 64, 128)), warps), groups = Int8Source(Float8(Window3x3(1, 7, 64, 128)), group);
+  EXPECT_THAT(own, HasSubstr("m16n8k32.row.col.f32.e4m3.e4m3.f32"));
+  EXPECT_THAT(groups, HasSubstr("m64n64k32.f32.e4m3.e4m3 "));
+  EXPECT_THAT(Int8Source(Window3x3(1, 7, 64, 128), group), Not(HasSubstr("e4m3.e4m3")));
+  for (const std::string& s : {own, groups}) {
+    EXPECT_THAT(s, HasSubstr("#define FLOATS 1"));
+    EXPECT_THAT(s, HasSubstr("sums[i][j][e] += step[i][j][e];"));
+    EXPECT_THAT(s, HasSubstr("#define COMPENSATE 0"));
+    EXPECT_THAT(s, HasSubstr("#define CLAMP 0"));
+  }
+  Int8Conv clipped = Float8(Window3x3(1, 7, 64, 128));
+  clipped.least = 0;
+  EXPECT_THAT(Int8Source(clipped, warps), HasSubstr("#define CLAMP 1"));
+}
+
 TEST(Int8Conv, SizesAreNoConstantsOfTheCode) {
   const Int8Tile tile{64, 64, 128, 4, 1, 4};
   EXPECT_EQ(Int8Source(Window3x3(1, 7, 64, 128), tile), Int8Source(Window3x3(8, 28, 128, 256), tile));
@@ -120,6 +158,17 @@ TEST(Int8Conv, KernelsCompile) {
     for (const Int8Tile& tile : tiles) {
       auto kernel = MakeInt8Conv(Offline(architecture), "", conv, tile, std::make_shared<DeviceBuffer>(),
                                  {std::vector<float>(256, 1), std::vector<float>(256, 0), std::vector<int64_t>(256, 5)});
+      EXPECT_TRUE(kernel.ok()) << tile.name() << " " << kernel.status().ToString();
+    }
+  }
+  conv = Float8(conv);
+  conv.residual = conv.y;
+  for (const int architecture : {89, 90}) {
+    auto tiles = Int8Tiles(conv, Offline(architecture));
+    tiles.resize(std::min<size_t>(tiles.size(), 2));
+    for (const Int8Tile& tile : tiles) {
+      auto kernel = MakeInt8Conv(Offline(architecture), "", conv, tile, std::make_shared<DeviceBuffer>(),
+                                 {std::vector<float>(256, 1), std::vector<float>(256, 0), std::vector<int64_t>(256, 0)});
       EXPECT_TRUE(kernel.ok()) << tile.name() << " " << kernel.status().ToString();
     }
   }

@@ -7,7 +7,7 @@ namespace {
 // The kernel; Int8Source() puts its constants in front. Layouts: shared memory holds rows of BK bytes whose 16 byte
 // chunks are permuted with the row, so that eight rows of one chunk lie in different banks (the layout is also the one
 // that wgmma calls 64 or 128 byte swizzle).
-constexpr char kHead[] = R"cuda(
+constexpr char kParams[] = R"cuda(
 struct Params {
   const u8* x; const signed char* w; const float* channels; const void* residual; void* out;
   int rows, filters, table, k_tiles, pitch, n_tiles, tiles;
@@ -15,7 +15,11 @@ struct Params {
   unsigned zero_word;
   float residual_scale, residual_zero, inverse;
   int zero, lo, hi;
+  float least, most;
 };
+)cuda";
+
+constexpr char kHead[] = R"cuda(
 #define THREADS (WARPS_M * WARPS_N * 32)
 #define MT (BM / WARPS_M / 16)
 #define NT (BN / WARPS_N / 8)
@@ -45,15 +49,6 @@ __forceinline__ void commit() { asm volatile("cp.async.commit_group;" ::: "memor
 template <int N> __forceinline__ void wait() { asm volatile("cp.async.wait_group %0;" :: "n"(N) : "memory"); }
 __forceinline__ void load_matrices(unsigned (&r)[4], unsigned from) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(from));
-}
-__forceinline__ void multiply(int (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
-  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-               : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-__forceinline__ unsigned pack4(int a, int b, int c, int d) {
-  unsigned r;
-  asm("{ .reg .b32 high; cvt.pack.sat.u8.s32.b32 high, %4, %3, 0; cvt.pack.sat.u8.s32.b32 %0, %2, %1, high; }" : "=r"(r) : "r"(a), "r"(b), "r"(c), "r"(d));
-  return r;
 }
 template <int N> struct Words { unsigned v[N]; };
 template <> struct alignas(8) Words<2> { unsigned v[2]; };
@@ -105,18 +100,16 @@ __forceinline__ Channels load_channels(const Params& p, const float* at) {
 }
 
 // Four neighbours of a row, given their sums: returned as codes, or stored as reals. `codes`: of the residual.
-__forceinline__ unsigned finish(const Params& p, int row, int ch, const Channels& c, const int (&sum)[4], unsigned codes) {
-  float z[4] = {fmaf((float)(sum[0] + c.zero.x), c.scale.x, c.bias.x), fmaf((float)(sum[1] + c.zero.y), c.scale.y, c.bias.y),
-                fmaf((float)(sum[2] + c.zero.z), c.scale.z, c.bias.z), fmaf((float)(sum[3] + c.zero.w), c.scale.w, c.bias.w)};
+__forceinline__ unsigned finish(const Params& p, int row, int ch, const Channels& c, const Sum (&sum)[4], unsigned codes) {
+  float z[4] = {fmaf(real_sum(sum[0], c.zero.x), c.scale.x, c.bias.x), fmaf(real_sum(sum[1], c.zero.y), c.scale.y, c.bias.y),
+                fmaf(real_sum(sum[2], c.zero.z), c.scale.z, c.bias.z), fmaf(real_sum(sum[3], c.zero.w), c.scale.w, c.bias.w)};
 #if RESIDUAL == 2 || !CODES
   constexpr int V = VECTOR < 4 ? 1 : 4;
   const bool row_is_there = row < p.rows;
   const size_t at = (size_t)row * p.filters + ch;
 #endif
 #if RESIDUAL == 1
-  // 2^23 + code as the bits of a float.
-#pragma unroll
-  for (int j = 0; j < 4; ++j) z[j] = fmaf(__uint_as_float(__byte_perm(codes, 0x4B000000u, 0x7440u + j)) - p.residual_zero, p.residual_scale, z[j]);
+  add_codes(p, codes, z);
 #elif RESIDUAL == 2
 #pragma unroll
   for (int j = 0; j < 4; j += V) {
@@ -131,18 +124,7 @@ __forceinline__ unsigned finish(const Params& p, int row, int ch, const Channels
   for (int j = 0; j < 4; ++j) { typedef float W; const float x = z[j]; z[j] = ACT; }
 #endif
 #if CODES
-  int q[4];
-#pragma unroll
-  for (int j = 0; j < 4; ++j) {
-#if FOLDED
-    q[j] = __float2int_rn(z[j]);
-#else
-    q[j] = __float2int_rn(fminf(fmaxf(z[j] * p.inverse, -1024.0f), 1024.0f)) + p.zero;
-    if (z[j] != z[j]) q[j] = p.zero;
-#endif
-    if (CLAMP) q[j] = max(min(q[j], p.hi), p.lo);
-  }
-  return pack4(q[0], q[1], q[2], q[3]);
+  return to_codes(p, z);
 #else
 #pragma unroll
   for (int j = 0; j < 4; j += V) {
@@ -158,12 +140,30 @@ __forceinline__ unsigned finish(const Params& p, int row, int ch, const Channels
 )cuda";
 
 constexpr char kBody[] = R"cuda(
+#if FLOATS
+#define STEP step
+#else
+#define STEP sums
+#endif
+__forceinline__ void clear(Sum (&c)[MT][NT][4]) {
+#pragma unroll
+  for (int i = 0; i < MT; ++i)
+#pragma unroll
+    for (int j = 0; j < NT; ++j)
+#pragma unroll
+      for (int e = 0; e < 4; ++e) c[i][j][e] = 0;
+}
+// Sums that a warp group's instruction has written behind the compiler's back.
+__forceinline__ void written(Sum (&c)[NT][4]) {
+#pragma unroll
+  for (int j = 0; j < NT; ++j) asm volatile("" : SUM_KEPT(c[j][0]), SUM_KEPT(c[j][1]), SUM_KEPT(c[j][2]), SUM_KEPT(c[j][3]) :: "memory");
+}
 #if SPLITS > 1
 __forceinline__ void cluster_sync() { asm volatile("barrier.cluster.arrive.release.aligned; barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
-__forceinline__ int4 load_remote(unsigned at, unsigned rank) {
-  int4 v;
-  asm volatile("{ .reg .b32 a; mapa.shared::cluster.u32 a, %4, %5; ld.shared::cluster.v4.u32 {%0, %1, %2, %3}, [a]; }"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(at), "r"(rank) : "memory");
+__forceinline__ Sum4 load_remote(unsigned at, unsigned rank) {
+  Sum4 v;
+  asm volatile("{ .reg .b32 a; mapa.shared::cluster.u32 a, %4, %5; ld.shared::cluster.v4.b32 {%0, %1, %2, %3}, [a]; }"
+               : SUM_OUT(v.x), SUM_OUT(v.y), SUM_OUT(v.z), SUM_OUT(v.w) : "r"(at), "r"(rank) : "memory");
   return v;
 }
 #endif
@@ -275,13 +275,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) CLUSTER k(const __
 
   int slot = 0, next = AHEAD;
   for (int tile = blockIdx.x; tile < p.tiles; tile += gridDim.x) {
-    int sums[MT][NT][4];
-#pragma unroll
-    for (int i = 0; i < MT; ++i)
-#pragma unroll
-      for (int j = 0; j < NT; ++j)
-#pragma unroll
-        for (int e = 0; e < 4; ++e) sums[i][j][e] = 0;
+    Sum sums[MT][NT][4];
+    clear(sums);
+#if FLOATS
+    Sum step[MT][NT][4];  // of one step
+#endif
     for (int t = first; t < last; ++t) {
       wait<AHEAD - 1>();
 #if GROUP
@@ -297,10 +295,18 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) CLUSTER k(const __
       const u64 a = form | (a_at + warp / 4 * 64 * BK) >> 4, b = form | b_at >> 4;
       asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #pragma unroll
-      for (int s = 0; s < BK / 32; ++s) multiply_group(sums[0], a + 2 * s, b + 2 * s);
+      for (int s = 0; s < BK / 32; ++s) multiply_group(STEP[0], a + 2 * s, b + 2 * s, FLOATS ? s : 1);
       asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-      asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
+#if FLOATS
+      asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+      written(step[0]);
 #else
+      asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
+#endif
+#else
+#if FLOATS
+      clear(step);
+#endif
 #pragma unroll
       for (int s = 0; s < BK / 32; ++s) {
         unsigned a[MT][4], b[NT / 2][4];
@@ -311,16 +317,23 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) CLUSTER k(const __
 #pragma unroll
         for (int i = 0; i < MT; ++i)
 #pragma unroll
-          for (int j = 0; j < NT; ++j) multiply(sums[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+          for (int j = 0; j < NT; ++j) multiply(STEP[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
       }
+#endif
+#if FLOATS
+#pragma unroll
+      for (int i = 0; i < MT; ++i)
+#pragma unroll
+        for (int j = 0; j < NT; ++j)
+#pragma unroll
+          for (int e = 0; e < 4; ++e) sums[i][j][e] += step[i][j][e];
 #endif
       slot = slot + 1 == STAGES ? 0 : slot + 1;
       next = next + 1 == STAGES ? 0 : next + 1;
     }
-#if GROUP
+#if GROUP && !FLOATS
     asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
-#pragma unroll
-    for (int j = 0; j < NT; ++j) asm volatile("" : "+r"(sums[0][j][0]), "+r"(sums[0][j][1]), "+r"(sums[0][j][2]), "+r"(sums[0][j][3]) :: "memory");
+    written(sums[0]);
 #endif
     const int row0 = tile / p.n_tiles * BM + row_in, ch0 = tile % p.n_tiles * BN + ch_in;
 #if SPLITS == 1
@@ -337,8 +350,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) CLUSTER k(const __
         const Channels channels = load_channels(p, table + j * 16);
 #pragma unroll
         for (int r = 0; r < MT * 2; ++r) {
-          const int (&u)[4] = sums[r / 2][g * PT + j * 2], (&v)[4] = sums[r / 2][g * PT + j * 2 + 1];
-          const int sum[4] = {u[r % 2 * 2], u[r % 2 * 2 + 1], v[r % 2 * 2], v[r % 2 * 2 + 1]};
+          const Sum (&u)[4] = sums[r / 2][g * PT + j * 2], (&v)[4] = sums[r / 2][g * PT + j * 2 + 1];
+          const Sum sum[4] = {u[r % 2 * 2], u[r % 2 * 2 + 1], v[r % 2 * 2], v[r % 2 * 2 + 1]};
 #if RESIDUAL == 1
           words[r][j] = finish(p, row0 + r * 8, ch + j * 4, channels, sum, codes[r][g][j]);
 #else
@@ -367,8 +380,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) CLUSTER k(const __
     const unsigned to = shared + (piece * 2 * THREADS + thread) * 16;
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
-      const int (&u)[4] = sums[i][q * 4 + e * 2], (&v)[4] = sums[i][q * 4 + e * 2 + 1];
-      asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" :: "r"(to + e * THREADS * 16), "r"(u[half * 2]), "r"(u[half * 2 + 1]), "r"(v[half * 2]), "r"(v[half * 2 + 1]) : "memory");
+      const Sum (&u)[4] = sums[i][q * 4 + e * 2], (&v)[4] = sums[i][q * 4 + e * 2 + 1];
+      asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" :: "r"(to + e * THREADS * 16), SUM_IN(u[half * 2]), SUM_IN(u[half * 2 + 1]), SUM_IN(v[half * 2]), SUM_IN(v[half * 2 + 1]) : "memory");
     }
   }
   cluster_sync();
@@ -376,7 +389,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) CLUSTER k(const __
   for (int piece = 0; piece < MT * 2 * NT / 4; ++piece) {
     if (piece % SPLITS != split) continue;
     const int i = piece / (NT / 2), half = piece / (NT / 4) % 2, q = piece % (NT / 4);
-    int v[2][4];
+    Sum v[2][4];
 #pragma unroll
     for (int j = 0; j < 8; ++j) v[j / 4][j % 4] = sums[i][q * 4 + j / 2][half * 2 + j % 2];
     const unsigned from = shared + (piece * 2 * THREADS + thread) * 16;
@@ -384,7 +397,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) CLUSTER k(const __
     for (int s = 1; s < SPLITS; ++s) {
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
-        const int4 u = load_remote(from + e * THREADS * 16, (split + s) % SPLITS);
+        const Sum4 u = load_remote(from + e * THREADS * 16, (split + s) % SPLITS);
         v[e][0] += u.x, v[e][1] += u.y, v[e][2] += u.z, v[e][3] += u.w;
       }
     }
@@ -408,20 +421,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) CLUSTER k(const __
 }
 )cuda";
 
-// The instruction of a warp group: 64 rows by n columns, 32 bytes of the reduction.
-std::string GroupMultiply(int n) {
-  std::string registers, operands;
-  for (int i = 0; i < n / 2; ++i) {
-    registers += fmt::format("{}%{}", i == 0 ? "" : ", ", i);
-    operands += fmt::format("{}\"+r\"(c[{}][{}])", i == 0 ? "" : ", ", i / 4, i % 4);
-  }
-  return fmt::format(
-      "__forceinline__ void multiply_group(int (&c)[{0}][4], u64 a, u64 b) {{\n"
-      "  asm volatile(\"{{ .reg .pred p; setp.ne.b32 p, %{1}, 0; wgmma.mma_async.sync.aligned.m64n{2}k32.s32.u8.s8 {{{3}}}, %{4}, %{5}, p; }}\"\n"
-      "    : {6} : \"l\"(a), \"l\"(b), \"r\"(1));\n}}\n",
-      n / 8, n / 2 + 2, n, registers, n / 2, n / 2 + 1, operands);
-}
-
 }  // namespace
 
 std::string Int8Source(const Int8Conv& conv, const Int8Tile& tile) {
@@ -437,7 +436,7 @@ std::string Int8Source(const Int8Conv& conv, const Int8Tile& tile) {
   // Warp groups may still read the stage before the last.
   define("AHEAD", tile.stages - (tile.group ? 2 : 1));
   define("SPLITS", tile.splits);
-  define("BLOCKS", tile.resident());
+  define("BLOCKS", tile.resident(conv.fp8));
   define("CLUSTER", tile.splits > 1 ? fmt::format("__cluster_dims__(1, {}, 1)", tile.splits) : "");
   define("GROUP", tile.group ? 1 : 0);
   define("UNIT", conv.unit());
@@ -447,22 +446,22 @@ std::string Int8Source(const Int8Conv& conv, const Int8Tile& tile) {
   int vector = 16;
   while (vector > 1 && conv.filters % vector != 0) vector = vector == 4 ? 1 : vector / 2;
   define("VECTOR", vector);
-  define("RESIDUAL", !conv.residual ? 0 : conv.residual->quant.quantized() ? 1 : 2);
-  if (conv.residual && !conv.residual->quant.quantized()) {
+  define("RESIDUAL", !conv.residual ? 0 : conv.code_residual() ? 1 : 2);
+  if (conv.residual && !conv.code_residual()) {
     define("RESIDUAL_T", conv.residual->storage());
     define("RESIDUAL_LOAD(v)", conv.residual->Load("v"));
   }
   if (!conv.act.empty()) define("ACT", conv.act);
   if (codes) {
-    define("FOLDED", conv.act.empty() && (!conv.residual || conv.residual->quant.quantized()) ? 1 : 0);
-    define("CLAMP", conv.lo != 0 || conv.hi != 255 ? 1 : 0);
+    define("FOLDED", conv.folded() ? 1 : 0);
+    define("CLAMP", (conv.fp8 ? std::isfinite(conv.least) || std::isfinite(conv.most) : conv.lo != 0 || conv.hi != 255) ? 1 : 0);
   } else {
+    define("FOLDED", 0);
+    define("CLAMP", 0);
     define("OUT_T", conv.y.storage());
     define("OUT_STORE(w)", conv.y.Store("w"));
   }
-  s += kHead;
-  if (tile.group) s += GroupMultiply(tile.bn);
-  return s + kBody;
+  return s + kParams + Int8Arithmetic(conv, tile) + kHead + kBody;
 }
 
 }  // namespace tfengine::cuda

@@ -9,6 +9,7 @@ const std::string& Prelude() {
 typedef unsigned char u8; typedef unsigned short u16; typedef long long i64; typedef unsigned long long u64;
 struct f16 { u16 b; };
 struct bf16 { u16 b; };
+struct f8 { u8 b; };
 template <class T, int V> struct alignas(sizeof(T) * V > 16 ? 16 : sizeof(T) * V) vec { T v[V]; };
 __forceinline__ float up(f16 h) { float f; asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h.b)); return f; }
 __forceinline__ float up(bf16 h) { return __uint_as_float((unsigned)h.b << 16); }
@@ -20,6 +21,34 @@ __forceinline__ bf16 to_bf16(float f) {
 #else
   unsigned u = __float_as_uint(f);
   h.b = f != f ? 0x7fff : (u + 0x7fff + ((u >> 16) & 1)) >> 16;
+#endif
+  return h;
+}
+// E4M3, which has no infinities.
+__forceinline__ float up(f8 h) {
+  f16 wide;
+#if __CUDA_ARCH__ >= 890
+  unsigned pair;
+  asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(pair) : "h"((u16)h.b));
+  wide.b = (u16)pair;
+  return up(wide);
+#else
+  if ((h.b & 127) == 127) return __uint_as_float(0x7fffffffu);
+  wide.b = (h.b & 128) << 8 | (h.b & 127) << 7;  // a 256th of it
+  return up(wide) * 256.0f;
+#endif
+}
+__forceinline__ f8 to_f8(float x) {
+  f8 h;
+#if __CUDA_ARCH__ >= 890
+  u16 pair;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %2, %1;" : "=h"(pair) : "f"(x), "f"(0.0f));
+  h.b = (u8)pair;
+#else
+  const unsigned u = __float_as_uint(x);
+  const float v = fabsf(x);
+  unsigned code = v >= 448.0f ? 126 : v < 0.015625f ? (unsigned)rintf(v * 512.0f) : (((u & 0x7fffffff) + 0x7ffff + (u >> 20 & 1)) >> 20) - 960;
+  h.b = (u8)(x != x ? 127 : (u >> 24 & 128) | code);
 #endif
   return h;
 }

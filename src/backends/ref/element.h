@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/errors.h"
+#include "base/float8.h"
 #include "tfengine/types.h"
 
 // Elements of every dtype as one of three wide types: double for floating point, int64_t for signed, uint64_t for
@@ -28,6 +29,12 @@ struct Bfloat16 {
   explicit operator double() const { return Bfloat16ToFloat(bits); }
   static Bfloat16 From(double v) { return {FloatToBfloat16(static_cast<float>(v))}; }
 };
+// In units of the tensor's scale.
+struct Float8 {
+  uint8_t bits;
+  explicit operator double() const { return E4m3ToFloat(bits); }
+  static Float8 From(double v) { return {FloatToE4m3(static_cast<float>(v))}; }
+};
 
 // Calls fn(T()) with the element type of `dtype`.
 template <typename F>
@@ -37,6 +44,7 @@ auto WithElementType(DType dtype, F&& fn) {
     case DType::kFloat64: return fn(double());
     case DType::kFloat16: return fn(Half());
     case DType::kBfloat16: return fn(Bfloat16());
+    case DType::kFloat8E4m3: return fn(Float8());
     case DType::kInt8: return fn(int8_t());
     case DType::kInt16: return fn(int16_t());
     case DType::kInt32: return fn(int32_t());
@@ -53,7 +61,7 @@ auto WithElementType(DType dtype, F&& fn) {
 template <typename F>
 auto WithWideType(DType dtype, F&& fn) {
   switch (dtype) {
-    case DType::kFloat32: case DType::kFloat64: case DType::kFloat16: case DType::kBfloat16: return fn(double());
+    case DType::kFloat32: case DType::kFloat64: case DType::kFloat16: case DType::kBfloat16: case DType::kFloat8E4m3: return fn(double());
     case DType::kInt8: case DType::kInt16: case DType::kInt32: case DType::kInt64: return fn(int64_t());
     default: return fn(uint64_t());
   }
@@ -73,7 +81,7 @@ std::vector<W> Read(const Tensor& t) {
 
 template <typename T, typename W>
 T Narrow(W v) {
-  if constexpr (std::is_same_v<T, Half> || std::is_same_v<T, Bfloat16>) {
+  if constexpr (std::is_same_v<T, Half> || std::is_same_v<T, Bfloat16> || std::is_same_v<T, Float8>) {
     return T::From(static_cast<double>(v));
   } else if constexpr (std::is_same_v<T, bool>) {
     return v != 0;

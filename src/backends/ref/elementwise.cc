@@ -147,7 +147,7 @@ uint64_t ToUint64(double v) {
 template <typename T>
 T CastFloat(double v) {
   if constexpr (std::is_same_v<T, bool> || std::is_floating_point_v<T> || std::is_same_v<T, Half> ||
-                std::is_same_v<T, Bfloat16>) {
+                std::is_same_v<T, Bfloat16> || std::is_same_v<T, Float8>) {
     return Narrow<T>(v);
   } else if constexpr (std::is_same_v<T, uint64_t>) {
     return ToUint64(v);

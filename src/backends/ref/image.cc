@@ -107,6 +107,7 @@ W LowestOf(DType dtype) {
     using T = decltype(tag);
     if constexpr (std::is_same_v<T, Half>) return static_cast<W>(-65504.0);
     else if constexpr (std::is_same_v<T, Bfloat16>) return static_cast<W>(Bfloat16ToFloat(0xff7f));
+    else if constexpr (std::is_same_v<T, Float8>) return static_cast<W>(-kE4m3Max);
     else return static_cast<W>(std::numeric_limits<T>::lowest());
   });
 }

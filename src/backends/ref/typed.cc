@@ -21,7 +21,9 @@ Tensor ToF32(const Tensor& t, const Quant& quant) {
   Tensor real(DType::kFloat32, t.shape());
   float* to = real.mutable_as<float>();
   for (int64_t i = 0; i < t.num_elements(); ++i) {
-    if (quant.quantized()) {
+    if (t.dtype() == DType::kFloat8E4m3) {
+      to[i] = quant.scale * E4m3ToFloat(t.as<uint8_t>()[i]);
+    } else if (quant.quantized()) {
       to[i] = quant.scale * static_cast<float>(t.as<uint8_t>()[i] - quant.zero);
     } else {
       const uint16_t bits = t.as<uint16_t>()[i];
@@ -41,7 +43,7 @@ Tensor RoundWeights(const Tensor& w, DType type, const Tensor* steps, bool chann
     float& to = rounded.mutable_as<float>()[i];
     if (steps != nullptr) {
       const float step = steps->as<float>()[channels_first ? i / columns % rows : i % columns];
-      to = step * std::clamp(std::nearbyint(v / step), -127.0f, 127.0f);
+      to = step * (type == DType::kFloat8E4m3 ? E4m3ToFloat(FloatToE4m3(v / step)) : std::clamp(std::nearbyint(v / step), -127.0f, 127.0f));
     } else {
       to = type == DType::kBfloat16 ? Bfloat16ToFloat(FloatToBfloat16(v)) : HalfToFloat(FloatToHalf(v));
     }
@@ -58,9 +60,13 @@ bool IsTyped(const Call& c, const std::vector<Quant>& quants) {
 Status RunTyped(Routine routine, const Call& c, const std::vector<Quant>& quants) {
   auto quant_of = [&](size_t i) { return i < quants.size() ? quants[i] : Quant(); };
   Attrs attrs = c.attrs;
-  if (MovesElements(c.op, c.attrs)) {  // codes move like integers; a padding value becomes a code
-    if (c.op == Op::kPad)
-      attrs.Set("value", static_cast<double>(CodeOf(c.attrs.Float("value"), {DType::kUint8, quant_of(0)})));
+  if (MovesElements(c.op, c.attrs)) {  // codes move like integers, E4M3 like numbers; a padding value becomes a code
+    const double value = c.attrs.Float("value");
+    if (c.op == Op::kPad && c.inputs[0]->dtype() == DType::kFloat8E4m3) {
+      attrs.Set("value", static_cast<double>(static_cast<float>(value) / quant_of(0).scale));
+    } else if (c.op == Op::kPad) {
+      attrs.Set("value", static_cast<double>(CodeOf(value, {DType::kUint8, quant_of(0)})));
+    }
     return routine({c.op, attrs, c.inputs, c.outputs});
   }
   EraseOutType(&attrs);
@@ -85,7 +91,9 @@ Status RunTyped(Routine routine, const Call& c, const std::vector<Quant>& quants
   TFE_RETURN_IF_ERROR(routine({c.op, attrs, in, out}));
   for (int64_t i = 0; type.dtype != DType::kFloat32 && i < real.num_elements(); ++i) {
     const float v = real.as<float>()[i];
-    if (type.quant.quantized()) {
+    if (type.dtype == DType::kFloat8E4m3) {
+      target->mutable_as<uint8_t>()[i] = FloatToE4m3(v / type.quant.scale);
+    } else if (type.quant.quantized()) {
       target->mutable_as<uint8_t>()[i] = CodeOf(v, type);
     } else {
       target->mutable_as<uint16_t>()[i] = type.dtype == DType::kBfloat16 ? FloatToBfloat16(v) : FloatToHalf(v);

@@ -67,6 +67,43 @@ TEST(TypedRefTest, PaddingAQuantizedTensorWritesTheCodeOfTheValue) {
   EXPECT_EQ((*out)[0].as<float>()[1], 3.0f);
 }
 
+TEST(TypedRefTest, E4m3RoundsSaturatesAndMovesByValue) {
+  auto out = RunText(R"(network {
+    input %x: f32[1,2,2,1]
+    %q = convert(%x) {out=25, out_scale=0.5}
+    %y = convert(%q) {out=1}
+    %p = pad(%q) {lo=[0,0,0,0], hi=[0,0,0,1], value=-3.0}
+    %z = convert(%p) {out=1}
+    %m = pool(%q) {kind="max", ksize=[2,2]}
+    %t = convert(%m) {out=1}
+    return %y, %z, %t
+  })", {F32({1, 2, 2, 1}, {-1.05f, 0.53125f, -1e9f, -0.25f})});
+  ASSERT_TRUE(out.ok()) << out.status().ToString();
+  const float want[] = {-1, 0.5f, -224, -0.25f};  // 1.0625 lies between 1.0 and 1.125: to even
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ((*out)[0].as<float>()[i], want[i]) << i;
+    EXPECT_EQ((*out)[1].as<float>()[2 * i], want[i]) << i;
+    EXPECT_EQ((*out)[1].as<float>()[2 * i + 1], -3.0f) << i;
+  }
+  EXPECT_EQ((*out)[2].as<float>()[0], 0.5f);
+}
+
+TEST(TypedRefTest, ProductsOfE4m3RoundTheirWeightsToIt) {
+  // In steps of 0.5 and 1: 2.2 and 5.1 become 2.25 and 5, 1.2 and -999 become 1.25 and -448.
+  auto out = RunText(R"(network {
+    input %x: f32[1,2]
+    const %w: f32[2,2] @0
+    const %steps: f32[2] @1
+    %q = convert(%x) {out=25, out_scale=1}
+    %y = matmul(%q, %w, _, _, %steps) {out=1}
+    return %y
+  })", {F32({1, 2}, {1, 2.1f})}, {std::make_shared<Tensor>(F32({2, 2}, {1.1f, 1.2f, 2.55f, -999})),
+                                  std::make_shared<Tensor>(F32({2}, {0.5f, 1}))});
+  ASSERT_TRUE(out.ok()) << out.status().ToString();
+  EXPECT_EQ((*out)[0].as<float>()[0], 1 * 1.125f + 2 * 2.5f);
+  EXPECT_EQ((*out)[0].as<float>()[1], 1 * 1.25f - 2 * 448);
+}
+
 TEST(TypedRefTest, SixteenBitResultsAreRounded) {
   auto out = RunText(R"(network {
     input %x: f32[1]

@@ -50,6 +50,11 @@ class Machine {
   virtual void store_tensor(const void* map, unsigned from, const int* place) = 0;
   virtual void await_stores() = 0;
   virtual void sync_group(unsigned id) = 0;
+  // 8 bit products: u8 by s8 with int32 sums, or E4M3 with f32 sums.
+  virtual void copy(unsigned to, const void* from, int bytes, int size) = 0;
+  virtual void store(unsigned to, const void* words, int bytes) = 0;
+  virtual void multiply_bytes(void* c, const uint32_t* a, const uint32_t* b, bool floats) = 0;
+  virtual void multiply_bytes_group(void* const* d, int n, uint64_t a, uint64_t b, bool keep, bool floats) = 0;
 };
 
 inline void to_float(float& f, uint16_t h) {
@@ -199,3 +204,5 @@ inline unsigned __vmaxu2(unsigned a, unsigned b) { return max(a & 0xffff, b & 0x
 inline float __expf(float a) { return exp(a); }
 template <typename T> T rsqrt(T v) { return T(1) / sqrt(v); }
 #endif
+
+#include "byte_kernels.h"

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "backends/cuda/api.h"
+#include "byte_machine.h"
 #include "emulated.h"
 
 namespace {
@@ -108,6 +109,7 @@ void* scheduler = nullptr;
 void (*entry)(void**) = nullptr;
 void** arguments = nullptr;
 std::vector<char*> stacks;
+std::map<CUfunction, int> cluster_rows;  // where the source says so
 
 void Yield() { emulator_switch(&now->stack_pointer, scheduler); }
 
@@ -269,6 +271,43 @@ class Machine : public emulated::Machine {
   void await_products(int keep) override { Flush(now->product_groups, keep); }
   unsigned remote(unsigned address, unsigned rank) override { return (address & 0xffffff) | rank << 24; }
   void load_remote(float* to, unsigned address) override { std::memcpy(to, SharedAt(address), 16); }
+  void copy(unsigned to, const void* from, int bytes, int size) override {
+    char* target = SharedAt(to);
+    now->copies.push_back([=] {
+      std::memset(target, 0, static_cast<size_t>(size));
+      std::memcpy(target, from, static_cast<size_t>(bytes));
+    });
+  }
+  void store(unsigned to, const void* words, int bytes) override { std::memcpy(SharedAt(to), words, static_cast<size_t>(bytes)); }
+  void multiply_bytes(void* c, const uint32_t* a, const uint32_t* b, bool floats) override {
+    Warp& w = *now->warp;
+    for (int i = 0; i < 4; ++i) w.values[now->lane][i] = a[i];
+    for (int i = 0; i < 2; ++i) w.values[now->lane][4 + i] = b[i];
+    Await(w.barrier, w.alive);
+    auto at = [&](int lane, int which, int k) { return static_cast<uint8_t>(w.values[lane][which] >> 8 * (k % 4)); };
+    for (int e = 0; e < 4; ++e)
+      for (int k = 0; k < 32; ++k)
+        emulated::AddProduct(static_cast<char*>(c) + 4 * e, at(now->lane / 4 * 4 + k % 16 / 4, k / 16 * 2 + e / 2, k), at((now->lane % 4 * 2 + e % 2) * 4 + k % 16 / 4, 4 + k / 16, k), floats);
+    Await(w.barrier, w.alive);
+  }
+  void multiply_bytes_group(void* const* d, int n, uint64_t a, uint64_t b, bool keep, bool floats) override {
+    const std::vector<void*> sums(d, d + n / 2);
+    const int row = static_cast<int>(now->id.x / 32 % 4 * 16) + now->lane / 4, column = now->lane % 4 * 2;
+    const unsigned rank = static_cast<unsigned>(now->block - cluster->blocks.data()) << 24;
+    now->products.push_back([=] {
+      auto element = [&](uint64_t descriptor, int line, int k) {
+        const unsigned stride = static_cast<unsigned>(descriptor >> 32 & 0x3fff) << 4;  // of 8 rows
+        unsigned address = (static_cast<unsigned>(descriptor & 0x3fff) << 4) + static_cast<unsigned>(line / 8) * stride + static_cast<unsigned>(line % 8) * (stride / 8) + static_cast<unsigned>(k);
+        address ^= (address >> 7 & (descriptor >> 62 == 1 ? 7 : 3)) << 4;
+        return static_cast<uint8_t>(*SharedAt(address | rank));
+      };
+      for (int i = 0; i < n / 2; ++i) {
+        void* sum = sums[static_cast<size_t>(i)];
+        if (!keep) std::memset(sum, 0, 4);
+        for (int k = 0; k < 32; ++k) emulated::AddProduct(sum, element(a, row + i % 4 / 2 * 8, k), element(b, i / 4 * 8 + column + i % 2, k), floats);
+      }
+    });
+  }
   void init_barrier(unsigned at, unsigned count) override {
     MemoryBarrier& b = BarrierAt(at);
     b.count = b.missing = count;
@@ -421,6 +460,7 @@ std::string TranslateAsm(const std::string& text) {
   auto has = [&](const char* word) { return code.find(word) != std::string::npos; };
   std::string all;
   for (const std::string& o : operands) all += (all.empty() ? "" : ", ") + o;
+  if (const std::string call = emulated::TranslateBytes(code, all); !call.empty()) return call;
   if (has("cvt.f32.f16")) return "emulated::to_float(" + all + ")";
   if (has("cvt.rn.f16x2.f32")) return "emulated::to_pair<emulated::to_half>(" + all + ")";
   if (has("cvt.rn.bf16x2.f32")) return "emulated::to_pair<emulated::to_bfloat>(" + all + ")";
@@ -469,9 +509,10 @@ std::string Translate(std::string s) {
     s = s.substr(end);
   }
   out += s;
+  const int rows = emulated::RowsOfCluster(out);
   const bool bfloat = out.find("#define T bf16") != std::string::npos;
   return std::string("#define IS_HALF ") + (bfloat ? "false" : "true") + "\n#include \"emulated.h\"\n" + out +
-         "\nextern \"C\" void run(emulated::Machine* m, void** arguments) { machine = m; if (arguments) emulated::call(&k, arguments); }\n";
+         "\nextern \"C\" const int cluster_rows = " + std::to_string(rows) + ";\nextern \"C\" void run(emulated::Machine* m, void** arguments) { machine = m; if (arguments) emulated::call(&k, arguments); }\n";
 }
 
 struct Program {
@@ -563,7 +604,10 @@ EXPORT int cuModuleLoadData(CUmodule* module, const void* image) {
 EXPORT int cuModuleUnload(CUmodule) { return 0; }
 EXPORT int cuModuleGetFunction(CUfunction* f, CUmodule module, const char*) {
   *f = reinterpret_cast<CUfunction>(dlsym(module, "run"));
-  return *f == nullptr ? 500 : 0;
+  if (*f == nullptr) return 500;
+  const std::lock_guard<std::mutex> lock(run_mu);
+  cluster_rows[*f] = *static_cast<const int*>(dlsym(module, "cluster_rows"));
+  return 0;
 }
 static uint8_t ElementSize(int type) { return type == CU_TENSOR_MAP_DATA_TYPE_UINT8 ? 1 : type == CU_TENSOR_MAP_DATA_TYPE_FLOAT32 ? 4 : 2; }
 EXPORT int cuTensorMapEncodeTiled(void* to, int type, unsigned rank, void* address, const uint64_t* dims, const uint64_t* strides, const uint32_t* box, const uint32_t* steps, int, int swizzle, int, int) {
@@ -610,10 +654,13 @@ EXPORT int cuLaunchKernelEx(const CUlaunchConfig* c, CUfunction f, void** values
   for (unsigned i = 0; i < c->numAttrs; ++i)
     if (c->attrs[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION) size = c->attrs[i].value.clusterDim.z;
   if (c->gridDimZ % size != 0 || c->sharedMemBytes > (227u << 10) || c->blockDimX * c->blockDimY * c->blockDimZ > 1024) return 1;
-  const unsigned threads = c->blockDimX * c->blockDimY * c->blockDimZ;
+  const unsigned threads = c->blockDimX * c->blockDimY * c->blockDimZ, rows = static_cast<unsigned>(cluster_rows[f]);
+  if (rows > 1) size = rows;
+  const unsigned depth = rows > 1 ? 1 : size;
+  if (c->gridDimY % rows != 0) return 1;
   grid_size = {c->gridDimX, c->gridDimY, c->gridDimZ};
-  for (unsigned z = 0; z < c->gridDimZ; z += size)
-    for (unsigned y = 0; y < c->gridDimY; ++y)
+  for (unsigned z = 0; z < c->gridDimZ; z += depth)
+    for (unsigned y = 0; y < c->gridDimY; y += rows)
       for (unsigned x = 0; x < c->gridDimX; ++x) {
         Cluster group;
         cluster = &group;
@@ -621,7 +668,7 @@ EXPORT int cuLaunchKernelEx(const CUlaunchConfig* c, CUfunction f, void** values
         group.alive = static_cast<int>(size * threads);
         for (unsigned b = 0; b < size; ++b) {
           Block& block = group.blocks[b];
-          block.id = {x, y, z + b};
+          block.id = rows > 1 ? Index{x, y + b, z} : Index{x, y, z + b};
           block.alive = static_cast<int>(threads);
           block.shared.assign(c->sharedMemBytes + 16, 0x7b);
           block.warps.resize((threads + 31) / 32);

@@ -65,7 +65,7 @@ LowerResult LowerDepthwiseInt8(const LowerContext& c) {
   const auto &in = node.inputs[0].shape, &f = node.inputs[1].shape, &out = node.outputs[0].shape;
   constexpr int64_t kMostTaps = 49;  // they are unrolled
   if (f[2] != 1 || node.attrs.Int("groups", 1) != f[3] || in[3] != f[3] || f[3] % 4 != 0 || f[0] * f[1] > kMostTaps) return std::optional<Lowered>();
-  if (!HasConstants(node) || node.has_input(3)) return std::optional<Lowered>();
+  if (IsFp8(node) || !HasConstants(node) || node.has_input(3)) return std::optional<Lowered>();
   Int8Conv conv;
   if (!SetEpilogue(node, &conv)) return std::optional<Lowered>();
   const Window w(node.attrs);

@@ -8,6 +8,7 @@
 #include "backends/cuda/lower/staged.h"
 #include "backends/cuda/lower/window.h"
 #include "backends/cuda/tma_product.h"
+#include "base/float8.h"
 
 namespace tfengine::cuda {
 namespace {
@@ -26,6 +27,7 @@ bool SetEpilogue(const ConcreteNode& node, Int8Conv* conv) {
   if (!elems) return false;
   conv->y = elems->back();
   conv->zero = node.inputs[0].quant.zero;
+  conv->fp8 = IsFp8(node);
   if (node.has_input(3)) conv->residual = (*elems)[3];
   for (const Elem* e : {&conv->y, conv->residual ? &*conv->residual : nullptr}) {
     if (e == nullptr || e->quant.quantized()) continue;
@@ -37,11 +39,17 @@ bool SetEpilogue(const ConcreteNode& node, Int8Conv* conv) {
   conv->act = *expression;
   conv->lo = conv->y.lo, conv->hi = conv->y.hi;
   if (!conv->y.quant.quantized()) return true;
+  if (conv->y.dtype != conv->codes()) return false;
   const double alpha = act == "clip" ? node.attrs.Float("alpha") : 0, beta = act == "clip" ? node.attrs.Float("beta") : 6;
   if (act == "relu" || act == "relu6" || (act == "clip" && alpha <= beta)) {
     conv->act.clear();
-    conv->lo = CodeOf(alpha, conv->y);
-    if (act != "relu") conv->hi = CodeOf(beta, conv->y);
+    if (conv->fp8) {
+      conv->least = static_cast<float>(alpha) / conv->y.quant.scale;
+      if (act != "relu") conv->most = static_cast<float>(beta) / conv->y.quant.scale;
+    } else {
+      conv->lo = CodeOf(alpha, conv->y);
+      if (act != "relu") conv->hi = CodeOf(beta, conv->y);
+    }
   }
   return true;
 }
@@ -60,6 +68,8 @@ Int8Channels ChannelsOf(const ConcreteNode& node, int64_t filters) {
   }
   return channels;
 }
+
+bool IsFp8(const ConcreteNode& node) { return node.inputs[0].dtype == DType::kFloat8E4m3; }
 
 signed char CodeOfWeight(float weight, float step) { return static_cast<signed char>(std::clamp(std::nearbyint(weight / step), -127.0f, 127.0f)); }
 
@@ -130,7 +140,7 @@ TmaProduct TmaOf(const Form& form) {
   const Int8Conv& c = form.conv;
   TmaProduct p;
   const bool pads = c.pad_h > 0 || c.pad_w > 0 || (c.out_h - 1) * c.stride_h + (c.k_h - 1) * c.dilation_h >= c.in_h || (c.out_w - 1) * c.stride_w + (c.k_w - 1) * c.dilation_w >= c.in_w;
-  if (form.prepares || c.pixel != c.run || (c.zero != 0 && pads)) return p;
+  if (c.fp8 || form.prepares || c.pixel != c.run || (c.zero != 0 && pads)) return p;
   p.type = DType::kUint8, p.out = c.y, p.residual = c.residual, p.act = c.act;
   p.m = c.rows(), p.n = c.filters, p.bias = true;
   p.image = !c.plain();
@@ -168,6 +178,7 @@ class Codes {
       : w_(node.inputs[1].constant->as<float>()), steps_(node.inputs[4].constant->as<float>()), form_(form), k_w_(form.merged > 0 ? form.merged : form.conv.k_w),
         rows_(node.op == Op::kMatMul && node.attrs.Bool("transpose_b")) {}
 
+  // Integers, or the bits of E4M3.
   signed char operator()(int64_t channel, int64_t at) const {
     const Int8Conv& c = form_.conv;
     int64_t tap = at / c.run, in = at % c.run;
@@ -178,7 +189,7 @@ class Codes {
     }
     if (in >= form_.channels) return 0;
     const float v = rows_ ? w_[channel * form_.channels + in] : w_[(tap * form_.channels + in) * c.filters + channel];
-    return CodeOfWeight(v, steps_[channel]);
+    return c.fp8 ? static_cast<signed char>(FloatToE4m3(v / steps_[channel])) : CodeOfWeight(v, steps_[channel]);
   }
 
  private:
@@ -233,12 +244,12 @@ LowerResult LowerInt8(const LowerContext& c) {
 
   const Codes codes(node, *form);
   const Tensor &w = *node.inputs[1].constant, &steps = *node.inputs[4].constant;
-  const std::string key = fmt::format("int8 {} {} {}", w.data(), steps.data(), conv.run);
+  const std::string key = fmt::format("{} {} {} {}", conv.fp8 ? "fp8" : "int8", w.data(), steps.data(), conv.run);
   TFE_ASSIGN_OR_RETURN(auto weights, DeviceWeights(c, fmt::format("{} x{}", key, run), static_cast<size_t>(Int8PackedRows(conv) * Int8PackedPitch(conv)),
                                                    [&](void* to) { PackInt8Weights(conv, run, codes, static_cast<signed char*>(to)); }));
   auto sums = c.weights.GetObject(key + " sums", [&]() -> Result<std::shared_ptr<const void>> {
     auto sum = std::make_shared<std::vector<int64_t>>(static_cast<size_t>(conv.filters), 0);
-    for (int64_t ch = 0; ch < conv.filters; ++ch)
+    for (int64_t ch = 0; ch < conv.filters && !conv.fp8; ++ch)
       for (int64_t i = 0; i < conv.reduction(); ++i) (*sum)[static_cast<size_t>(ch)] += codes(ch, i);
     return std::shared_ptr<const void>(std::move(sum));
   });
@@ -265,11 +276,13 @@ LowerResult LowerInt8(const LowerContext& c) {
 Result<std::shared_ptr<const DeviceBuffer>> SteppedWeights(const LowerContext& c) {
   const Tensor &w = *c.node.inputs[1].constant, &steps = *c.node.inputs[4].constant;
   const bool rows = c.node.op == Op::kMatMul && c.node.attrs.Bool("transpose_b");
-  return DeviceWeights(c, fmt::format("stepped {} {}", w.data(), steps.data()), w.num_bytes(), [&](void* to) {
+  const bool fp8 = IsFp8(c.node);
+  return DeviceWeights(c, fmt::format("stepped {} {} {}", fp8, w.data(), steps.data()), w.num_bytes(), [&](void* to) {
     const int64_t columns = w.shape().back(), count = steps.num_elements();
     for (int64_t i = 0; i < w.num_elements(); ++i) {
       const float step = steps.as<float>()[rows ? i / columns % count : i % columns];
-      static_cast<float*>(to)[i] = step * static_cast<float>(CodeOfWeight(w.as<float>()[i], step));
+      const float v = w.as<float>()[i];
+      static_cast<float*>(to)[i] = step * (fp8 ? E4m3ToFloat(FloatToE4m3(v / step)) : static_cast<float>(CodeOfWeight(v, step)));
     }
   });
 }

@@ -10,8 +10,10 @@
 // Convolutions and products of quantized tensors (docs/design/02-precision.md).
 namespace tfengine::cuda {
 
-// Whether the node multiplies codes with signed 8 bit weights.
+// Whether the node multiplies codes with signed 8 bit weights, or E4M3 with E4M3.
 bool IsInt8(const ConcreteNode& node);
+// The latter.
+bool IsFp8(const ConcreteNode& node);
 std::vector<std::string> Int8Tactics(const ConcreteNode& node, const Device& device);
 // nullopt: only plain loops can do it (groups, weights that are no constants, older devices).
 LowerResult LowerInt8(const LowerContext& c);
@@ -26,10 +28,10 @@ bool SetEpilogue(const ConcreteNode& node, Int8Conv* conv);
 bool HasConstants(const ConcreteNode& node);
 // What a sum's unit is, and the bias, of every channel; `sum` is left empty.
 Int8Channels ChannelsOf(const ConcreteNode& node, int64_t filters);
-// A weight as a code.
+// A weight as an integer.
 signed char CodeOfWeight(float weight, float step);
 
-// The weights of an int8 product as the reals that their codes stand for, on the device, in their own layout.
+// The weights of an 8 bit product as the reals that their codes stand for, on the device, in their own layout.
 Result<std::shared_ptr<const DeviceBuffer>> SteppedWeights(const LowerContext& c);
 
 }  // namespace tfengine::cuda

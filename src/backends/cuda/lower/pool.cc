@@ -51,6 +51,7 @@ LowerResult LowerPool(const LowerContext& c) {
       case DType::kFloat32: start = Literal(std::numeric_limits<float>::lowest(), "float"); break;
       case DType::kFloat64: start = Literal(std::numeric_limits<double>::lowest(), "double"); break;
       case DType::kFloat16: start = "-65504.0f"; break;
+      case DType::kFloat8E4m3: start = "-448.0f"; break;
       case DType::kBfloat16: start = "__uint_as_float(0xff7f0000u)"; break;
       case DType::kInt8: start = "-128"; break;
       case DType::kInt16: start = "-32768"; break;
