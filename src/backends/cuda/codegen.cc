@@ -232,7 +232,10 @@ std::optional<std::string> BinaryExpression(BinaryKind kind, const std::string& 
   return std::nullopt;
 }
 
-std::string For16Bits(std::string expression) { return ReplaceAll(std::move(expression), "erfc(", "erfc_16("); }
+std::string For16Bits(std::string expression) {
+  expression = ReplaceAll(std::move(expression), *UnaryExpression(UnaryKind::k_gelu_erf, "float", 0, 0), "gelu_16(x)");
+  return ReplaceAll(std::move(expression), "erfc(", "erfc_16(");
+}
 
 std::optional<std::string> ActivationExpression(const Attrs& attrs, const std::string& wide) {
   UnaryKind kind;

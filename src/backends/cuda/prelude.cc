@@ -83,6 +83,16 @@ __forceinline__ float erfc_16(float x) {
   const float r = t * __expf(fmaf(-z, z, fmaf(p, t, -1.26551223f)));
   return x >= 0 ? r : 2 - r;
 }
+// x times the normal distribution's integral as x / (1 + 2^(x P(x^2))); P is fitted to the logarithm of the odds. Off by 0.14 of
+// what rounding to f16 takes at most.
+__forceinline__ float gelu_16(float x) {
+  const float y = fminf(x * x, 64.0f);
+  float p = -2.1563362e-09f, e;
+  p = fmaf(p, y, 1.9923620e-07f); p = fmaf(p, y, -7.1789950e-06f); p = fmaf(p, y, 1.1274884e-04f);
+  p = fmaf(p, y, 3.4219041e-04f); p = fmaf(p, y, -0.10540314f); p = fmaf(p, y, -2.3018198f);
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(p * x));
+  return __fdividef(x, 1 + e);
+}
 template <class W> __forceinline__ W floor_mod(W x, W y) { W r = fmod(x, y); return r != 0 && (r < 0) != (y < 0) ? r + y : r; }
 template <class W> __forceinline__ W nan_min(W x, W y) { return x != x || y != y ? x + y : (y < x ? y : x); }
 template <class W> __forceinline__ W nan_max(W x, W y) { return x != x || y != y ? x + y : (x < y ? y : x); }

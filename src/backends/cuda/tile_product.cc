@@ -247,6 +247,10 @@ std::vector<TileShape> Basics(int architecture) {
   if (architecture == 90)
     for (auto [bm, bn, stages] : {std::array{64, 64, 5}, {64, 128, 5}, {64, 256, 4}, {128, 32, 5}, {128, 64, 5}, {128, 96, 5}, {128, 128, 5}, {128, 192, 4}, {128, 256, 4}})
       list.push_back({.wgmma = true, .bm = bm, .bn = bn, .warps_m = bm / 16, .warps_n = 1, .stages = stages});
+  // Most weights of a small problem are on their way before the kernel in front has ended.
+  if (architecture == 90)
+    for (auto [bm, bn, stages] : {std::array{64, 32, 12}, {64, 64, 9}, {64, 128, 8}, {128, 64, 8}})
+      list.push_back({.wgmma = true, .bm = bm, .bn = bn, .warps_m = bm / 16, .warps_n = 1, .stages = stages, .deep = true});
   if (architecture == 90)
     for (auto [bm, bn, stages] : {std::array{64, 128, 3}, {128, 64, 3}, {128, 128, 3}})
       list.push_back({.wgmma = true, .bm = bm, .bn = bn, .warps_m = bm / 16, .warps_n = 1, .stages = stages, .lean = true});
@@ -277,11 +281,12 @@ size_t TileShape::SharedBytes(int64_t k) const {
   return 1024 + std::max(static_cast<size_t>(StagesFor(k)) * static_cast<size_t>(bm + bn) * 128, static_cast<size_t>(bm) * static_cast<size_t>(bn + 8) * 4);
 }
 
-std::string TileShape::Name() const { return fmt::format("{}{}x{}{}{}", wgmma ? "wg" : "tile", bm, bn, lean ? "l" : "", split > 1 ? fmt::format("/{}", split) : ""); }
+std::string TileShape::Name() const { return fmt::format("{}{}x{}{}{}", wgmma ? "wg" : "tile", bm, bn, lean ? "l" : deep ? "d" : "", split > 1 ? fmt::format("/{}", split) : ""); }
 
 std::vector<TileShape> TileShapes(const TileProduct& p, int architecture, int processors) {
-  const size_t most = p.m <= 512 ? 12 : 9;  // short kernels are timed quickly
+  const size_t most = p.m <= 512 ? 16 : 9;  // short kernels are timed quickly
   std::vector<TileShape> all = AllShapes(p, architecture);
+  all.erase(std::remove_if(all.begin(), all.end(), [&](const TileShape& s) { return s.deep && (p.m > 1024 || s.StagesFor(p.k) <= 5); }), all.end());
   std::stable_sort(all.begin(), all.end(), [&](const TileShape& a, const TileShape& b) { return Cost(p, a, processors) < Cost(p, b, processors); });
   if (all.size() > most) all.resize(most);
   return all;

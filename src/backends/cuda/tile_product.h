@@ -22,12 +22,13 @@ struct TileShape {
   int warps_m = 2, warps_n = 2;  // wgmma: 4 warps per 64 rows, and 1
   int stages = 4;                // of 64 terms in shared memory, at most
   bool lean = false;             // fewer stages, so that several blocks share a multiprocessor and hide each other's ends
+  bool deep = false;             // more stages: for few rows, whose weights should be on their way early
   int split = 1;                 // blocks of a cluster that share out the terms
 
   int threads() const { return 32 * warps_m * warps_n; }
   int StagesFor(int64_t k) const;
   size_t SharedBytes(int64_t k) const;
-  std::string Name() const;  // "tile64x64", "wg128x256"; "l": lean; "/4": split
+  std::string Name() const;  // "tile64x64", "wg128x256"; "l": lean; "d": deep; "/4": split
 };
 
 // out[m, n] = act(A[m, k] · B[n, k]' + bias[n] + residual[m, n]); k and n are multiples of 8.
