@@ -177,7 +177,8 @@ std::string Compare(const Tensor& got, const Tensor& want, double tolerance, boo
       if (x == y || (std::isnan(x) && std::isnan(y))) continue;
       const double limit = tolerance * (sums ? scale : std::max(std::fabs(y), 1e-2));
       if (std::fabs(x - y) <= limit) continue;
-      if (std::fabs(x - y) <= 1.001 * std::max(step, ulp * std::fabs(y)) && ++neighbours <= 1 + b.size() / (ulp > 0 ? 50 : 300)) continue;
+      // Sums of E4M3 are off by 1e-3 of the largest, which is several steps of results near 0.
+      if (std::fabs(x - y) <= 1.001 * std::max(step, ulp * std::fabs(y)) + (ulp > 0 ? 1e-3 * scale : 0) && ++neighbours <= 1 + b.size() / (ulp > 0 ? 50 : 300)) continue;
       problem = fmt::format("element {} of {}: got {}, want {} (limit {:.3g})", i, b.size(), x, y, limit);
       return;
     }

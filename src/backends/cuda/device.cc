@@ -67,7 +67,7 @@ struct alignas(64) EncodedMap {
 };
 
 int Encode(const DriverApi& api, const TensorMap& map, const void* data, EncodedMap* to) {
-  const int type = map.type == DType::kUint8     ? CU_TENSOR_MAP_DATA_TYPE_UINT8
+  const int type = DTypeSize(map.type) == 1      ? CU_TENSOR_MAP_DATA_TYPE_UINT8
                    : map.type == DType::kFloat16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
                    : map.type == DType::kFloat32 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32
                                                  : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;

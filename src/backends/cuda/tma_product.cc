@@ -28,6 +28,9 @@ __forceinline__ void load_windows(unsigned to, const TensorMap* map, unsigned ba
   asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2], {%7, %8};"
                ::"r"(to), "l"(map), "r"(barrier), "r"(c), "r"(x), "r"(y), "r"(image), "h"(dx), "h"(dy) : "memory");
 }
+__forceinline__ void load_bytes(unsigned to, const void* from, unsigned bytes, unsigned barrier) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to), "l"(from), "r"(bytes), "r"(barrier) : "memory");
+}
 __forceinline__ void store_tensor(const TensorMap* map, unsigned from, int x, int y, int z) {
   asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(map), "r"(from), "r"(x), "r"(y), "r"(z) : "memory");
 }
@@ -36,7 +39,8 @@ __forceinline__ void sync_group(unsigned id) { asm volatile("bar.sync %0, 128;" 
 __forceinline__ u64 descriptor(unsigned address) { return ((u64)(ROW == 128 ? 1 : 2) << 62) | ((u64)(8 * ROW / 16) << 32) | ((u64)1 << 16) | ((address & 0x3ffff) >> 4); }
 )cuda";
 
-// A slot of the ring holds what one step multiplies, or the residual of a tile, in whose place the result is put.
+// A slot of the ring holds what one step multiplies; or the residual of a tile, in whose place the result is put, and behind it
+// what the columns need.
 constexpr char kBody[] = R"cuda(
   extern __shared__ u8 raw_memory[];
   u8* memory = raw_memory + ((1024 - (shared_address(raw_memory) & 1023)) & 1023);
@@ -93,14 +97,20 @@ constexpr char kBody[] = R"cuda(
         }
         if (++slot == SLOTS) slot = 0, parity ^= 1;
       }
+      const unsigned to = base + slot * SLOT, barrier = full + 8 * slot;
       await_phase(empty + 8 * slot, parity);
+#if RESIDUAL || TABLES > 0
+      const unsigned bytes = 4 * min(BN, n - tile_n * BN);
+      expect_bytes(barrier, RESIDUAL * BM * BN * OUT_SIZE + TABLES * bytes);
+#pragma unroll
+      for (int t = 0; t < TABLES; ++t) load_bytes(to + BM * BN * OUT_SIZE + t * BN * 4, columns + t * table + (i64)group * n + tile_n * BN, bytes, barrier);
+#else
+      arrive(barrier, 1);
+#endif
 #if RESIDUAL
-      expect_bytes(full + 8 * slot, BM * BN * OUT_SIZE);
 #pragma unroll
       for (int b = 0; b < BN * OUT_SIZE / OUT_ROW; ++b)
-        load_tensor(base + slot * SLOT + b * BM * OUT_ROW, &residual_map, full + 8 * slot, tile_n * BN + b * (OUT_ROW / OUT_SIZE), first, group);
-#else
-      arrive(full + 8 * slot, 1);
+        load_tensor(to + b * BM * OUT_ROW, &residual_map, barrier, tile_n * BN + b * (OUT_ROW / OUT_SIZE), first, group);
 #endif
       if (++slot == SLOTS) slot = 0, parity ^= 1;
     }
@@ -112,7 +122,6 @@ constexpr char kBody[] = R"cuda(
   unsigned parity = 0;
   for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     const int rest = tile / tiles_n, group = rest / tiles_m, tile_n = tile % tiles_n;
-    const int ch0 = tile_n * BN + lane % 4 * RUN;
     SUM acc[BN / 8][4];
 #pragma unroll
     for (int j = 0; j < BN / 8; ++j) acc[j][0] = acc[j][1] = acc[j][2] = acc[j][3] = 0;
@@ -121,9 +130,23 @@ constexpr char kBody[] = R"cuda(
       await_phase(full + 8 * slot, parity);
       const u64 a = descriptor(base + slot * SLOT + part_of * 64 * ROW), b = descriptor(base + slot * SLOT + BM * ROW);
       asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+#if PROMOTE
+      // Tensor cores keep some 14 bits of a sum: only a step's products are summed there.
+      SUM part[BN / 8][4];
 #pragma unroll
-      for (int q = 0; q < ROW / 32; ++q) multiply(acc, a + 2 * q, b + 2 * q);
+      for (int q = 0; q < ROW / 32; ++q) multiply(part, a + 2 * q, b + 2 * q, q > 0);
+      asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;" ::: "memory");
+#pragma unroll
+      for (int j = 0; j < BN / 8; ++j) {
+        asm volatile("" : SUM_OPERANDS(part[j]) :: "memory");
+#pragma unroll
+        for (int e = 0; e < 4; ++e) acc[j][e] += part[j][e];
+      }
+#else
+#pragma unroll
+      for (int q = 0; q < ROW / 32; ++q) multiply(acc, a + 2 * q, b + 2 * q, 1);
       asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 1;" ::: "memory");
+#endif
       if (step > 0 && lane == 0) arrive(empty + 8 * last, 1);
       if (step == 0 && stored >= 0) {
         if (threadIdx.x % 128 == 0) {
@@ -141,9 +164,10 @@ constexpr char kBody[] = R"cuda(
     if (lane == 0) arrive(empty + 8 * last, 1);
     await_phase(full + 8 * slot, parity);
     u8* const place = memory + slot * SLOT;
+    const float* const column = (const float*)(place + BM * BN * OUT_SIZE) + lane % 4 * RUN;
 #pragma unroll
     for (int g = 0; g < BN / (4 * RUN); ++g) {
-      const int ch = ch0 + g * 4 * RUN, at = (g * 4 + lane % 4) * RUN * OUT_SIZE;
+      const int at = (g * 4 + lane % 4) * RUN * OUT_SIZE;
       RESULT result[2];
       RESIDUALS
 #pragma unroll
@@ -179,15 +203,18 @@ constexpr char kBody[] = R"cuda(
 )cuda";
 
 std::string Multiply(const TmaProduct& p, int bn) {
+  const bool bytes = p.size() == 1;
   std::string list, operands;
   for (int i = 0; i < bn / 2; ++i) {
     list += fmt::format("{}%{}", i == 0 ? "" : ",", i);
     operands += fmt::format("{}\"+{}\"(acc[{}][{}])", i == 0 ? "" : ", ", p.codes() ? "r" : "f", i / 4, i % 4);
   }
-  const std::string type = p.codes() ? "s32.u8.s8" : p.type == DType::kFloat16 ? "f32.f16.f16" : "f32.bf16.bf16";
-  return fmt::format("__forceinline__ void multiply({0} (&acc)[BN / 8][4], u64 a, u64 b) {{\n  asm volatile(\"{{\\n.reg .pred p;\\nsetp.ne.b32 p, 1, 0;\\n"
-                     "wgmma.mma_async.sync.aligned.m64n{1}k{2}.{3} {{{4}}}, %{5}, %{6}, p{7};\\n}}\"\n               : {8} : \"l\"(a), \"l\"(b));\n}}\n",
-                     p.codes() ? "int" : "float", bn, p.codes() ? 32 : 16, type, list, bn / 2, bn / 2 + 1, p.codes() ? "" : ", 1, 1, 0, 0", operands);
+  const std::string type = p.codes() ? "s32.u8.s8" : p.fp8() ? "f32.e4m3.e4m3" : p.type == DType::kFloat16 ? "f32.f16.f16" : "f32.bf16.bf16";
+  // keep = 0, of 8-bit operands: what acc held is dropped.
+  return fmt::format("__forceinline__ void multiply({0} (&acc)[BN / 8][4], u64 a, u64 b, int keep) {{\n  asm volatile(\"{{\\n.reg .pred p;\\nsetp.ne.b32 p, {9}, 0;\\n"
+                     "wgmma.mma_async.sync.aligned.m64n{1}k{2}.{3} {{{4}}}, %{5}, %{6}, p{7};\\n}}\"\n               : {8} : \"l\"(a), \"l\"(b){10});\n}}\n",
+                     p.codes() ? "int" : "float", bn, bytes ? 32 : 16, type, list, bn / 2, bn / 2 + 1, p.codes() ? "" : p.fp8() ? ", 1, 1" : ", 1, 1, 0, 0", operands,
+                     bytes ? fmt::format("%{}", bn / 2 + 2) : "1", bytes ? ", \"r\"(keep)" : "");
 }
 
 // The pieces of the epilogue: four neighbouring sums at a time.
@@ -198,14 +225,15 @@ void DefineEpilogue(const TmaProduct& p, std::string* s) {
   const bool folded = codes && p.act.empty() && (!p.residual || code_residual);
   define("SUM", p.codes() ? "int" : "float");
   define("SUM_OPERANDS(a)", p.codes() ? "\"+r\"(a[0]), \"+r\"(a[1]), \"+r\"(a[2]), \"+r\"(a[3])" : "\"+f\"(a[0]), \"+f\"(a[1]), \"+f\"(a[2]), \"+f\"(a[3])");
-  auto columns = [](const char* type, const char* name, const char* at) {
-    return fmt::format("vec<{0}, 4> {1} = {{}}; if (ch < n) {1} = *(const vec<{0}, 4>*)(columns + {2}(i64)group * n + ch + 4 * part); ", type, name, at);
+  auto columns = [](const char* type, const char* name, int table) {
+    return fmt::format("const vec<{0}, 4> {1} = *(const vec<{0}, 4>*)(column + {2} * BN + g * 4 * RUN + 4 * part); ", type, name, table);
   };
-  if (p.codes()) {
-    define("COLUMNS", columns("float", "scale", "") + columns("float", "bias", "table + ") + (p.compensates ? columns("int", "zero", "2 * table + ") : ""));
+  const bool bytes = p.size() == 1;
+  if (bytes) {
+    define("COLUMNS", columns("float", "scale", 0) + columns("float", "bias", 1) + (p.compensates ? columns("int", "zero", 2) : ""));
     define("WITH_COLUMN(sum, e)", p.compensates ? "fmaf((float)((sum) + zero.v[e]), scale.v[e], bias.v[e])" : "fmaf((float)(sum), scale.v[e], bias.v[e])");
   } else {
-    define("COLUMNS", p.bias ? columns("float", "bias", "") : "");
+    define("COLUMNS", p.bias ? columns("float", "bias", 0) : "");
     define("WITH_COLUMN(sum, e)", p.bias ? "((sum) + bias.v[e])" : "(sum)");
   }
   std::string finish;
@@ -216,24 +244,33 @@ void DefineEpilogue(const TmaProduct& p, std::string* s) {
   if (p.residual) {
     define("RESIDUALS", fmt::format("vec<{}, RUN> others[2]; for (int h = 0; h < 2; ++h) for (int v = 0; v < RUN * OUT_SIZE / 16; ++v) ((uint4*)&others[h])[v] = *(const uint4*)(place + PLACE(h, v));",
                                     p.residual->storage()));
+    const double steps = folded ? static_cast<double>(p.residual->quant.scale) / static_cast<double>(p.out.quant.scale) : 1;
     // 2^23 + code as the bits of a float.
-    each(folded ? fmt::format("z[e] = fmaf(__uint_as_float(0x4B000000u | others[h].v[4 * part + e]) - {}, {}, z[e]);", Literal(8388608.0 + p.residual->quant.zero, "float"),
-                              Literal(static_cast<double>(p.residual->quant.scale) / static_cast<double>(p.out.quant.scale), "float"))
-                : fmt::format("z[e] += {};", p.residual->Load("others[h].v[4 * part + e]")));
+    each(folded && p.fp8() ? fmt::format("z[e] = fmaf(up(others[h].v[4 * part + e]), {}, z[e]);", Literal(steps, "float"))
+         : folded ? fmt::format("z[e] = fmaf(__uint_as_float(0x4B000000u | others[h].v[4 * part + e]) - {}, {}, z[e]);", Literal(8388608.0 + p.residual->quant.zero, "float"),
+                                Literal(steps, "float"))
+                  : fmt::format("z[e] += {};", p.residual->Load("others[h].v[4 * part + e]")));
   } else {
     define("RESIDUALS", "");
   }
   if (!p.act.empty()) each(fmt::format("typedef float W; const W x = z[e]; z[e] = {};", p.act));
   if (codes) {
-    define("RESULT", "uint4_words");
-    *s += "struct alignas(16) uint4_words { unsigned v[4]; };\n"
-          "__forceinline__ unsigned pack4(int a, int b, int c, int d) {\n  unsigned r;\n"
-          "  asm(\"{ .reg .b32 high; cvt.pack.sat.u8.s32.b32 high, %4, %3, 0; cvt.pack.sat.u8.s32.b32 %0, %2, %1, high; }\" : \"=r\"(r) : \"r\"(a), \"r\"(b), \"r\"(c), \"r\"(d));\n  return r;\n}\n";
-    finish += "int q[4]; ";
-    each((folded ? "q[e] = __float2int_rn(z[e]);"
-                 : fmt::format("q[e] = z[e] != z[e] ? {1} : __float2int_rn(fminf(fmaxf(z[e] * {0}, -1024.0f), 1024.0f)) + {1};", Literal(1 / static_cast<double>(p.out.quant.scale), "float"), p.out.quant.zero)) +
-         (p.lo != 0 || p.hi != 255 ? fmt::format(" q[e] = max(min(q[e], {}), {});", p.hi, p.lo) : ""));
-    finish += "result[h].v[part] = pack4(q[0], q[1], q[2], q[3]);";
+    define("RESULT", "vec<unsigned, 4>");
+    const std::string inverse = Literal(1 / static_cast<double>(p.out.quant.scale), "float");
+    if (p.fp8()) {
+      *s += "__forceinline__ unsigned pack2(float a, float b) {\n  u16 r;\n  asm(\"cvt.rn.satfinite.e4m3x2.f32 %0, %2, %1;\" : \"=h\"(r) : \"f\"(a), \"f\"(b));\n  return r;\n}\n";
+      if (!folded) each(fmt::format("z[e] *= {};", inverse));
+      if (p.least > -448) each(fmt::format("z[e] = z[e] < {0} ? {0} : z[e];", Literal(p.least, "float")));
+      if (p.most < 448) each(fmt::format("z[e] = z[e] > {0} ? {0} : z[e];", Literal(p.most, "float")));
+      finish += "result[h].v[part] = pack2(z[0], z[1]) | pack2(z[2], z[3]) << 16;";
+    } else {
+      *s += "__forceinline__ unsigned pack4(int a, int b, int c, int d) {\n  unsigned r;\n"
+            "  asm(\"{ .reg .b32 high; cvt.pack.sat.u8.s32.b32 high, %4, %3, 0; cvt.pack.sat.u8.s32.b32 %0, %2, %1, high; }\" : \"=r\"(r) : \"r\"(a), \"r\"(b), \"r\"(c), \"r\"(d));\n  return r;\n}\n";
+      finish += "int q[4]; ";
+      each((folded ? "q[e] = __float2int_rn(z[e]);" : fmt::format("q[e] = z[e] != z[e] ? {1} : __float2int_rn(fminf(fmaxf(z[e] * {0}, -1024.0f), 1024.0f)) + {1};", inverse, p.out.quant.zero)) +
+           (p.lo != 0 || p.hi != 255 ? fmt::format(" q[e] = max(min(q[e], {}), {});", p.hi, p.lo) : ""));
+      finish += "result[h].v[part] = pack4(q[0], q[1], q[2], q[3]);";
+    }
   } else {
     define("RESULT", fmt::format("vec<{}, RUN>", p.out.storage()));
     each(fmt::format("result[h].v[4 * part + e] = {};", p.out.Store("z[e]")));
@@ -259,7 +296,12 @@ bool Possible(const TmaProduct& p, const Device& device) {
          p.batch * p.in_h * p.in_w < kMost;
 }
 
-bool Suits(const TmaProduct& p, const TmaShape& s) { return s.bn % (4 * p.run()) == 0 && (s.bn <= 64 || s.bn / 2 < p.n) && s.Slots(p) >= 2; }
+bool Suits(const TmaProduct& p, const TmaShape& s) {
+  // Sums of E4M3 take twice the registers; a multiprocessor's quarters have 16384 each, shared out by warp.
+  const int warps = (s.resident * s.threads() / 32 + 3) / 4, registers = 16384 / (32 * warps);
+  if (p.fp8() && s.bn + 36 > registers) return false;
+  return s.bn % (4 * p.run()) == 0 && (s.bn <= 64 || s.bn / 2 < p.n) && s.Slots(p) >= 2;
+}
 
 // Cycles, roughly; only the order counts.
 double Cost(const TmaProduct& p, const TmaShape& s, int processors) {
@@ -282,7 +324,10 @@ int TmaProduct::row_bytes() const {
 
 int TmaProduct::out_row_bytes(int bn) const { return bn * static_cast<int>(out.size()) % 128 == 0 ? 128 : 64; }
 
-int TmaShape::SlotBytes(const TmaProduct& p) const { return std::max((bm() + bn) * p.row_bytes(), bm() * bn * static_cast<int>(p.out.size())); }
+int TmaShape::SlotBytes(const TmaProduct& p) const {
+  const int result = bm() * bn * static_cast<int>(p.out.size()) + p.tables() * bn * 4;
+  return (std::max((bm() + bn) * p.row_bytes(), result) + 1023) / 1024 * 1024;
+}
 
 int TmaShape::Slots(const TmaProduct& p) const {
   constexpr int kShared = 227 << 10, kOfABlock = 1024, kAlignment = 1024, kBarriers = 16;
@@ -326,12 +371,12 @@ Generated TmaProductCode(const TmaProduct& p, const TmaShape& s, int processors)
   const int row = p.row_bytes(), out_row = p.out_row_bytes(s.bn);
   Generated g;
   const std::pair<const char*, int64_t> numbers[] = {{"BM", s.bm()}, {"BN", s.bn}, {"ROW", row}, {"SIZE", static_cast<int64_t>(p.size())}, {"RUN", p.run()}, {"SLOTS", s.Slots(p)}, {"SLOT", s.SlotBytes(p)},
-                                                     {"WARP_GROUPS", s.warp_groups}, {"IMAGE", p.image}, {"RESIDUAL", p.residual.has_value()}, {"OUT_SIZE", static_cast<int64_t>(p.out.size())}, {"OUT_ROW", out_row}};
+                                                     {"WARP_GROUPS", s.warp_groups}, {"IMAGE", p.image}, {"RESIDUAL", p.residual.has_value()}, {"TABLES", p.tables()}, {"PROMOTE", p.fp8()}, {"FLOATS", !p.codes()}, {"OUT_SIZE", static_cast<int64_t>(p.out.size())}, {"OUT_ROW", out_row}};
   for (const auto& [name, value] : numbers) g.source += fmt::format("#define {} {}\n", name, value);
   g.source += kHead;
   g.source += Multiply(p, s.bn);
   DefineEpilogue(p, &g.source);
-  const bool columns = p.codes() || p.bias;
+  const bool columns = p.tables() > 0;
   g.source += fmt::format("extern \"C\" __global__ void __launch_bounds__({}, {}) k(const u8* x, const u8* w, {}{}{}* out, i64 m_, i64 n_, i64 taps, i64 chunks_, i64 groups_, i64 b_rows, i64 table{}, "
                           "const __grid_constant__ TensorMap a_map, const __grid_constant__ TensorMap b_map, const __grid_constant__ TensorMap out_map{}) {{\n",
                           s.threads(), s.resident, columns ? "const float* columns, " : "", p.residual ? fmt::format("const {}* residual, ", p.residual->storage()) : "", p.out.storage(),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cmath>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,10 +32,10 @@ struct TmaShape {
   bool operator==(const TmaShape&) const = default;
 };
 
-// out[m, n] = act((A[m, k] · B[n, k]' + zero[n]) * scale[n] + bias[n] + residual[m, n]); zero and scale of codes only.
+// out[m, n] = act((A[m, k] · B[n, k]' + zero[n]) * scale[n] + bias[n] + residual[m, n]); scale of 8-bit operands, zero of codes only.
 struct TmaProduct {
-  DType type = DType::kFloat16;  // of A and B: f16, bf16, or u8: codes, and signed codes in B
-  Elem out;                      // f16, bf16, f32; with codes also codes
+  DType type = DType::kFloat16;  // of A and B: f16, bf16, f8e4m3, or u8: codes, and signed codes in B
+  Elem out;                      // f16, bf16, f32; of 8-bit operands also their type
   std::optional<Elem> residual;
   int64_t m = 0, n = 0;
   int groups = 1;  // products of one A with several B; results, B and biases lie one behind the other
@@ -46,21 +47,25 @@ struct TmaProduct {
   int64_t channels = 0, batch = 1, in_h = 1, in_w = 1, k_h = 1, k_w = 1, out_h = 1, out_w = 1;
   int64_t stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1, pad_h = 0, pad_w = 0;  // pads: top and left; there are zeros
 
-  // Of codes: bounds of those that the activation leaves where it is a clip (`act` is empty then).
+  // Of codes and E4M3, in steps of the result: bounds that the activation leaves where it is a clip (`act` is empty then).
   int lo = 0, hi = 255;
+  float least = -INFINITY, most = INFINITY;
   bool compensates = false;  // A's codes have a zero that is not 0: zero[n] makes up for it
 
   // B: rows of k elements in the order of TmaRow, `b_rows` of them a group, `b_pitch` bytes apart.
   int64_t b_rows = 0, b_pitch = 0;
   std::shared_ptr<const DeviceBuffer> weights;
-  // f32 per column of all groups: the biases; of codes: scales, biases, and zeros as integers, `table` of each.
+  // f32 per column of all groups: the biases; of 8-bit operands: scales, biases, and zeros as integers, `table` of each.
   std::shared_ptr<const DeviceBuffer> columns;
   int64_t table = 0;
 
   bool codes() const { return type == DType::kUint8; }
-  size_t size() const { return codes() ? 1 : 2; }
+  bool fp8() const { return type == DType::kFloat8E4m3; }
+  size_t size() const { return DTypeSize(type); }
+  // Numbers of each column.
+  int tables() const { return size() == 2 ? bias : compensates ? 3 : 2; }
   // Columns next to each other that one thread finishes: 16 bytes of the operands' type.
-  int run() const { return codes() ? 16 : 8; }
+  int run() const { return 16 / static_cast<int>(size()); }
   // Bytes of a row of A or B in shared memory.
   int row_bytes() const;
   int out_row_bytes(int bn) const;  // of a piece of a result's row

@@ -75,5 +75,4 @@ inline unsigned __byte_perm(unsigned a, unsigned b, unsigned select) {
   for (int e = 0; e < 4; ++e) r |= static_cast<unsigned>(bytes >> (select >> 4 * e & 7) * 8 & 255) << 8 * e;
   return r;
 }
-inline unsigned __vmaxu2(unsigned a, unsigned b) { return max(a & 0xffff, b & 0xffff) | max(a >> 16, b >> 16) << 16; }
 #endif

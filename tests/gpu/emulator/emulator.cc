@@ -337,6 +337,13 @@ class Machine : public emulated::Machine {
     MemoryBarrier& b = BarrierAt(barrier);
     b.copies.push_back([=, &b] { b.bytes -= Move(m, to, at, shift, false); });
   }
+  void load_bytes(unsigned to, const void* from, unsigned bytes, unsigned barrier) override {
+    MemoryBarrier& b = BarrierAt(barrier);
+    b.copies.push_back([=, &b] {
+      std::memcpy(SharedAt(to), from, bytes);
+      b.bytes -= bytes;
+    });
+  }
   void store_tensor(const void* map, unsigned from, const int* place) override {
     EncodedMap m;
     std::memcpy(&m, map, sizeof(m));
@@ -475,6 +482,7 @@ std::string TranslateAsm(const std::string& text) {
   if (has("cp.async.bulk.commit_group")) return "(void)0";
   if (has("cp.async.bulk.wait_group")) return "machine->await_stores()";
   if (has("cp.async.bulk.tensor.3d.global")) return "emulated::store_tensor(machine, " + all + ")";
+  if (has("cp.async.bulk.shared")) return "machine->load_bytes(" + all + ")";
   if (has("cp.async.bulk.tensor")) return std::string(has("im2col") ? "emulated::load_windows(machine, " : "emulated::load_tensor(machine, ") + all + ")";
   if (has("cp.async.cg")) return "machine->copy16(" + all + (operands.size() == 2 ? ", 16)" : ")");
   if (has("cp.async.commit_group")) return "machine->commit_copies()";

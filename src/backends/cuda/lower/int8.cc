@@ -140,13 +140,13 @@ TmaProduct TmaOf(const Form& form) {
   const Int8Conv& c = form.conv;
   TmaProduct p;
   const bool pads = c.pad_h > 0 || c.pad_w > 0 || (c.out_h - 1) * c.stride_h + (c.k_h - 1) * c.dilation_h >= c.in_h || (c.out_w - 1) * c.stride_w + (c.k_w - 1) * c.dilation_w >= c.in_w;
-  if (c.fp8 || form.prepares || c.pixel != c.run || (c.zero != 0 && pads)) return p;
-  p.type = DType::kUint8, p.out = c.y, p.residual = c.residual, p.act = c.act;
+  if (form.prepares || c.pixel != c.run || (c.zero != 0 && pads)) return p;
+  p.type = c.codes(), p.out = c.y, p.residual = c.residual, p.act = c.act;
   p.m = c.rows(), p.n = c.filters, p.bias = true;
   p.image = !c.plain();
   p.channels = c.run, p.batch = c.batch, p.in_h = c.in_h, p.in_w = c.in_w, p.k_h = c.k_h, p.k_w = c.k_w, p.out_h = c.out_h, p.out_w = c.out_w;
   p.stride_h = c.stride_h, p.stride_w = c.stride_w, p.dilation_h = c.dilation_h, p.dilation_w = c.dilation_w, p.pad_h = c.pad_h, p.pad_w = c.pad_w;
-  p.lo = c.lo, p.hi = c.hi, p.compensates = c.zero != 0;
+  p.lo = c.lo, p.hi = c.hi, p.least = c.least, p.most = c.most, p.compensates = c.zero != 0;
   p.b_rows = Int8PackedRows(c), p.b_pitch = Int8PackedPitch(c);
   return p;
 }
@@ -159,7 +159,7 @@ Result<std::shared_ptr<const DeviceKernel>> MakeTma(const LowerContext& c, TmaPr
   for (size_t i = 0; i < n; ++i) {
     table[i] = static_cast<float>(channels.scale[i] * unit);
     table[n + i] = static_cast<float>(channels.bias[i] * unit + (folded ? p.out.quant.zero : 0));
-    const auto compensation = static_cast<int32_t>(-zero * channels.sum[i]);
+    const auto compensation = p.compensates ? static_cast<int32_t>(-zero * channels.sum[i]) : 0;
     std::memcpy(&table[2 * n + i], &compensation, 4);
   }
   TFE_ASSIGN_OR_RETURN(DeviceBuffer uploaded, DeviceBuffer::Upload(c.device, table.data(), table.size() * 4));
