@@ -34,13 +34,16 @@ __forceinline__ void load_bytes(unsigned to, const void* from, unsigned bytes, u
 __forceinline__ void store_tensor(const TensorMap* map, unsigned from, int x, int y, int z) {
   asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(map), "r"(from), "r"(x), "r"(y), "r"(z) : "memory");
 }
+__forceinline__ void store_bytes(void* to, unsigned from, unsigned bytes) {
+  asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(to), "r"(from), "r"(bytes) : "memory");
+}
 __forceinline__ void sync_group(unsigned id) { asm volatile("bar.sync %0, 128;" ::"r"(id) : "memory"); }
 // Rows of ROW bytes, permuted in 16 byte chunks as the accelerator writes them; groups of 8 rows lie one behind the other.
 __forceinline__ u64 descriptor(unsigned address) { return ((u64)(ROW == 128 ? 1 : 2) << 62) | ((u64)(8 * ROW / 16) << 32) | ((u64)1 << 16) | ((address & 0x3ffff) >> 4); }
 )cuda";
 
 // A slot of the ring holds what one step multiplies; or the residual of a tile, in whose place the result is put, and behind it
-// what the columns need.
+// what the columns need. LINEAR: a tile has whole rows of the result, which lie in the slot as they do in memory.
 constexpr char kBody[] = R"cuda(
   extern __shared__ u8 raw_memory[];
   u8* memory = raw_memory + ((1024 - (shared_address(raw_memory) & 1023)) & 1023);
@@ -101,13 +104,16 @@ constexpr char kBody[] = R"cuda(
       await_phase(empty + 8 * slot, parity);
 #if RESIDUAL || TABLES > 0
       const unsigned bytes = 4 * min(BN, n - tile_n * BN);
-      expect_bytes(barrier, RESIDUAL * BM * BN * OUT_SIZE + TABLES * bytes);
+      const unsigned whole = LINEAR ? min(BM, m - first) * n * OUT_SIZE : BM * BN * OUT_SIZE;
+      expect_bytes(barrier, RESIDUAL * whole + TABLES * bytes);
 #pragma unroll
       for (int t = 0; t < TABLES; ++t) load_bytes(to + BM * BN * OUT_SIZE + t * BN * 4, columns + t * table + (i64)group * n + tile_n * BN, bytes, barrier);
 #else
       arrive(barrier, 1);
 #endif
-#if RESIDUAL
+#if RESIDUAL && LINEAR
+      load_bytes(to, residual + (i64)first * n, whole, barrier);
+#elif RESIDUAL
 #pragma unroll
       for (int b = 0; b < BN * OUT_SIZE / OUT_ROW; ++b)
         load_tensor(to + b * BM * OUT_ROW, &residual_map, barrier, tile_n * BN + b * (OUT_ROW / OUT_SIZE), first, group);
@@ -184,14 +190,20 @@ constexpr char kBody[] = R"cuda(
 #pragma unroll
       for (int h = 0; h < 2; ++h)
 #pragma unroll
-        for (int v = 0; v < RUN * OUT_SIZE / 16; ++v) *(uint4*)(place + PLACE(h, v)) = ((const uint4*)&result[h])[v];
+        for (int v = 0; v < RUN * OUT_SIZE / 16; ++v)
+          if (!LINEAR || at < n * OUT_SIZE) *(uint4*)(place + PLACE(h, v)) = ((const uint4*)&result[h])[v];
     }
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
     sync_group(1 + part_of);
     if (threadIdx.x % 128 == 0) {
+#if LINEAR
+      const int first = rest % tiles_m * BM + part_of * 64;
+      if (first < m) store_bytes(out + (i64)first * n, base + slot * SLOT + part_of * 64 * n * OUT_SIZE, min(64, m - first) * n * OUT_SIZE);
+#else
 #pragma unroll
       for (int b = 0; b < BN * OUT_SIZE / OUT_ROW; ++b)
         store_tensor(&out_map, base + slot * SLOT + (b * BM + part_of * 64) * OUT_ROW, tile_n * BN + b * (OUT_ROW / OUT_SIZE), rest % tiles_m * BM + part_of * 64, group);
+#endif
       asm volatile("cp.async.bulk.commit_group;" ::: "memory");
     }
     __syncwarp();
@@ -218,7 +230,7 @@ std::string Multiply(const TmaProduct& p, int bn) {
 }
 
 // The pieces of the epilogue: four neighbouring sums at a time.
-void DefineEpilogue(const TmaProduct& p, std::string* s) {
+void DefineEpilogue(const TmaProduct& p, bool linear, std::string* s) {
   auto define = [&](const char* name, const std::string& value) { *s += fmt::format("#define {} {}\n", name, value); };
   const bool codes = p.out.quant.quantized(), code_residual = p.residual && p.residual->quant.quantized();
   // Everything is in steps of the result from the start where only a clip and codes follow.
@@ -239,10 +251,11 @@ void DefineEpilogue(const TmaProduct& p, std::string* s) {
   std::string finish;
   auto each = [&](const std::string& code) { finish += "for (int e = 0; e < 4; ++e) { " + code + " } "; };
   // Where 16 bytes of a row lie: boxes of OUT_ROW bytes one behind the other, chunks permuted.
-  define("PLACE(h, v)", "((at + 16 * (v)) / OUT_ROW * BM * OUT_ROW + (warp * 16 + lane / 4 + 8 * (h)) * OUT_ROW + "
+  const std::string row = "(warp * 16 + lane / 4 + 8 * (h))";
+  define("PLACE(h, v)", linear ? "(" + row + " * n * OUT_SIZE + at + 16 * (v))" : "((at + 16 * (v)) / OUT_ROW * BM * OUT_ROW + " + row + " * OUT_ROW + "
                         "((((at + 16 * (v)) % OUT_ROW / 16) ^ (OUT_ROW == 128 ? (lane / 4) & 7 : (lane / 4) >> 1 & 3)) << 4))");
   if (p.residual) {
-    define("RESIDUALS", fmt::format("vec<{}, RUN> others[2]; for (int h = 0; h < 2; ++h) for (int v = 0; v < RUN * OUT_SIZE / 16; ++v) ((uint4*)&others[h])[v] = *(const uint4*)(place + PLACE(h, v));",
+    define("RESIDUALS", fmt::format("vec<{}, RUN> others[2] = {{}}; for (int h = 0; h < 2; ++h) for (int v = 0; v < RUN * OUT_SIZE / 16; ++v) if (!LINEAR || at < n * OUT_SIZE) ((uint4*)&others[h])[v] = *(const uint4*)(place + PLACE(h, v));",
                                     p.residual->storage()));
     const double steps = folded ? static_cast<double>(p.residual->quant.scale) / static_cast<double>(p.out.quant.scale) : 1;
     // 2^23 + code as the bits of a float.
@@ -369,13 +382,14 @@ int64_t TmaRow(int64_t n, int run) {
 
 Generated TmaProductCode(const TmaProduct& p, const TmaShape& s, int processors) {
   const int row = p.row_bytes(), out_row = p.out_row_bytes(s.bn);
+  const bool linear = p.n <= s.bn && p.groups == 1;
   Generated g;
   const std::pair<const char*, int64_t> numbers[] = {{"BM", s.bm()}, {"BN", s.bn}, {"ROW", row}, {"SIZE", static_cast<int64_t>(p.size())}, {"RUN", p.run()}, {"SLOTS", s.Slots(p)}, {"SLOT", s.SlotBytes(p)},
-                                                     {"WARP_GROUPS", s.warp_groups}, {"IMAGE", p.image}, {"RESIDUAL", p.residual.has_value()}, {"TABLES", p.tables()}, {"PROMOTE", p.fp8()}, {"FLOATS", !p.codes()}, {"OUT_SIZE", static_cast<int64_t>(p.out.size())}, {"OUT_ROW", out_row}};
+                                                     {"WARP_GROUPS", s.warp_groups}, {"IMAGE", p.image}, {"RESIDUAL", p.residual.has_value()}, {"TABLES", p.tables()}, {"LINEAR", linear}, {"PROMOTE", p.fp8()}, {"FLOATS", !p.codes()}, {"OUT_SIZE", static_cast<int64_t>(p.out.size())}, {"OUT_ROW", out_row}};
   for (const auto& [name, value] : numbers) g.source += fmt::format("#define {} {}\n", name, value);
   g.source += kHead;
   g.source += Multiply(p, s.bn);
-  DefineEpilogue(p, &g.source);
+  DefineEpilogue(p, linear, &g.source);
   const bool columns = p.tables() > 0;
   g.source += fmt::format("extern \"C\" __global__ void __launch_bounds__({}, {}) k(const u8* x, const u8* w, {}{}{}* out, i64 m_, i64 n_, i64 taps, i64 chunks_, i64 groups_, i64 b_rows, i64 table{}, "
                           "const __grid_constant__ TensorMap a_map, const __grid_constant__ TensorMap b_map, const __grid_constant__ TensorMap out_map{}) {{\n",

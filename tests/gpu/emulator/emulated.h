@@ -49,6 +49,7 @@ class Machine {
   virtual void load_tensor(unsigned to, const void* map, unsigned barrier, const int* place, const int* offset) = 0;
   virtual void load_bytes(unsigned to, const void* from, unsigned bytes, unsigned barrier) = 0;
   virtual void store_tensor(const void* map, unsigned from, const int* place) = 0;
+  virtual void store_bytes(void* to, unsigned from, unsigned bytes) = 0;
   virtual void await_stores() = 0;
   virtual void sync_group(unsigned id) = 0;
   // 8 bit products: u8 by s8 with int32 sums, or E4M3 with f32 sums.

@@ -350,6 +350,9 @@ class Machine : public emulated::Machine {
     const std::array<int, 4> at = {place[0], place[1], place[2], 0};
     now->stores.push_back([=] { Move(m, from, at, {}, true); });
   }
+  void store_bytes(void* to, unsigned from, unsigned bytes) override {
+    now->stores.push_back([=] { std::memcpy(to, SharedAt(from), bytes); });
+  }
   void await_stores() override {
     for (auto& store : now->stores) store();
     now->stores.clear();
@@ -482,6 +485,7 @@ std::string TranslateAsm(const std::string& text) {
   if (has("cp.async.bulk.commit_group")) return "(void)0";
   if (has("cp.async.bulk.wait_group")) return "machine->await_stores()";
   if (has("cp.async.bulk.tensor.3d.global")) return "emulated::store_tensor(machine, " + all + ")";
+  if (has("cp.async.bulk.global")) return "machine->store_bytes(" + all + ")";
   if (has("cp.async.bulk.shared")) return "machine->load_bytes(" + all + ")";
   if (has("cp.async.bulk.tensor")) return std::string(has("im2col") ? "emulated::load_windows(machine, " : "emulated::load_tensor(machine, ") + all + ")";
   if (has("cp.async.cg")) return "machine->copy16(" + all + (operands.size() == 2 ? ", 16)" : ")");

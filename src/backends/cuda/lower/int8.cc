@@ -36,7 +36,7 @@ bool SetEpilogue(const ConcreteNode& node, Int8Conv* conv) {
   const std::string act = node.attrs.Str("act", "none");
   const auto expression = ActivationExpression(node.attrs, "float");
   if (!expression) return false;
-  conv->act = *expression;
+  conv->act = conv->y.size() <= 2 ? For16Bits(*expression) : *expression;
   conv->lo = conv->y.lo, conv->hi = conv->y.hi;
   if (!conv->y.quant.quantized()) return true;
   if (conv->y.dtype != conv->codes()) return false;
