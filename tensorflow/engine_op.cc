@@ -85,6 +85,7 @@ class TRTEngineOp : public AsyncOpKernel {
     OP_REQUIRES_OK(ctx, ctx->GetAttr("segment_func", &function));
     native_ = std::make_unique<NativeSegment>(std::move(function));
     OP_REQUIRES_OK(ctx, ctx->GetAttr("max_cached_engines_count", &max_cached_engines_));
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("workspace_size_bytes", &workspace_bytes_));
     OP_REQUIRES_OK(ctx, ctx->GetAttr("precision_mode", &precision_));
     OP_REQUIRES_OK(ctx, ctx->GetAttr("input_shapes", &declared_shapes_));
     allow_build_ = GetOptionalBool(ctx, "_allow_build_at_runtime", true);
@@ -206,10 +207,11 @@ class TRTEngineOp : public AsyncOpKernel {
     const SegmentInputs inputs = DescribeInputs(ctx);
     std::lock_guard<std::mutex> lock(bind_mutex_);
     build_submitted_ = true;
+    EngineOptions options = OptionsFor(ctx->device(), max_cached_engines_);
+    options.max_workspace_bytes = workspace_bytes_;
     BuildQueue::Global().Submit(
         state_owner_,
-        [path = source_, allow_build = allow_build_, segment, inputs,
-         options = OptionsFor(ctx->device(), max_cached_engines_),
+        [path = source_, allow_build = allow_build_, segment, inputs, options,
          fetch = VariableFetcher(ctx)]() -> Result<std::shared_ptr<Engine>> {
           if (!path.empty()) {
             Result<std::shared_ptr<Engine>> loaded = Engine::Load(path, options);
@@ -336,6 +338,7 @@ class TRTEngineOp : public AsyncOpKernel {
   std::string precision_;
   std::vector<tensorflow::PartialTensorShape> declared_shapes_;
   int max_cached_engines_ = 1;
+  int64_t workspace_bytes_ = 0;
   bool allow_build_ = true;
   bool collect_shapes_ = false;
 

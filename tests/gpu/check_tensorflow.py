@@ -342,7 +342,7 @@ for argument in sys.argv[1:]:
     model = saved_model_pb2.SavedModel.FromString(open(directory + "/saved_model.pb", "rb").read())
     inputs = model.meta_graphs[0].signature_def["serving_default"].inputs
     sizes = {k: [d.size for d in v.tensor_shape.dim] for k, v in inputs.items()}
-    print(";".join(",".join(k + "=" + "x".join(map(str, [b, *d[1:]])) for k, d in sizes.items()) for b in batches.split(",")))
+    print(";".join(k + "=" + ",".join("x".join(map(str, [b, *d[1:]])) for b in batches.split(",")) for k, d in sizes.items()))
 """
 
 
@@ -409,10 +409,10 @@ def run_all(arguments: argparse.Namespace, work: pathlib.Path) -> int:
     shapes = dict(zip(models, [line for line in lines if "=" in line and "x" in line][-len(models):]))
     for name, (directory, _) in models.items():
         (arguments.native / name).symlink_to(pathlib.Path(directory).resolve())
-        command = [str(arguments.tfengine), "convert", str(arguments.native / name), str(arguments.converted / name), "--device", "cuda",
+        command = [str(arguments.tfengine.resolve()), "convert", str(arguments.native / name), str(arguments.converted / name), "--device", "cuda",
                    "--precision", arguments.precision, "--effort", arguments.effort,
                    "--timing-cache", str(arguments.cache / "timings")]
-        limited(f"convert {name}", command + [part for s in shapes[name].split(";") for part in ("--build-shapes", s)], arguments.seconds)
+        limited(f"convert {name}", command + ["--build-shapes", shapes[name]], arguments.seconds)
 
     rows: dict = {}
     first, last = list(models)[0], list(models)[-1]
