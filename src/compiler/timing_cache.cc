@@ -14,12 +14,15 @@ TimingCache TimingCache::Load(const std::string& path) {
   TimingCache cache;
   std::ifstream in(path);
   const auto document = nlohmann::json::parse(in, nullptr, /*allow_exceptions=*/false);
-  if (!document.is_object() || document.value("format", 0) != 1 || !document.contains("times")) return cache;
+  if (!document.is_object()) return cache;
   try {
-    for (const auto& [device, layers] : document["times"].items())
+    if (document.value("format", 0) != 1) return cache;
+    // What did not exist may do so in another version.
+    const bool same = document.value("version", "") == TFENGINE_VERSION;
+    for (const auto& [device, layers] : document.at("times").items())
       for (const auto& [layer, tactics] : layers.items())
         for (const auto& [tactic, time] : tactics.items())  // JSON has no infinity
-          cache.times_[device][layer][tactic] = time.is_null() ? std::numeric_limits<double>::infinity() : time.get<double>();
+          if (same || !time.is_null()) cache.times_[device][layer][tactic] = time.is_null() ? std::numeric_limits<double>::infinity() : time.get<double>();
   } catch (const nlohmann::json::exception&) {
     cache.times_.clear();
   }
@@ -30,7 +33,7 @@ Status TimingCache::Save(const std::string& path) const {
   const std::string temporary = path + ".partial";
   {
     std::ofstream out(temporary, std::ios::trunc);
-    out << nlohmann::json{{"format", 1}, {"times", times_}}.dump(1);
+    out << nlohmann::json{{"format", 1}, {"version", TFENGINE_VERSION}, {"times", times_}}.dump(1);
     if (!out.good()) return Error(ErrorId::kOutputUnwritable, "{}: cannot write the timing cache", path);
   }
   if (std::rename(temporary.c_str(), path.c_str()) != 0) {
