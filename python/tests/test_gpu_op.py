@@ -15,7 +15,7 @@ import tensorflow as tf
 
 import tfengine
 
-FAKE = pathlib.Path(tfengine.__file__).parents[2] / "fake_cuda"
+FAKE = pathlib.Path(__file__).parents[2] / "build" / "fake_cuda"
 
 pytestmark = pytest.mark.skipif(
     not (FAKE / "libcuda.so.1").exists() or not (FAKE / "libfake_tensorflow_device.so").exists(),
