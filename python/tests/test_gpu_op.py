@@ -251,3 +251,20 @@ def test_memory_that_runs_out_without_tensorflow(run):
                 raise AssertionError("there was enough memory")
             np.testing.assert_array_equal(model.run(small)["y"], want)
     """, FAKE_CUDA_MEMORY=str(4 << 20))
+
+
+def test_candidates_are_timed_once(run):
+    run("""
+    import json
+    timings = native_dir + "_timings"
+    for name in "first", "second":
+        report = tfengine.convert(native_dir, native_dir + "_" + name, minimum_segment_size=1, device="cuda", timing_cache=timings)
+        assert report.engines == 4, report.text
+        known = json.load(open(timings))
+        if name == "first":
+            once = known
+    [layers] = known["times"].values()
+    timed = [time for tactics in layers.values() for time in tactics.values() if time is not None]
+    assert timed and all(time > 0 for time in timed), layers
+    assert known == once
+    """)
