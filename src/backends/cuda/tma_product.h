@@ -11,9 +11,9 @@
 #include "backends/cuda/device.h"
 
 // Products of many rows on compute capability 9.0. One warp lets the tensor memory accelerator fill a ring of shared memory
-// with tiles of A and B; the other warp groups multiply (wgmma), finish their sums and put them where the residual was, from where the accelerator stores them. Blocks stay and take tile
-// after tile, so that the next tile is on its way while a tile is finished. The rows of A may be the windows of an image
-// (the accelerator's im2col mode), which makes it a convolution.
+// with tiles of A and B; the other warp groups multiply (wgmma), finish their sums and put them where the residual was, from
+// where the accelerator stores them. Blocks stay and take tile after tile, so that the next tile is on its way while a tile is
+// finished. The rows of A may be the windows of an image (the accelerator's im2col mode), which makes it a convolution.
 namespace tfengine::cuda {
 
 // How the work is cut.
@@ -42,7 +42,7 @@ struct TmaProduct {
   bool bias = false;
   std::string act;  // expression in x, or ""
 
-  // A's rows: `taps` runs of `channels` elements each. Without an image: one run, rows one behind the other.
+  // A's rows: k_h * k_w runs of `channels` elements each. Without an image: one run, rows one behind the other.
   bool image = false;
   int64_t channels = 0, batch = 1, in_h = 1, in_w = 1, k_h = 1, k_w = 1, out_h = 1, out_w = 1;
   int64_t stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1, pad_h = 0, pad_w = 0;  // pads: top and left; there are zeros
