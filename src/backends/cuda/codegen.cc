@@ -370,6 +370,26 @@ Generated PointwiseCode(const Pointwise& p) {
   return g;
 }
 
+int64_t RowOfColumn(int64_t n, int run) {
+  const int64_t group = 4 * run, in = n % group, quad = in / run, t = in % run;
+  return n - in + t / 2 * 8 + quad * 2 + t % 2;
+}
+
+const char kPackCodes[] = R"cuda(
+__forceinline__ unsigned pack4(int a, int b, int c, int d) {
+  unsigned r;
+  asm("{ .reg .b32 high; cvt.pack.sat.u8.s32.b32 high, %4, %3, 0; cvt.pack.sat.u8.s32.b32 %0, %2, %1, high; }" : "=r"(r) : "r"(a), "r"(b), "r"(c), "r"(d));
+  return r;
+}
+)cuda";
+const char kPackE4m3[] = R"cuda(
+__forceinline__ unsigned pack2(float a, float b) {
+  u16 r;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %2, %1;" : "=h"(r) : "f"(a), "f"(b));
+  return r;
+}
+)cuda";
+
 Generated CopyCode(Walk walk, size_t size) {
   walk.Simplify();
   // The widest unit that both sides move whole.

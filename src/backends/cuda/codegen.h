@@ -75,6 +75,13 @@ struct Pointwise {
 };
 Generated PointwiseCode(const Pointwise& p);
 
+// Where a tensor core product's row for column `n` of the result lies: a thread of a quad holds columns 2q and 2q + 1 of every
+// 8; so stored, those are `run` neighbours.
+int64_t RowOfColumn(int64_t n, int run);
+
+// pack4(a, b, c, d): four ints clamped to u8 codes, pack2(a, b): two floats as E4M3 (8.9 and later); the first in the low byte.
+extern const char kPackCodes[], kPackE4m3[];
+
 // Copies elements of `size` bytes; walk 0 reads, walk 1 writes.
 Generated CopyCode(Walk walk, size_t size);
 

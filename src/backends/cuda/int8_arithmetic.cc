@@ -13,11 +13,6 @@ typedef int4 Sum4;
 #define SUM_KEPT "+r"
 #define MULTIPLY "mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32"
 __forceinline__ float real_sum(int sum, int zero) { return (float)(sum + zero); }
-__forceinline__ unsigned pack4(int a, int b, int c, int d) {
-  unsigned r;
-  asm("{ .reg .b32 high; cvt.pack.sat.u8.s32.b32 high, %4, %3, 0; cvt.pack.sat.u8.s32.b32 %0, %2, %1, high; }" : "=r"(r) : "r"(a), "r"(b), "r"(c), "r"(d));
-  return r;
-}
 // Adds four codes; 2^23 + code as the bits of a float.
 __forceinline__ void add_codes(const Params& p, unsigned codes, float (&z)[4]) {
 #pragma unroll
@@ -50,11 +45,6 @@ typedef float4 Sum4;
 #define SUM_KEPT "+f"
 #define MULTIPLY "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32"
 __forceinline__ float real_sum(float sum, int) { return sum; }
-__forceinline__ unsigned pack2(float a, float b) {
-  u16 r;
-  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %2, %1;" : "=h"(r) : "f"(a), "f"(b));
-  return r;
-}
 __forceinline__ void add_codes(const Params& p, unsigned codes, float (&z)[4]) {
 #pragma unroll
   for (int j = 0; j < 4; j += 2) {
@@ -101,7 +91,7 @@ std::string GroupMultiply(int n, bool fp8) {
 }  // namespace
 
 std::string Int8Arithmetic(const Int8Conv& conv, const Int8Tile& tile) {
-  std::string s = std::string("#define FLOATS ") + (conv.fp8 ? "1\n" : "0\n") + (conv.fp8 ? kFloats : kIntegers);
+  std::string s = std::string("#define FLOATS ") + (conv.fp8 ? "1\n" : "0\n") + (conv.fp8 ? kPackE4m3 : kPackCodes) + (conv.fp8 ? kFloats : kIntegers);
   s += tile.group ? GroupMultiply(tile.bn, conv.fp8) : kProduct;
   return s;
 }

@@ -168,14 +168,16 @@ int64_t Int8PackedRows(const Int8Conv& conv) { return RoundUp(conv.filters, kMos
 int64_t Int8PackedPitch(const Int8Conv& conv) { return RoundUp(conv.reduction(), kPitch); }
 
 void PackInt8Weights(const Int8Conv& conv, int run, FunctionRef<signed char(int64_t, int64_t)> code, signed char* to) {
-  const int64_t pitch = Int8PackedPitch(conv), group = 4 * run;
+  const int64_t pitch = Int8PackedPitch(conv);
   std::memset(to, 0, static_cast<size_t>(Int8PackedRows(conv) * pitch));
-  for (int64_t ch = 0; ch < conv.filters; ++ch) {
-    // Thread q of four has columns 2q and 2q + 1 of every 8: those become neighbours.
-    const int64_t in = ch % group, q = in / run, t = in % run / 2, e = in % 2;
-    signed char* row = to + (ch / group * group + t * 8 + q * 2 + e) * pitch;
-    for (int64_t i = 0; i < conv.reduction(); ++i) row[i] = code(ch, i);
-  }
+  for (int64_t ch = 0; ch < conv.filters; ++ch)
+    for (int64_t i = 0; i < conv.reduction(); ++i) to[RowOfColumn(ch, run) * pitch + i] = code(ch, i);
+}
+
+Int8Channel ChannelOf(const Int8Conv& conv, const Int8Channels& channels, size_t channel) {
+  const double unit = conv.folded() ? 1 / static_cast<double>(conv.y.quant.scale) : 1;
+  return {static_cast<float>(channels.scale[channel] * unit), static_cast<float>(channels.bias[channel] * unit + (conv.folded() ? conv.y.quant.zero : 0)),
+          static_cast<int32_t>(-conv.zero * channels.sum[channel])};
 }
 
 Result<std::shared_ptr<const DeviceKernel>> MakeInt8Conv(Device& device, const std::string& cache_dir, const Int8Conv& conv,
@@ -183,17 +185,15 @@ Result<std::shared_ptr<const DeviceKernel>> MakeInt8Conv(Device& device, const s
                                                          const Int8Channels& channels) {
   TFE_ASSIGN_OR_RETURN(Function function, CompileKernel(device, cache_dir, Int8Source(conv, tile)));
   const bool codes = conv.y.quant.quantized();
-  const bool folded = conv.folded();
-  const double unit = folded ? 1 / static_cast<double>(conv.y.quant.scale) : 1;
   const auto n = static_cast<size_t>(Int8PackedRows(conv));
   std::vector<float> table(3 * n, 0.0f);
   for (size_t i = 0; i < static_cast<size_t>(conv.filters); ++i) {
     // Four channels of each of the four threads that have a group, then the next four of each: one line of memory.
     const size_t run = static_cast<size_t>(tile.run()), in = i % (4 * run), at = i - in + in % run / 4 * 16 + in / run * 4 + in % 4;
-    table[at] = static_cast<float>(channels.scale[i] * unit);
-    table[n + at] = static_cast<float>(channels.bias[i] * unit + (folded ? conv.y.quant.zero : 0));
-    const auto compensation = static_cast<int32_t>(-conv.zero * channels.sum[i]);
-    std::memcpy(&table[2 * n + at], &compensation, 4);
+    const Int8Channel channel = ChannelOf(conv, channels, i);
+    table[at] = channel.scale;
+    table[n + at] = channel.bias;
+    std::memcpy(&table[2 * n + at], &channel.zero, 4);
   }
   TFE_ASSIGN_OR_RETURN(DeviceBuffer uploaded, DeviceBuffer::Upload(device, table.data(), table.size() * 4));
   auto i32 = [](int64_t v) { return static_cast<int32_t>(v); };
@@ -212,6 +212,7 @@ Result<std::shared_ptr<const DeviceKernel>> MakeInt8Conv(Device& device, const s
   p.stride_h = i32(conv.stride_h), p.stride_w = i32(conv.stride_w), p.pad_h = i32(conv.pad_h), p.pad_w = i32(conv.pad_w);
   p.k_h = i32(conv.k_h), p.k_w = i32(conv.k_w), p.dilation_h = i32(conv.dilation_h), p.dilation_w = i32(conv.dilation_w);
   if (conv.residual) {
+    const double unit = conv.folded() ? 1 / static_cast<double>(conv.y.quant.scale) : 1;
     p.residual_scale = conv.code_residual() ? static_cast<float>(conv.residual->quant.scale * unit) : 1;
     p.residual_zero = static_cast<float>(8388608 + conv.residual->quant.zero);
   }

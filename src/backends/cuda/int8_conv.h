@@ -89,6 +89,12 @@ struct Int8Channels {
   std::vector<float> scale, bias;  // per channel: of a sum, and the real bias
   std::vector<int64_t> sum;        // of the channel's weights as integers; 0 where x has no zero
 };
+// The same of one channel, in units of the result if the convolution is folded.
+struct Int8Channel {
+  float scale, bias;
+  int32_t zero;  // added to a sum, it makes up for the zero of x
+};
+Int8Channel ChannelOf(const Int8Conv& conv, const Int8Channels& channels, size_t channel);
 // The kernel: input 0 is x, input 1 the residual if there is one.
 Result<std::shared_ptr<const DeviceKernel>> MakeInt8Conv(Device& device, const std::string& cache_dir, const Int8Conv& conv,
                                                          const Int8Tile& tile, std::shared_ptr<const DeviceBuffer> weights,

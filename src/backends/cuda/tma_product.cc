@@ -9,6 +9,12 @@ namespace {
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// Of shared memory: what its start is rounded up by, and what a slot has beside its bytes.
+constexpr int kAlignment = 1024, kBarriers = 16;
+
+// Where the last window of a row or column starts, counted from the image's last pixel.
+int64_t UpperCorner(int64_t out, int64_t stride, int64_t pad, int64_t in) { return (out - 1) * stride - pad - (in - 1); }
+
 constexpr char kHead[] = R"cuda(
 struct alignas(64) TensorMap { u64 words[16]; };
 #define WARPS (4 * WARP_GROUPS)
@@ -232,9 +238,7 @@ std::string Multiply(const TmaProduct& p, int bn) {
 // The pieces of the epilogue: four neighbouring sums at a time.
 void DefineEpilogue(const TmaProduct& p, bool linear, std::string* s) {
   auto define = [&](const char* name, const std::string& value) { *s += fmt::format("#define {} {}\n", name, value); };
-  const bool codes = p.out.quant.quantized(), code_residual = p.residual && p.residual->quant.quantized();
-  // Everything is in steps of the result from the start where only a clip and codes follow.
-  const bool folded = codes && p.act.empty() && (!p.residual || code_residual);
+  const bool codes = p.out.quant.quantized(), folded = p.folded;
   define("SUM", p.codes() ? "int" : "float");
   define("SUM_OPERANDS(a)", p.codes() ? "\"+r\"(a[0]), \"+r\"(a[1]), \"+r\"(a[2]), \"+r\"(a[3])" : "\"+f\"(a[0]), \"+f\"(a[1]), \"+f\"(a[2]), \"+f\"(a[3])");
   auto columns = [](const char* type, const char* name, int table) {
@@ -271,14 +275,13 @@ void DefineEpilogue(const TmaProduct& p, bool linear, std::string* s) {
     define("RESULT", "vec<unsigned, 4>");
     const std::string inverse = Literal(1 / static_cast<double>(p.out.quant.scale), "float");
     if (p.fp8()) {
-      *s += "__forceinline__ unsigned pack2(float a, float b) {\n  u16 r;\n  asm(\"cvt.rn.satfinite.e4m3x2.f32 %0, %2, %1;\" : \"=h\"(r) : \"f\"(a), \"f\"(b));\n  return r;\n}\n";
+      *s += kPackE4m3;
       if (!folded) each(fmt::format("z[e] *= {};", inverse));
       if (p.least > -448) each(fmt::format("z[e] = z[e] < {0} ? {0} : z[e];", Literal(p.least, "float")));
       if (p.most < 448) each(fmt::format("z[e] = z[e] > {0} ? {0} : z[e];", Literal(p.most, "float")));
       finish += "result[h].v[part] = pack2(z[0], z[1]) | pack2(z[2], z[3]) << 16;";
     } else {
-      *s += "__forceinline__ unsigned pack4(int a, int b, int c, int d) {\n  unsigned r;\n"
-            "  asm(\"{ .reg .b32 high; cvt.pack.sat.u8.s32.b32 high, %4, %3, 0; cvt.pack.sat.u8.s32.b32 %0, %2, %1, high; }\" : \"=r\"(r) : \"r\"(a), \"r\"(b), \"r\"(c), \"r\"(d));\n  return r;\n}\n";
+      *s += kPackCodes;
       finish += "int q[4]; ";
       each((folded ? "q[e] = __float2int_rn(z[e]);" : fmt::format("q[e] = z[e] != z[e] ? {1} : __float2int_rn(fminf(fmaxf(z[e] * {0}, -1024.0f), 1024.0f)) + {1};", inverse, p.out.quant.zero)) +
            (p.lo != 0 || p.hi != 255 ? fmt::format(" q[e] = max(min(q[e], {}), {});", p.hi, p.lo) : ""));
@@ -302,7 +305,7 @@ bool Possible(const TmaProduct& p, const Device& device) {
   if (!p.image) return true;
   // Corners and offsets of windows have 8 bits each.
   auto fits = [](int64_t k, int64_t dilation, int64_t pad, int64_t in, int64_t out, int64_t stride) {
-    const int64_t upper = (out - 1) * stride - pad - (in - 1);
+    const int64_t upper = UpperCorner(out, stride, pad, in);
     return pad <= 127 && (k - 1) * dilation <= 255 && upper >= -128 && upper <= 127 && stride <= 8;
   };
   return fits(p.k_h, p.dilation_h, p.pad_h, p.in_h, p.out_h, p.stride_h) && fits(p.k_w, p.dilation_w, p.pad_w, p.in_w, p.out_w, p.stride_w) &&
@@ -343,11 +346,11 @@ int TmaShape::SlotBytes(const TmaProduct& p) const {
 }
 
 int TmaShape::Slots(const TmaProduct& p) const {
-  constexpr int kShared = 227 << 10, kOfABlock = 1024, kAlignment = 1024, kBarriers = 16;
+  constexpr int kShared = 227 << 10, kOfABlock = 1024;
   return std::min(8, (kShared / resident - kOfABlock - kAlignment) / (SlotBytes(p) + kBarriers));
 }
 
-size_t TmaShape::SharedBytes(const TmaProduct& p) const { return static_cast<size_t>(1024 + Slots(p) * (SlotBytes(p) + 16)); }
+size_t TmaShape::SharedBytes(const TmaProduct& p) const { return static_cast<size_t>(kAlignment + Slots(p) * (SlotBytes(p) + kBarriers)); }
 
 std::string TmaShape::Name() const { return fmt::format("tma{}x{}{}", bm(), bn, resident > 1 ? fmt::format("r{}", resident) : ""); }
 
@@ -373,11 +376,6 @@ std::optional<TmaShape> FindTmaShape(const TmaProduct& p, const Device& device, 
   for (const TmaShape& s : kShapes)
     if (s.Name() == name && Possible(p, device) && Suits(p, s)) return s;
   return std::nullopt;
-}
-
-int64_t TmaRow(int64_t n, int run) {
-  const int64_t group = 4 * run, in = n % group, quad = in / run, t = in % run;
-  return n - in + t / 2 * 8 + quad * 2 + t % 2;
 }
 
 Generated TmaProductCode(const TmaProduct& p, const TmaShape& s, int processors) {
@@ -417,9 +415,8 @@ Generated TmaProductCode(const TmaProduct& p, const TmaShape& s, int processors)
     a.box = {chunk, u32(s.bm())};
     a.steps = {1, u32(p.stride_w), u32(p.stride_h), 1};
     a.windows = true;
-    auto upper = [](int64_t out, int64_t stride, int64_t pad, int64_t in) { return static_cast<int>((out - 1) * stride - pad - (in - 1)); };
     a.lower = {static_cast<int>(-p.pad_w), static_cast<int>(-p.pad_h)};
-    a.upper = {upper(p.out_w, p.stride_w, p.pad_w, p.in_w), upper(p.out_h, p.stride_h, p.pad_h, p.in_h)};
+    a.upper = {static_cast<int>(UpperCorner(p.out_w, p.stride_w, p.pad_w, p.in_w)), static_cast<int>(UpperCorner(p.out_h, p.stride_h, p.pad_h, p.in_h))};
   } else {
     a.dims = {u64(p.channels), 1, u64(p.m)};
     a.strides = {u64(run_bytes), u64(run_bytes)};

@@ -50,9 +50,10 @@ struct TmaProduct {
   // Of codes and E4M3, in steps of the result: bounds that the activation leaves where it is a clip (`act` is empty then).
   int lo = 0, hi = 255;
   float least = -INFINITY, most = INFINITY;
+  bool folded = false;       // 8 bits: everything is in steps of the result from the start (Int8Conv::folded)
   bool compensates = false;  // A's codes have a zero that is not 0: zero[n] makes up for it
 
-  // B: rows of k elements in the order of TmaRow, `b_rows` of them a group, `b_pitch` bytes apart.
+  // B: rows of k elements in the order of RowOfColumn(n, run()), `b_rows` of them a group, `b_pitch` bytes apart.
   int64_t b_rows = 0, b_pitch = 0;
   std::shared_ptr<const DeviceBuffer> weights;
   // f32 per column of all groups: the biases; of 8-bit operands: scales, biases, and zeros as integers, `table` of each.
@@ -77,9 +78,6 @@ std::vector<TmaShape> TmaShapes(const TmaProduct& p, const Device& device);
 std::optional<TmaShape> FindTmaShape(const TmaProduct& p, const Device& device, const std::string& name);
 // All names, for tests.
 std::vector<std::string> TmaNames();
-
-// Where B's row for column `n` lies: a thread of a quad holds columns 2q and 2q + 1 of every 8, which become neighbours.
-int64_t TmaRow(int64_t n, int run);
 
 // The kernel: inputs A, B, columns (if any), residual (if any).
 Generated TmaProductCode(const TmaProduct& p, const TmaShape& shape, int processors);

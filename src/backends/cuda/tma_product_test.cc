@@ -32,17 +32,17 @@ class TmaProductTest : public ::testing::Test {
   }
 };
 
-TEST(TmaRow, PutsWhatOneThreadHoldsIntoNeighbouringColumns) {
+TEST(RowOfColumn, PutsWhatOneThreadHoldsIntoNeighbouringColumns) {
   for (const int run : {8, 16}) {
     std::set<int64_t> rows;
     for (int64_t n = 0; n < 4 * run; ++n) {
-      const int64_t row = TmaRow(n, run);
+      const int64_t row = RowOfColumn(n, run);
       rows.insert(row);
       EXPECT_EQ(row % 8 / 2, n / run) << "the quad's thread";
     }
     EXPECT_EQ(rows.size(), static_cast<size_t>(4 * run));
     EXPECT_EQ(*rows.rbegin(), 4 * run - 1);
-    EXPECT_EQ(TmaRow(4 * run + 3, run), 4 * run + TmaRow(3, run));
+    EXPECT_EQ(RowOfColumn(4 * run + 3, run), 4 * run + RowOfColumn(3, run));
   }
 }
 

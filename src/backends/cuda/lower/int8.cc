@@ -141,7 +141,7 @@ TmaProduct TmaOf(const Form& form) {
   TmaProduct p;
   const bool pads = c.pad_h > 0 || c.pad_w > 0 || (c.out_h - 1) * c.stride_h + (c.k_h - 1) * c.dilation_h >= c.in_h || (c.out_w - 1) * c.stride_w + (c.k_w - 1) * c.dilation_w >= c.in_w;
   if (form.prepares || c.pixel != c.run || (c.zero != 0 && pads)) return p;
-  p.type = c.codes(), p.out = c.y, p.residual = c.residual, p.act = c.act;
+  p.type = c.codes(), p.out = c.y, p.residual = c.residual, p.act = c.act, p.folded = c.folded();
   p.m = c.rows(), p.n = c.filters, p.bias = true;
   p.image = !c.plain();
   p.channels = c.run, p.batch = c.batch, p.in_h = c.in_h, p.in_w = c.in_w, p.k_h = c.k_h, p.k_w = c.k_w, p.out_h = c.out_h, p.out_w = c.out_w;
@@ -151,16 +151,15 @@ TmaProduct TmaOf(const Form& form) {
   return p;
 }
 
-Result<std::shared_ptr<const DeviceKernel>> MakeTma(const LowerContext& c, TmaProduct p, const TmaShape& shape, std::shared_ptr<const DeviceBuffer> weights, const Int8Channels& channels, int zero) {
-  const bool codes = p.out.quant.quantized(), folded = codes && p.act.empty() && (!p.residual || p.residual->quant.quantized());
-  const double unit = folded ? 1 / static_cast<double>(p.out.quant.scale) : 1;
+Result<std::shared_ptr<const DeviceKernel>> MakeTma(const LowerContext& c, const Int8Conv& conv, TmaProduct p, const TmaShape& shape, std::shared_ptr<const DeviceBuffer> weights,
+                                                    const Int8Channels& channels) {
   const auto n = static_cast<size_t>(p.n);
   std::vector<float> table(3 * n);
   for (size_t i = 0; i < n; ++i) {
-    table[i] = static_cast<float>(channels.scale[i] * unit);
-    table[n + i] = static_cast<float>(channels.bias[i] * unit + (folded ? p.out.quant.zero : 0));
-    const auto compensation = p.compensates ? static_cast<int32_t>(-zero * channels.sum[i]) : 0;
-    std::memcpy(&table[2 * n + i], &compensation, 4);
+    const Int8Channel channel = ChannelOf(conv, channels, i);
+    table[i] = channel.scale;
+    table[n + i] = channel.bias;
+    std::memcpy(&table[2 * n + i], &channel.zero, 4);
   }
   TFE_ASSIGN_OR_RETURN(DeviceBuffer uploaded, DeviceBuffer::Upload(c.device, table.data(), table.size() * 4));
   p.columns = std::make_shared<const DeviceBuffer>(std::move(uploaded));
@@ -259,7 +258,7 @@ LowerResult LowerInt8(const LowerContext& c) {
   std::vector<int> in = {0};
   if (conv.residual) in.push_back(3);
   if (tma) {
-    TFE_ASSIGN_OR_RETURN(auto kernel, MakeTma(c, product, *tma, std::move(weights), channels, conv.zero));
+    TFE_ASSIGN_OR_RETURN(auto kernel, MakeTma(c, conv, product, *tma, std::move(weights), channels));
     return std::optional<Lowered>(MakeLowered(std::move(kernel), tma->Name(), std::move(in)));
   }
   TFE_ASSIGN_OR_RETURN(auto kernel, MakeInt8Conv(c.device, c.options.kernel_cache, conv, tile, std::move(weights), channels));

@@ -58,7 +58,7 @@ LowerResult LowerTma(const LowerContext& c, const TileProduct& t, const TmaShape
     std::vector<float> rows(static_cast<size_t>(t.groups * t.n * t.k)), packed(bytes / 2, 0.0f);
     weights(rows.data());
     for (int64_t group = 0; group < t.groups; ++group)
-      for (int64_t n = 0; n < t.n; ++n) std::copy_n(rows.data() + (group * t.n + n) * t.k, t.k, packed.data() + (group * p.b_rows + TmaRow(n, p.run())) * t.k);
+      for (int64_t n = 0; n < t.n; ++n) std::copy_n(rows.data() + (group * t.n + n) * t.k, t.k, packed.data() + (group * p.b_rows + RowOfColumn(n, p.run())) * t.k);
     StoreAs(p.type, packed.data(), static_cast<int64_t>(packed.size()), to);
   }));
   TFE_ASSIGN_OR_RETURN(p.columns, Biases(c, t));
