@@ -3,11 +3,13 @@
 
 #include <algorithm>
 
+#include "backends/cuda/group_product.h"
+
 namespace tfengine::cuda {
 namespace {
 
 constexpr int kWarps = 8, kPass = kWarps * 32;  // pixels that the warps multiply at a time: two tiles of 16 each
-constexpr int64_t kMostPixels = 2 * kPass;
+constexpr int64_t kMostPixels = 2 * kPass, kAlignment = 512;
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t RoundUp(int64_t n, int64_t to) { return CeilDiv(n, to) * to; }
@@ -19,19 +21,21 @@ struct Cut {
   int64_t depth;                    // channels in shared memory: pairs of values must start at even places
   int64_t row_terms;                // of a filter row, in whole steps of 8
   int64_t terms;                    // of all rows, in whole steps of 16
+  int64_t weight_terms;             // of weights: warp groups read them from rows of 32
   int64_t unit, row_units;          // values of the image that are loaded at once; units of a row of its piece
   bool odd;                         // windows start at odd values of a unit: the piece lies one further
   int64_t image_rows, pitch;        // of the piece
   int64_t block_filters, group;     // tiles of 8 filters whose columns a thread has as neighbours
   bool staged;                      // results go through shared memory, to be pooled
+  int64_t together;                 // pixels that are multiplied at a time, by a warp or four
 
   int64_t pixels() const { return conv_rows * conv_columns; }
   int64_t passes() const { return CeilDiv(pixels(), kPass); }
-  int64_t weight_bytes() const { return terms * block_filters * 2; }
+  int64_t weight_bytes() const { return weight_terms * block_filters * 2; }
   int64_t image_bytes() const { return RoundUp(image_rows * pitch * 2, 16); }
   // Of a pixel's results: the vectors that eight lanes write or read fall into different banks.
   int64_t stage_pitch() const { return block_filters % 32 == 0 ? block_filters : block_filters + 8; }
-  int64_t shared_bytes() const { return weight_bytes() + image_bytes() + block_filters * 8 + (staged ? RoundUp(pixels(), 32) * stage_pitch() * 2 : 0); }
+  int64_t shared_bytes() const { return weight_bytes() + image_bytes() + block_filters * 8 + (staged ? RoundUp(pixels(), together) * stage_pitch() * 2 : 0) + (together > 32 ? kAlignment : 0); }
   // Blocks of a multiprocessor, by registers: sums take half of them.
   int64_t resident() const { return block_filters <= 32 ? 4 : 2; }
 };
@@ -45,6 +49,8 @@ Cut CutOf(const FirstLayer& l, int64_t rows, int64_t columns) {
   c.depth = l.stride_w * l.channels % 2 == 0 ? l.channels : l.channels + 1;
   c.row_terms = RoundUp(l.k_w * c.depth, 8);
   c.terms = RoundUp(l.k_h * c.row_terms, 16);
+  c.weight_terms = l.warp_groups ? RoundUp(c.terms, 32) : c.terms;
+  c.together = l.warp_groups ? 128 : 32;
   c.unit = l.in.size() == 4 ? 4 : 8;
   while (l.in_w * l.channels % c.unit != 0) c.unit /= 2;
   const int64_t columns_in = (c.conv_columns - 1) * l.stride_w + l.k_w;
@@ -67,9 +73,9 @@ int64_t MostShared(int architecture) { return (architecture == 80 ? 164 : archit
 double CostOf(const FirstLayer& l, const Cut& c, int architecture, int processors) {
   const auto n = [](int64_t v) { return static_cast<double>(v); };
   const double blocks = n(l.batch * CeilDiv(l.pooled_h, c.rows) * CeilDiv(l.pooled_w, c.columns) * (l.filters / c.block_filters));
-  const double tiles = n(CeilDiv(c.pixels(), 32)), steps = n(c.terms / 16), columns = n(c.block_filters / 8);
+  const double tiles = n(RoundUp(c.pixels(), c.together) / 32), steps = n(c.terms / 16), columns = n(c.block_filters / 8);
   // Products wait for shared memory; then what a thread does with its sums, loads and pooling.
-  const double products = tiles * steps * (2 * columns + 8), sums = tiles * columns * 14;
+  const double products = tiles * steps * (l.warp_groups ? 2 * columns + 2 : 3 * columns + 8), sums = tiles * columns * 14;
   const double units = n(c.image_rows * c.row_units), loads = units * (8 + 6 * n(c.unit)) / 128 + units * n(c.unit) * n(l.in.size()) / 34;
   const double pool = c.staged ? n(c.rows * c.columns) * columns / 32 * n(l.pool_h * l.pool_w) * 5 : 0;
   const double work = products + sums + loads + pool + n(c.weight_bytes()) / 64 + 300;
@@ -108,7 +114,8 @@ __forceinline__ unsigned most(unsigned a, unsigned b) {
 // Where a pixel's results from channel ch on are staged.
 __forceinline__ int place(int pixel, int ch) { return pixel * STAGE_PITCH + (FILTERS % 64 == 0 ? ch ^ (pixel & 1) * 32 : ch); }
 extern "C" __global__ void __launch_bounds__(256, RESIDENT) k(const IN* __restrict__ image, const T* __restrict__ weights, PARAMETERS OUT* __restrict__ out, i64 n) {
-  extern __shared__ __align__(16) u8 memory[];
+  extern __shared__ __align__(16) u8 raw_memory[];
+  u8* const memory = raw_memory + (WARP_GROUPS ? -shared_address(raw_memory) & 511 : 0);
   T* const ws = (T*)memory;
   T* const piece = (T*)(memory + WEIGHT_BYTES);
   float* const numbers = (float*)(memory + WEIGHT_BYTES + IMAGE_BYTES);  // scales and biases: there, they do not take registers early
@@ -163,13 +170,19 @@ extern "C" __global__ void __launch_bounds__(256, RESIDENT) k(const IN* __restri
     }
   }
   asm volatile("cp.async.wait_group 0;" ::: "memory");
+#if WARP_GROUPS
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+  // Weights: rows of 32 terms, 16-byte columns exchanged by the row's number; filters lie in groups of 8.
+  const u64 b = ((u64)2 << 62) | ((u64)32 << 32) | ((u64)1 << 16) | ((shared_address(memory) & 0x3ffff) >> 4);
+#endif
   __syncthreads();
   // The last terms of a filter row are not the window's: they belong to pixels behind it, and count as 0 whatever they are.
   const int left = KW * DEPTH % 8 - pair;
   const unsigned mask = KW * DEPTH % 8 == 0 || left >= 2 ? 0xffffffffu : left == 1 ? 0xffffu : 0u;
   const T* const windows = piece + pair + (DEPTH == CHANNELS ? shift + ODD : 0);
 #pragma unroll 1
-  for (int base = warp * 32; base < PIXELS; base += 256) {
+  for (int first_of = WARP_GROUPS ? warp / 4 * 128 : warp * 32; first_of < PIXELS; first_of += 256) {
+    const int base = first_of + (WARP_GROUPS ? warp % 4 * 32 : 0);
     const T* window[2][2];
     int to[2][2];  // in the picture's result; < 0: nowhere
 #pragma unroll
@@ -185,27 +198,42 @@ extern "C" __global__ void __launch_bounds__(256, RESIDENT) k(const IN* __restri
     for (int t = 0; t < 2; ++t)
 #pragma unroll
       for (int j = 0; j < FILTERS / 8; ++j) acc[t][j][0] = acc[t][j][1] = acc[t][j][2] = acc[t][j][3] = 0;
+    unsigned a[2][2][4];
 #pragma unroll
     for (int q = 0; q < TERMS / 16; ++q) {
-      unsigned a[2][4];
 #pragma unroll
       for (int t = 0; t < 2; ++t)
 #pragma unroll
         for (int r = 0; r < 4; ++r) {
           const int term = q * 16 + r / 2 * 8, ky = term / ROW_TERMS, kk = term % ROW_TERMS;
-          a[t][r] = 0;
+          a[q % 2][t][r] = 0;
           if (ky < KH) {
-            a[t][r] = *(const unsigned*)(window[t][r % 2] + ky * PITCH + kk);
-            if (kk + 8 == ROW_TERMS && KW * DEPTH % 8 != 0) a[t][r] &= mask;
+            a[q % 2][t][r] = *(const unsigned*)(window[t][r % 2] + ky * PITCH + kk);
+            if (kk + 8 == ROW_TERMS && KW * DEPTH % 8 != 0) a[q % 2][t][r] &= mask;
           }
         }
+#if WARP_GROUPS
+      start_products();
+#pragma unroll
+      for (int t = 0; t < 2; ++t) multiply(acc[t], a[q % 2][t], b + q / 2 * (FILTERS * 4) + q % 2 * 2, 1);
+      commit_products();
+      asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");  // those whose pixels are replaced next
+#else
 #pragma unroll
       for (int j = 0; j < FILTERS / 8; ++j) {
         const uint2 b = *(const uint2*)(ws + ((q * (FILTERS / 8) + j) * 32 + lane) * 4);
-        mma(acc[0][j], a[0], b);
-        mma(acc[1][j], a[1], b);
+        mma(acc[0][j], a[q % 2][0], b);
+        mma(acc[1][j], a[q % 2][1], b);
       }
+#endif
     }
+#if WARP_GROUPS
+    await_products();
+#pragma unroll
+    for (int t = 0; t < 2; ++t)
+#pragma unroll
+      for (int j = 0; j < FILTERS / 8; ++j) asm volatile("" : "+f"(acc[t][j][0]), "+f"(acc[t][j][1]), "+f"(acc[t][j][2]), "+f"(acc[t][j][3]) :: "memory");
+#endif
     // Columns of GROUP tiles are neighbouring channels.
 #pragma unroll
     for (int g = 0; g < FILTERS / 8 / GROUP; ++g) {
@@ -284,23 +312,32 @@ bool FirstLayer::Fits(int architecture, int processors) const {
          out_h * out_w * filters < kMost && batch > 0 && pooled_h > 0 && pooled_w > 0 && BestCut(*this, architecture, processors);
 }
 
-int64_t FirstLayer::WeightCount() const { return CutOf(*this, 1, 1).terms * filters; }
+int64_t FirstLayer::WeightCount() const { return CutOf(*this, 1, 1).weight_terms * filters; }
 
 void FirstLayer::FillWeights(const float* filter, float* to) const {
   const Cut c = CutOf(*this, 1, 1);
-  // [block][step of 16][8 filters][lane][4]: what lane l multiplies with column l / 4: terms l % 4 * 2 + {0, 1, 8, 9}. Columns
-  // 2 t and 2 t + 1 of every tile of a group are neighbouring filters, those of thread t.
-  for (int64_t block = 0; block < filters / c.block_filters; ++block)
+  // The filters of columns 2 t and 2 t + 1 of every tile of a group are neighbours: those of thread t.
+  auto value = [&](int64_t block, int64_t term, int64_t j, int64_t column) {
+    const int64_t ky = term / c.row_terms, kk = term % c.row_terms, kx = kk / c.depth, ch = kk % c.depth;
+    const int64_t k = block * c.block_filters + j / c.group * 8 * c.group + column / 2 * 2 * c.group + j % c.group * 2 + column % 2;
+    const bool real = ky < k_h && kx < k_w && ch < channels;
+    return real ? filter[((ky * k_w + kx) * channels + ch) * filters + k] : 0.0f;
+  };
+  for (int64_t block = 0; block < filters / c.block_filters; ++block) {
+    if (warp_groups) {
+      // [32 terms][filter][32], eight terms exchanged by the filter's number as wgmma's 64 byte swizzle has it.
+      for (int64_t i = 0; i < c.weight_terms * c.block_filters; ++i) {
+        const int64_t row = i / 32, n = row % c.block_filters, term = row / c.block_filters * 32 + ((i / 8 ^ n / 2) % 4) * 8 + i % 8;
+        *to++ = value(block, term, n / 8, n % 8);
+      }
+      continue;
+    }
+    // [step of 16][8 filters][lane][4]: what lane l multiplies with column l / 4: terms l % 4 * 2 + {0, 1, 8, 9}.
     for (int64_t q = 0; q < c.terms / 16; ++q)
       for (int64_t j = 0; j < c.block_filters / 8; ++j)
         for (int64_t lane = 0; lane < 32; ++lane)
-          for (int64_t e = 0; e < 4; ++e) {
-            const int64_t term = q * 16 + lane % 4 * 2 + e % 2 + e / 2 * 8, ky = term / c.row_terms, kk = term % c.row_terms;
-            const int64_t kx = kk / c.depth, ch = kk % c.depth, column = lane / 4;
-            const int64_t k = block * c.block_filters + j / c.group * 8 * c.group + column / 2 * 2 * c.group + j % c.group * 2 + column % 2;
-            const bool real = ky < k_h && kx < k_w && ch < channels;
-            *to++ = real ? filter[((ky * k_w + kx) * channels + ch) * filters + k] : 0.0f;
-          }
+          for (int64_t e = 0; e < 4; ++e) *to++ = value(block, q * 16 + lane % 4 * 2 + e % 2 + e / 2 * 8, j, lane / 4);
+  }
 }
 
 Generated FirstLayerCode(const FirstLayer& l, int architecture, int processors) {
@@ -337,8 +374,9 @@ Generated FirstLayerCode(const FirstLayer& l, int architecture, int processors) 
       {"SH", l.stride_h}, {"SW", l.stride_w}, {"PH", l.pad_h}, {"PW", l.pad_w}, {"KH", l.k_h}, {"KW", l.k_w}, {"IN_H", l.in_h}, {"IN_W", l.in_w}, {"CHANNELS", l.channels},
       {"DEPTH", c.depth}, {"IMAGE_ROWS", c.image_rows}, {"PITCH", c.pitch}, {"UNIT", c.unit}, {"ROW_UNITS", c.row_units}, {"ODD", c.odd}, {"PIXELS", c.pixels()},
       {"CONV_COLUMNS", c.conv_columns}, {"TERMS", c.terms}, {"ROW_TERMS", c.row_terms}, {"FILTERS", c.block_filters}, {"GROUP", c.group}, {"ALL_FILTERS", l.filters},
-      {"STAGE_PITCH", c.stage_pitch()}, {"POOLED", c.staged}, {"RESIDENT", c.resident()}, {"CONV_H", l.out_h}, {"CONV_W", l.out_w}, {"OUT_H", l.pooled_h}, {"OUT_W", l.pooled_w}};
+      {"STAGE_PITCH", c.stage_pitch()}, {"WARP_GROUPS", l.warp_groups}, {"POOLED", c.staged}, {"RESIDENT", c.resident()}, {"CONV_H", l.out_h}, {"CONV_W", l.out_w}, {"OUT_H", l.pooled_h}, {"OUT_W", l.pooled_w}};
   for (const auto& [name, value] : numbers) g.source += fmt::format("#define {} {}\n", name, value);
+  if (l.warp_groups) g.source += kGroupProducts + GroupProduct("multiply", c.block_filters, half ? "f16" : "bf16", true, false);
   g.source += ValueCode(l) + kBody;
   g.inputs = 2;
   g.bound.push_back({1, l.weights, true});

@@ -21,6 +21,7 @@ struct FirstLayer {
   Elem out;                      // of the result: `type`, codes or, without pooling, f32
   int64_t batch = 0, in_h = 0, in_w = 0, channels = 0, filters = 0, out_h = 0, out_w = 0;  // of the convolution
   int64_t k_h = 0, k_w = 0, stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0;              // pads: top and left
+  bool warp_groups = false;  // multiply (wgmma, compute capability 9.0)
   bool bias = false;
   std::string act;  // expression in x, or ""
   // Max pooling of the result; 1 x 1: none.

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "backends/cuda/flash.h"
+#include "backends/cuda/group_product.h"
 
 namespace tfengine::cuda {
 namespace {
@@ -109,14 +110,11 @@ constexpr char kSyncValues[] = R"cuda(
 
 // wgmma: rows of 128 bytes, their 16-byte columns exchanged by the row's number; panels of 64 columns follow each other. Keys
 // are K-major, values MN-major: groups of 8 rows 1024 bytes apart in both, `panel` (in 16 bytes) between columns 63 and 64 of values.
-constexpr char kGroupProducts[] = R"cuda(
+constexpr char kGroupLayout[] = R"cuda(
 #define PLACE(row, c, rows, width) ((c) / 8 * ((rows) * 128) + (row) * 128 + ((((c) ^ (row)) & 7) << 4))
 #define VISIBLE asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 #define QREG 0
 __forceinline__ u64 descriptor(unsigned address, int panel) { return ((u64)1 << 62) | ((u64)64 << 32) | ((u64)panel << 16) | ((address & 0x3ffff) >> 4); }
-__forceinline__ void start_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
-__forceinline__ void commit_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-__forceinline__ void await_products() { asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory"); }
 )cuda";
 constexpr char kGroupScores[] = R"cuda(
     const u64 qd = descriptor(q_group, 1), kd = descriptor(ks, 1);
@@ -132,23 +130,6 @@ constexpr char kGroupValues[] = R"cuda(
     for (int s = 0; s < NT / 2; ++s) values(o[0], pa[0][s], vd + s * 128, TILES > 1 || s > 0);
     commit_products();
 )cuda";
-
-// A function that starts c += a b (c = a b if !add) for m64n`n`k16.
-std::string GroupProduct(const char* name, int64_t n, const char* type, bool a_in_registers) {
-  std::string sums, list;
-  const int64_t r = n / 2;
-  for (int64_t i = 0; i < r; ++i) {
-    list += fmt::format("{}%{}", i == 0 ? "" : ",", i);
-    sums += fmt::format("{}\"+f\"(c[{}][{}])", i == 0 ? "" : ", ", i / 4, i % 4);
-  }
-  const std::string a = a_in_registers ? fmt::format("{{%{},%{},%{},%{}}}", r, r + 1, r + 2, r + 3) : fmt::format("%{}", r);
-  const int64_t b = r + (a_in_registers ? 4 : 1);
-  return fmt::format(
-      "__forceinline__ void {0}(float (&c)[{1}][4], {2}, u64 b, int add) {{\n  asm volatile(\"{{\\n.reg .pred p;\\nsetp.ne.b32 p, %{3}, 0;\\n"
-      "wgmma.mma_async.sync.aligned.m64n{4}k16.f32.{5}.{5} {{{6}}}, {7}, %{8}, p, 1, 1, {9};\\n}}\"\n               : {10} : {11}, \"l\"(b), \"r\"(add));\n}}\n",
-      name, n / 8, a_in_registers ? "const unsigned* a" : "u64 a", b + 1, n, type, list, a, b, a_in_registers ? "1" : "0, 0", sums,
-      a_in_registers ? "\"r\"(a[0]), \"r\"(a[1]), \"r\"(a[2]), \"r\"(a[3])" : "\"l\"(a)");
-}
 
 // Statements that add the masks to a thread's scores and make those of absent keys -inf, and the factor that makes them powers of 2.
 struct MaskCode {
@@ -421,7 +402,7 @@ Generated FlashCode(const FlashProblem& p, const FlashShape& s) {
       type, p.depth, p.value_depth, plan.depth, plan.value_depth, p.queries, p.keys, p.heads, s.query_warps, s.rows, s.key_warps, plan.warp_keys / 8, plan.q_bytes, plan.k_bytes,
       plan.v_bytes, plan.q_bytes + plan.stages * (plan.k_bytes + plan.v_bytes), masks.factor, s.wgmma ? "(TILES > 1)" : "true");
   if (s.wgmma) {
-    g.source += kGroupProducts + GroupProduct("scores", plan.tile, type, false) + GroupProduct("values", plan.value_depth, type, true);
+    g.source += std::string(kGroupLayout) + kGroupProducts + GroupProduct("scores", plan.tile, type, false, false) + GroupProduct("values", plan.value_depth, type, true, true);
   } else {
     g.source += fmt::format("#define MMA \"mma.sync.aligned.m16n8k16.row.col.f32.{0}.{0}.f32 \"\n", type);
     g.source += kSyncProducts;

@@ -11,7 +11,7 @@ namespace tfengine::cuda {
 namespace {
 
 // nullopt: types or attributes that the kernel does not know.
-std::optional<FirstLayer> LayerOf(const ConcreteNode& conv, const ConcreteNode* convert, const ConcreteNode* pool) {
+std::optional<FirstLayer> LayerOf(const Device& device, const ConcreteNode& conv, const ConcreteNode* convert, const ConcreteNode* pool) {
   const Operand &x = conv.inputs[0], &filter = conv.inputs[1];
   const bool codes = x.quant.quantized();
   const auto image = ElemOf(convert ? convert->inputs[0] : x), read = convert ? OutElem(*convert) : image;
@@ -21,6 +21,7 @@ std::optional<FirstLayer> LayerOf(const ConcreteNode& conv, const ConcreteNode* 
   if (!filter.constant || filter.dtype != DType::kFloat32 || conv.attrs.Int("groups", 1) != 1 || (codes && !HasConstants(conv))) return std::nullopt;
   if (conv.has_input(2) && (!conv.inputs[2].constant || conv.inputs[2].dtype != DType::kFloat32)) return std::nullopt;
   FirstLayer l;
+  l.warp_groups = device.architecture() == 90;
   l.type = codes ? DType::kFloat16 : x.dtype;
   l.in = *image;
   l.out = epilogue.y;
@@ -54,12 +55,12 @@ std::optional<FirstLayer> LayerOf(const ConcreteNode& conv, const ConcreteNode* 
 }  // namespace
 
 bool IsFirstLayer(const ConcreteNode& conv, const Device& device) {
-  const auto layer = LayerOf(conv, nullptr, nullptr);
+  const auto layer = LayerOf(device, conv, nullptr, nullptr);
   return layer && layer->Fits(device.architecture(), device.processors());
 }
 
 LowerResult LowerFirstLayer(const LowerContext& c, const ConcreteNode* convert, const ConcreteNode* pool) {
-  auto layer = LayerOf(c.node, convert, pool);
+  auto layer = LayerOf(c.device, c.node, convert, pool);
   const int architecture = c.device.architecture(), processors = c.device.processors();
   if (!layer || !layer->Fits(architecture, processors)) return std::optional<Lowered>();
   const Tensor& f = *c.node.inputs[1].constant;

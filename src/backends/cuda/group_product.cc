@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/group_product.h"
+
+#include "base/errors.h"
+
+namespace tfengine::cuda {
+
+const char kGroupProducts[] = R"cuda(
+__forceinline__ void start_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+__forceinline__ void commit_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+__forceinline__ void await_products() { asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory"); }
+)cuda";
+
+std::string GroupProduct(const char* name, int64_t n, const char* type, bool a_in_registers, bool b_transposed) {
+  std::string sums, list;
+  const int64_t r = n / 2;
+  for (int64_t i = 0; i < r; ++i) {
+    list += fmt::format("{}%{}", i == 0 ? "" : ",", i);
+    sums += fmt::format("{}\"+f\"(c[{}][{}])", i == 0 ? "" : ", ", i / 4, i % 4);
+  }
+  const std::string a = a_in_registers ? fmt::format("{{%{},%{},%{},%{}}}", r, r + 1, r + 2, r + 3) : fmt::format("%{}", r);
+  const int64_t b = r + (a_in_registers ? 4 : 1);
+  return fmt::format(
+      "__forceinline__ void {0}(float (&c)[{1}][4], {2}, u64 b, int add) {{\n  asm volatile(\"{{\\n.reg .pred p;\\nsetp.ne.b32 p, %{3}, 0;\\n"
+      "wgmma.mma_async.sync.aligned.m64n{4}k16.f32.{5}.{5} {{{6}}}, {7}, %{8}, p, 1, 1, {9};\\n}}\"\n               : {10} : {11}, \"l\"(b), \"r\"(add));\n}}\n",
+      name, n / 8, a_in_registers ? "const unsigned* a" : "u64 a", b + 1, n, type, list, a, b, std::string(a_in_registers ? "" : "0, ") + (b_transposed ? "1" : "0"), sums,
+      a_in_registers ? "\"r\"(a[0]), \"r\"(a[1]), \"r\"(a[2]), \"r\"(a[3])" : "\"l\"(a)");
+}
+
+}  // namespace tfengine::cuda

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+// Source of products by warp groups (wgmma, compute capability 9.0) of 16-bit operands.
+namespace tfengine::cuda {
+
+// Functions start_products(), commit_products(), await_products().
+extern const char kGroupProducts[];
+
+// A function `name`(c, a, b, add) that starts c += a b (c = a b if !add) for m64n`n`k16: c is float[n / 8][4], b a descriptor, a a
+// descriptor or the thread's four registers. `type`: f16 or bf16.
+std::string GroupProduct(const char* name, int64_t n, const char* type, bool a_in_registers, bool b_transposed);
+
+}  // namespace tfengine::cuda
