@@ -8,8 +8,8 @@
 namespace tfengine::cuda {
 namespace {
 
-constexpr int kWarps = 8, kPass = kWarps * 32;  // pixels that the warps multiply at a time: two tiles of 16 each
-constexpr int64_t kMostPixels = 2 * kPass, kAlignment = 512;
+constexpr int kWarps = 8;
+constexpr int64_t kMostPixels = 512, kAlignment = 512;
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t RoundUp(int64_t n, int64_t to) { return CeilDiv(n, to) * to; }
@@ -27,16 +27,17 @@ struct Cut {
   int64_t image_rows, pitch;        // of the piece
   int64_t block_filters, group;     // tiles of 8 filters whose columns a thread has as neighbours
   bool staged;                      // results go through shared memory, to be pooled
-  int64_t together;                 // pixels that are multiplied at a time, by a warp or four
+  int64_t tiles;                    // of 16 pixels that a warp multiplies at a time
+  int64_t together;                 // pixels of these, of the warps that multiply together: one or four
 
   int64_t pixels() const { return conv_rows * conv_columns; }
-  int64_t passes() const { return CeilDiv(pixels(), kPass); }
+  int64_t passes() const { return CeilDiv(pixels(), kWarps * 16 * tiles); }
   int64_t weight_bytes() const { return weight_terms * block_filters * 2; }
   int64_t image_bytes() const { return RoundUp(image_rows * pitch * 2, 16); }
   // Of a pixel's results: the vectors that eight lanes write or read fall into different banks.
   int64_t stage_pitch() const { return block_filters % 32 == 0 ? block_filters : block_filters + 8; }
-  int64_t shared_bytes() const { return weight_bytes() + image_bytes() + block_filters * 8 + (staged ? RoundUp(pixels(), together) * stage_pitch() * 2 : 0) + (together > 32 ? kAlignment : 0); }
-  // Blocks of a multiprocessor, by registers: sums take half of them.
+  int64_t shared_bytes() const { return weight_bytes() + image_bytes() + block_filters * 8 + (staged ? RoundUp(pixels(), together) * stage_pitch() * 2 : 0) + (weight_terms % 32 == 0 ? kAlignment : 0); }
+  // Blocks of a multiprocessor, by registers: sums and what is loaded ahead take half of them.
   int64_t resident() const { return block_filters <= 32 ? 4 : 2; }
 };
 
@@ -50,7 +51,6 @@ Cut CutOf(const FirstLayer& l, int64_t rows, int64_t columns) {
   c.row_terms = RoundUp(l.k_w * c.depth, 8);
   c.terms = RoundUp(l.k_h * c.row_terms, 16);
   c.weight_terms = l.warp_groups ? RoundUp(c.terms, 32) : c.terms;
-  c.together = l.warp_groups ? 128 : 32;
   c.unit = l.in.size() == 4 ? 4 : 8;
   while (l.in_w * l.channels % c.unit != 0) c.unit /= 2;
   const int64_t columns_in = (c.conv_columns - 1) * l.stride_w + l.k_w;
@@ -62,6 +62,8 @@ Cut CutOf(const FirstLayer& l, int64_t rows, int64_t columns) {
   c.pitch = RoundUp(std::max(written, (c.conv_columns - 1) * l.stride_w * c.depth + c.row_terms + c.unit), 8);
   c.block_filters = 64;
   while (c.block_filters > 8 && l.filters % c.block_filters != 0) c.block_filters -= 8;
+  c.tiles = l.warp_groups ? 1 : 2;
+  c.together = (l.warp_groups ? 64 : 16) * c.tiles;
   c.group = c.block_filters % 32 == 0 ? 4 : c.block_filters % 16 == 0 ? 2 : 1;
   c.staged = l.pool_h * l.pool_w > 1;
   return c;
@@ -69,18 +71,21 @@ Cut CutOf(const FirstLayer& l, int64_t rows, int64_t columns) {
 
 int64_t MostShared(int architecture) { return (architecture == 80 ? 164 : architecture == 90 || architecture == 100 ? 228 : 100) << 10; }
 
+// Blocks of a multiprocessor.
+int64_t AtOnce(const Cut& c, int architecture) { return std::min(c.resident(), MostShared(architecture) / (c.shared_bytes() + 1024)); }
+
 // A guess in clock cycles of a multiprocessor. Only the order counts.
 double CostOf(const FirstLayer& l, const Cut& c, int architecture, int processors) {
   const auto n = [](int64_t v) { return static_cast<double>(v); };
   const double blocks = n(l.batch * CeilDiv(l.pooled_h, c.rows) * CeilDiv(l.pooled_w, c.columns) * (l.filters / c.block_filters));
-  const double tiles = n(RoundUp(c.pixels(), c.together) / 32), steps = n(c.terms / 16), columns = n(c.block_filters / 8);
+  const double tiles = n(RoundUp(c.pixels(), c.together)) / 32, steps = n(c.terms / 16), columns = n(c.block_filters / 8);
   // Products wait for shared memory; then what a thread does with its sums, loads and pooling.
   const double products = tiles * steps * (l.warp_groups ? 2 * columns + 2 : 3 * columns + 8), sums = tiles * columns * 14;
   const double units = n(c.image_rows * c.row_units), loads = units * (8 + 6 * n(c.unit)) / 128 + units * n(c.unit) * n(l.in.size()) / 34;
   const double pool = c.staged ? n(c.rows * c.columns) * columns / 32 * n(l.pool_h * l.pool_w) * 5 : 0;
-  const double work = products + sums + loads + pool + n(c.weight_bytes()) / 64 + 300;
+  const double work = products + sums + loads + pool + 300;
   const double latency = 2500 + n(c.passes()) * (steps * 40 + 300);
-  const double each = std::ceil(blocks / processors), at_once = n(std::min(c.resident(), MostShared(architecture) / (c.shared_bytes() + 1024)));
+  const double each = std::ceil(blocks / processors), at_once = n(AtOnce(c, architecture));
   return each * work + std::ceil(each / at_once) * latency;
 }
 
@@ -126,17 +131,12 @@ extern "C" __global__ void __launch_bounds__(256, RESIDENT) k(const IN* __restri
   asm volatile("cp.async.commit_group;" ::: "memory");
   if (tid < FILTERS) { KEEP_NUMBERS }
   after_previous();
-  const int tile_x = blockIdx.x % TILES_X, tile_y = blockIdx.x / TILES_X % TILES_Y;
-  const i64 picture = blockIdx.x / (TILES_X * TILES_Y);
-  const int conv_y = tile_y * ROWS * POOL_SH - POOL_PH, conv_x = tile_x * COLUMNS * POOL_SW - POOL_PW;
-  const int first_y = conv_y * SH - PH, first = (conv_x * SW - PW) * CHANNELS;
-  // Rows of the piece, in units that lie either in the image or outside it; all loads before the first use.
-  const int start = first & -UNIT, shift = first - start;
-  const IN* from = image + picture * (IN_H * IN_W * CHANNELS);
+  // Rows of a tile's piece of the image, in units that lie either in the image or outside it; all loads before the first use.
   constexpr int kUnits = IMAGE_ROWS * ROW_UNITS, kRounds = (kUnits + 255) / 256, kBatch = kRounds < 8 ? kRounds : 8;
-#pragma unroll 1
-  for (int round = 0; round < kRounds; round += kBatch) {
-    vec<IN, UNIT> loaded[kBatch];
+  vec<IN, UNIT> loaded[kBatch];
+  auto load = [&](int tile, int round) {
+    const int first_y = (tile / TILES_X % TILES_Y * ROWS * POOL_SH - POOL_PH) * SH - PH, start = ((tile % TILES_X * COLUMNS * POOL_SW - POOL_PW) * SW - PW) * CHANNELS & -UNIT;
+    const IN* from = image + (i64)(tile / (TILES_X * TILES_Y)) * (IN_H * IN_W * CHANNELS);
 #pragma unroll
     for (int b = 0; b < kBatch; ++b) {
       const int i = (round + b) * 256 + tid, y = first_y + i / ROW_UNITS, at = start + i % ROW_UNITS * UNIT;
@@ -144,135 +144,173 @@ extern "C" __global__ void __launch_bounds__(256, RESIDENT) k(const IN* __restri
       for (int e = 0; e < UNIT; ++e) loaded[b].v[e] = BLANK;
       if (i < kUnits && (unsigned)y < IN_H && (unsigned)at < IN_W * CHANNELS) loaded[b] = *(const vec<IN, UNIT>*)(from + y * (IN_W * CHANNELS) + at);
     }
+  };
+  load(blockIdx.x, 0);
+  for (int tile = blockIdx.x; tile < (int)n * (TILES_X * TILES_Y); tile += gridDim.x) {
+    const int tile_x = tile % TILES_X, tile_y = tile / TILES_X % TILES_Y;
+    const i64 picture = tile / (TILES_X * TILES_Y);
+    const int conv_y = tile_y * ROWS * POOL_SH - POOL_PH, conv_x = tile_x * COLUMNS * POOL_SW - POOL_PW;
+    const int first = (conv_x * SW - PW) * CHANNELS, shift = first - (first & -UNIT);
+#pragma unroll 1
+    for (int round = 0; round < kRounds; round += kBatch) {
+      if (round > 0) load(tile, round);
 #pragma unroll
-    for (int b = 0; b < kBatch; ++b) {
-      const int i = (round + b) * 256 + tid, row = i / ROW_UNITS, at = i % ROW_UNITS * UNIT;
-      if (i >= kUnits) break;
-      vec<T, UNIT> values;
+      for (int b = 0; b < kBatch; ++b) {
+        const int i = (round + b) * 256 + tid, row = i / ROW_UNITS, at = i % ROW_UNITS * UNIT;
+        vec<T, UNIT> values;
 #pragma unroll
-      for (int e = 0; e < UNIT; ++e) values.v[e] = value(loaded[b].v[e]);
-      if (DEPTH == CHANNELS && !ODD) {
-        *(vec<T, UNIT>*)(piece + row * PITCH + at) = values;
-        continue;
-      }
+        for (int e = 0; e < UNIT; ++e) values.v[e] = value(loaded[b].v[e]);
+        T* const to = piece + row * PITCH + at;
+#if ODD
+        // One further: vectors begin with the last value of the unit in front, which the lane in front has.
+        vec<T, UNIT> moved;
+        moved.v[0].b = (u16)__shfl_up_sync(0xffffffffu, (unsigned)values.v[UNIT - 1].b, 1);
 #pragma unroll
-      for (int e = 0; e < UNIT; ++e) {
+        for (int e = 1; e < UNIT; ++e) moved.v[e] = values.v[e - 1];
+        if (i >= kUnits) continue;
+        if (lane > 0) {
+          *(vec<T, UNIT>*)to = moved;
+        } else {
+#pragma unroll
+          for (int e = 1; e < UNIT; ++e) to[e] = moved.v[e];
+        }
+        if (lane == 31 || i % ROW_UNITS == ROW_UNITS - 1) to[UNIT] = values.v[UNIT - 1];
+#else
+        if (i >= kUnits) continue;
         if (DEPTH == CHANNELS) {
-          piece[row * PITCH + at + e + 1] = values.v[e];
+          *(vec<T, UNIT>*)to = values;
           continue;
         }
-        const int in = at + e - shift;
-        if (in < 0) continue;
-        T* const to = piece + row * PITCH + in / CHANNELS * DEPTH + in % CHANNELS;
-        to[0] = values.v[e];
-        if (in % CHANNELS == CHANNELS - 1) to[1] = value(BLANK);
-      }
-    }
-  }
-  asm volatile("cp.async.wait_group 0;" ::: "memory");
-#if WARP_GROUPS
-  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-  // Weights: rows of 32 terms, 16-byte columns exchanged by the row's number; filters lie in groups of 8.
-  const u64 b = ((u64)2 << 62) | ((u64)32 << 32) | ((u64)1 << 16) | ((shared_address(memory) & 0x3ffff) >> 4);
-#endif
-  __syncthreads();
-  // The last terms of a filter row are not the window's: they belong to pixels behind it, and count as 0 whatever they are.
-  const int left = KW * DEPTH % 8 - pair;
-  const unsigned mask = KW * DEPTH % 8 == 0 || left >= 2 ? 0xffffffffu : left == 1 ? 0xffffu : 0u;
-  const T* const windows = piece + pair + (DEPTH == CHANNELS ? shift + ODD : 0);
-#pragma unroll 1
-  for (int first_of = WARP_GROUPS ? warp / 4 * 128 : warp * 32; first_of < PIXELS; first_of += 256) {
-    const int base = first_of + (WARP_GROUPS ? warp % 4 * 32 : 0);
-    const T* window[2][2];
-    int to[2][2];  // in the picture's result; < 0: nowhere
 #pragma unroll
-    for (int t = 0; t < 2; ++t)
-#pragma unroll
-      for (int h = 0; h < 2; ++h) {
-        const int pixel = base + t * 16 + h * 8 + lane / 4, p = min(pixel, PIXELS - 1), y = p / CONV_COLUMNS, x = p % CONV_COLUMNS;
-        window[t][h] = windows + y * SH * PITCH + x * SW * DEPTH;
-        to[t][h] = conv_y + y < CONV_H && conv_x + x < CONV_W && pixel < PIXELS ? ((conv_y + y) * CONV_W + conv_x + x) * ALL_FILTERS : -1;
-      }
-    float acc[2][FILTERS / 8][4];
-#pragma unroll
-    for (int t = 0; t < 2; ++t)
-#pragma unroll
-      for (int j = 0; j < FILTERS / 8; ++j) acc[t][j][0] = acc[t][j][1] = acc[t][j][2] = acc[t][j][3] = 0;
-    unsigned a[2][2][4];
-#pragma unroll
-    for (int q = 0; q < TERMS / 16; ++q) {
-#pragma unroll
-      for (int t = 0; t < 2; ++t)
-#pragma unroll
-        for (int r = 0; r < 4; ++r) {
-          const int term = q * 16 + r / 2 * 8, ky = term / ROW_TERMS, kk = term % ROW_TERMS;
-          a[q % 2][t][r] = 0;
-          if (ky < KH) {
-            a[q % 2][t][r] = *(const unsigned*)(window[t][r % 2] + ky * PITCH + kk);
-            if (kk + 8 == ROW_TERMS && KW * DEPTH % 8 != 0) a[q % 2][t][r] &= mask;
-          }
+        for (int e = 0; e < UNIT; ++e) {
+          const int in = at + e - shift;
+          if (in < 0) continue;
+          T* const spread = piece + row * PITCH + in / CHANNELS * DEPTH + in % CHANNELS;
+          spread[0] = values.v[e];
+          if (in % CHANNELS == CHANNELS - 1) spread[1] = value(BLANK);
         }
-#if WARP_GROUPS
-      start_products();
-#pragma unroll
-      for (int t = 0; t < 2; ++t) multiply(acc[t], a[q % 2][t], b + q / 2 * (FILTERS * 4) + q % 2 * 2, 1);
-      commit_products();
-      asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");  // those whose pixels are replaced next
-#else
-#pragma unroll
-      for (int j = 0; j < FILTERS / 8; ++j) {
-        const uint2 b = *(const uint2*)(ws + ((q * (FILTERS / 8) + j) * 32 + lane) * 4);
-        mma(acc[0][j], a[q % 2][0], b);
-        mma(acc[1][j], a[q % 2][1], b);
+#endif
       }
-#endif
     }
+    asm volatile("cp.async.wait_group 0;" ::: "memory");
 #if WARP_GROUPS
-    await_products();
-#pragma unroll
-    for (int t = 0; t < 2; ++t)
-#pragma unroll
-      for (int j = 0; j < FILTERS / 8; ++j) asm volatile("" : "+f"(acc[t][j][0]), "+f"(acc[t][j][1]), "+f"(acc[t][j][2]), "+f"(acc[t][j][3]) :: "memory");
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+    // Weights: rows of 32 terms, 16-byte columns exchanged by the row's number; filters lie in groups of 8.
+    const u64 b = ((u64)2 << 62) | ((u64)32 << 32) | ((u64)1 << 16) | ((shared_address(memory) & 0x3ffff) >> 4);
 #endif
-    // Columns of GROUP tiles are neighbouring channels.
+    __syncthreads();
+    // The last terms of a filter row are not the window's: they belong to pixels behind it, and count as 0 whatever they are.
+    const int left = KW * DEPTH % 8 - pair;
+    const unsigned mask = KW * DEPTH % 8 == 0 || left >= 2 ? 0xffffffffu : left == 1 ? 0xffffu : 0u;
+    const T* const windows = piece + pair + (DEPTH == CHANNELS ? shift + ODD : 0);
+#pragma unroll 1
+    for (int start = warp / (TOGETHER / (16 * TILES)) * TOGETHER; start < PIXELS; start += 128 * TILES) {
+      const int base = start + warp % (TOGETHER / (16 * TILES)) * (16 * TILES);
+      const T* window[TILES][2];
+      int to[TILES][2];  // in the picture's result; < 0: nowhere
 #pragma unroll
-    for (int g = 0; g < FILTERS / 8 / GROUP; ++g) {
-      const int ch = g * 8 * GROUP + lane % 4 * 2 * GROUP;
-      CHANNEL_NUMBERS
-#pragma unroll
-      for (int t = 0; t < 2; ++t)
+      for (int t = 0; t < TILES; ++t)
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
-          vec<STAGED, 2 * GROUP> r;
-#pragma unroll
-          for (int e = 0; e < 2 * GROUP; ++e) {
-            float z = acc[t][g * GROUP + e / 2][2 * h + e % 2];
-            FINISH
-            r.v[e] = (STAGED)STORED;
-          }
-          if (POOLED) *(vec<STAGED, 2 * GROUP>*)(stage + place(base + t * 16 + h * 8 + lane / 4, ch)) = r;
-          else if (to[t][h] >= 0) *(vec<STAGED, 2 * GROUP>*)((STAGED*)out + picture * (CONV_H * CONV_W * ALL_FILTERS) + to[t][h] + blockIdx.y * FILTERS + ch) = r;
+          const int pixel = base + t * 16 + h * 8 + lane / 4, p = min(pixel, PIXELS - 1), y = p / CONV_COLUMNS, x = p % CONV_COLUMNS;
+          window[t][h] = windows + y * SH * PITCH + x * SW * DEPTH;
+          to[t][h] = conv_y + y < CONV_H && conv_x + x < CONV_W && pixel < PIXELS ? ((conv_y + y) * CONV_W + conv_x + x) * ALL_FILTERS : -1;
         }
-    }
-  }
-  if (!POOLED) return;
-  __syncthreads();
-  for (int i = tid; i < ROWS * COLUMNS * (FILTERS / 8); i += 256) {
-    const int ch = i % (FILTERS / 8) * 8, x = i / (FILTERS / 8) % COLUMNS, y = i / (FILTERS / 8) / COLUMNS;
-    const int to_y = tile_y * ROWS + y, to_x = tile_x * COLUMNS + x;
-    if (to_y >= OUT_H || to_x >= OUT_W) continue;
-    uint4 r = {LOWEST, LOWEST, LOWEST, LOWEST};
+      float acc[TILES][FILTERS / 8][4];
 #pragma unroll
-    for (int dy = 0; dy < POOL_H; ++dy)
+      for (int t = 0; t < TILES; ++t)
 #pragma unroll
-      for (int dx = 0; dx < POOL_W; ++dx) {
-        const int line = y * POOL_SH + dy, column = x * POOL_SW + dx;
-        if ((unsigned)(conv_y + line) >= CONV_H || (unsigned)(conv_x + column) >= CONV_W) continue;
-        const uint4 v = *(const uint4*)(stage + place(line * CONV_COLUMNS + column, ch));
-        r.x = most(r.x, v.x), r.y = most(r.y, v.y), r.z = most(r.z, v.z), r.w = most(r.w, v.w);
+        for (int j = 0; j < FILTERS / 8; ++j) acc[t][j][0] = acc[t][j][1] = acc[t][j][2] = acc[t][j][3] = 0;
+      unsigned a[2][TILES][4];
+#pragma unroll
+      for (int q = 0; q < TERMS / 16; ++q) {
+#pragma unroll
+        for (int t = 0; t < TILES; ++t)
+#pragma unroll
+          for (int r = 0; r < 4; ++r) {
+            const int term = q * 16 + r / 2 * 8, ky = term / ROW_TERMS, kk = term % ROW_TERMS;
+            a[q % 2][t][r] = 0;
+            if (ky < KH) {
+              a[q % 2][t][r] = *(const unsigned*)(window[t][r % 2] + ky * PITCH + kk);
+              if (kk + 8 == ROW_TERMS && KW * DEPTH % 8 != 0) a[q % 2][t][r] &= mask;
+            }
+          }
+#if WARP_GROUPS
+        start_products();
+#pragma unroll
+        for (int t = 0; t < TILES; ++t) multiply(acc[t], a[q % 2][t], b + q / 2 * (FILTERS * 4) + q % 2 * 2, 1);
+        commit_products();
+        asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");  // those whose pixels are replaced next
+#else
+#pragma unroll
+        for (int j = 0; j < FILTERS / 8; ++j) {
+          const uint2 b = *(const uint2*)(ws + ((q * (FILTERS / 8) + j) * 32 + lane) * 4);
+#pragma unroll
+          for (int t = 0; t < TILES; ++t) mma(acc[t][j], a[q % 2][t], b);
+        }
+#endif
       }
-    OUT* const to = out + ((picture * OUT_H + to_y) * OUT_W + to_x) * ALL_FILTERS + blockIdx.y * FILTERS + ch;
-    POOLED_STORE
+#if WARP_GROUPS
+      await_products();
+#pragma unroll
+      for (int t = 0; t < TILES; ++t)
+#pragma unroll
+        for (int j = 0; j < FILTERS / 8; ++j) asm volatile("" : "+f"(acc[t][j][0]), "+f"(acc[t][j][1]), "+f"(acc[t][j][2]), "+f"(acc[t][j][3]) :: "memory");
+#endif
+      // Columns of GROUP tiles are neighbouring channels.
+#pragma unroll
+      for (int g = 0; g < FILTERS / 8 / GROUP; ++g) {
+        const int ch = g * 8 * GROUP + lane % 4 * 2 * GROUP;
+        CHANNEL_NUMBERS
+#pragma unroll
+        for (int t = 0; t < TILES; ++t)
+#pragma unroll
+          for (int h = 0; h < 2; ++h) {
+            vec<STAGED, 2 * GROUP> r;
+#pragma unroll
+            for (int e = 0; e < 2 * GROUP; ++e) {
+              float z = acc[t][g * GROUP + e / 2][2 * h + e % 2];
+              FINISH
+              r.v[e] = (STAGED)STORED;
+            }
+            if (POOLED) *(vec<STAGED, 2 * GROUP>*)(stage + place(base + t * 16 + h * 8 + lane / 4, ch)) = r;
+            else if (to[t][h] >= 0) *(vec<STAGED, 2 * GROUP>*)((STAGED*)out + picture * (CONV_H * CONV_W * ALL_FILTERS) + to[t][h] + blockIdx.y * FILTERS + ch) = r;
+          }
+      }
+    }
+    __syncthreads();
+    const int next = tile + gridDim.x;
+    if (next < (int)n * (TILES_X * TILES_Y)) load(next, 0);
+    if (!POOLED) continue;
+    // A thread pools two rows: what both read it reads once.
+    for (int i = tid; i < (ROWS + 1) / 2 * COLUMNS * (FILTERS / 8); i += 256) {
+      const int ch = i % (FILTERS / 8) * 8, x = i / (FILTERS / 8) % COLUMNS, y = i / (FILTERS / 8) / COLUMNS * 2, to_x = tile_x * COLUMNS + x;
+      if (to_x >= OUT_W) continue;
+      uint4 best[2] = {{LOWEST, LOWEST, LOWEST, LOWEST}, {LOWEST, LOWEST, LOWEST, LOWEST}};
+#pragma unroll
+      for (int dy = 0; dy < POOL_SH + POOL_H; ++dy) {
+        const int line = y * POOL_SH + dy;
+        if ((unsigned)(conv_y + line) >= CONV_H || line >= CONV_ROWS) continue;
+#pragma unroll
+        for (int dx = 0; dx < POOL_W; ++dx) {
+          const int column = x * POOL_SW + dx;
+          if ((unsigned)(conv_x + column) >= CONV_W) continue;
+          const uint4 v = *(const uint4*)(stage + place(line * CONV_COLUMNS + column, ch));
+#pragma unroll
+          for (int r = 0; r < 2; ++r)
+            if (dy >= r * POOL_SH && dy < r * POOL_SH + POOL_H)
+              best[r].x = most(best[r].x, v.x), best[r].y = most(best[r].y, v.y), best[r].z = most(best[r].z, v.z), best[r].w = most(best[r].w, v.w);
+        }
+      }
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        const int to_y = tile_y * ROWS + y + h;
+        if (y + h >= ROWS || to_y >= OUT_H) continue;
+        const uint4 r = best[h];
+        OUT* const to = out + ((picture * OUT_H + to_y) * OUT_W + to_x) * ALL_FILTERS + blockIdx.y * FILTERS + ch;
+        POOLED_STORE
+      }
+    }
   }
 }
 )cuda";
@@ -309,7 +347,7 @@ bool FirstLayer::Fits(int architecture, int processors) const {
   if (codes && (k_h * k_w * channels > kMostTerms || codes->quant.zero < codes->lo || codes->quant.zero > codes->hi)) return false;
   if (pool_h * pool_w > 1 && out.size() == 4) return false;
   return architecture >= 80 && channels >= 1 && channels <= 4 && filters % 8 == 0 && k_h * k_w > 1 && in_h * in_w * channels < kMost &&
-         out_h * out_w * filters < kMost && batch > 0 && pooled_h > 0 && pooled_w > 0 && BestCut(*this, architecture, processors);
+         out_h * out_w * filters < kMost && batch > 0 && batch * out_h * out_w < kMost && pooled_h > 0 && pooled_w > 0 && BestCut(*this, architecture, processors);
 }
 
 int64_t FirstLayer::WeightCount() const { return CutOf(*this, 1, 1).weight_terms * filters; }
@@ -373,8 +411,8 @@ Generated FirstLayerCode(const FirstLayer& l, int architecture, int processors) 
       {"POOL_H", l.pool_h}, {"POOL_W", l.pool_w}, {"POOL_SH", l.pool_stride_h}, {"POOL_SW", l.pool_stride_w}, {"POOL_PH", l.pool_pad_h}, {"POOL_PW", l.pool_pad_w},
       {"SH", l.stride_h}, {"SW", l.stride_w}, {"PH", l.pad_h}, {"PW", l.pad_w}, {"KH", l.k_h}, {"KW", l.k_w}, {"IN_H", l.in_h}, {"IN_W", l.in_w}, {"CHANNELS", l.channels},
       {"DEPTH", c.depth}, {"IMAGE_ROWS", c.image_rows}, {"PITCH", c.pitch}, {"UNIT", c.unit}, {"ROW_UNITS", c.row_units}, {"ODD", c.odd}, {"PIXELS", c.pixels()},
-      {"CONV_COLUMNS", c.conv_columns}, {"TERMS", c.terms}, {"ROW_TERMS", c.row_terms}, {"FILTERS", c.block_filters}, {"GROUP", c.group}, {"ALL_FILTERS", l.filters},
-      {"STAGE_PITCH", c.stage_pitch()}, {"WARP_GROUPS", l.warp_groups}, {"POOLED", c.staged}, {"RESIDENT", c.resident()}, {"CONV_H", l.out_h}, {"CONV_W", l.out_w}, {"OUT_H", l.pooled_h}, {"OUT_W", l.pooled_w}};
+      {"CONV_ROWS", c.conv_rows}, {"CONV_COLUMNS", c.conv_columns}, {"TERMS", c.terms}, {"ROW_TERMS", c.row_terms}, {"FILTERS", c.block_filters}, {"GROUP", c.group}, {"ALL_FILTERS", l.filters},
+      {"STAGE_PITCH", c.stage_pitch()}, {"WARP_GROUPS", l.warp_groups}, {"TILES", c.tiles}, {"TOGETHER", c.together}, {"POOLED", c.staged}, {"RESIDENT", c.resident()}, {"CONV_H", l.out_h}, {"CONV_W", l.out_w}, {"OUT_H", l.pooled_h}, {"OUT_W", l.pooled_w}};
   for (const auto& [name, value] : numbers) g.source += fmt::format("#define {} {}\n", name, value);
   if (l.warp_groups) g.source += kGroupProducts + GroupProduct("multiply", c.block_filters, half ? "f16" : "bf16", true, false);
   g.source += ValueCode(l) + kBody;
@@ -383,8 +421,10 @@ Generated FirstLayerCode(const FirstLayer& l, int architecture, int processors) 
   if (l.codes) g.bound.push_back({g.inputs++, l.scale_buffer, false});
   if (l.bias) g.bound.push_back({g.inputs++, l.bias_buffer, false});
   g.block[0] = 256;
-  g.grid[0] = static_cast<unsigned>(l.batch * tiles_y * tiles_x);
-  g.grid[1] = static_cast<unsigned>(l.filters / c.block_filters);
+  // Blocks stay, with their weights, and take tile after tile.
+  const int64_t tiles = l.batch * tiles_y * tiles_x, columns = l.filters / c.block_filters;
+  g.grid[0] = static_cast<unsigned>(CeilDiv(tiles, CeilDiv(tiles, std::max<int64_t>(1, processors * AtOnce(c, architecture) / columns))));
+  g.grid[1] = static_cast<unsigned>(columns);
   g.sizes = {l.batch};
   g.shared = static_cast<size_t>(c.shared_bytes());
   g.waits = true;

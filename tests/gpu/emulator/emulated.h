@@ -32,7 +32,8 @@ class Machine {
   virtual void sync_block() = 0;
   virtual void sync_cluster() = 0;
   virtual void sync_warp() = 0;
-  virtual uint64_t shuffle_xor(uint64_t v, int mask) = 0;
+  virtual uint64_t shuffle(uint64_t v, int lane) = 0;  // what that lane has
+  virtual int lane() = 0;
   virtual void copy16(unsigned to, const void* from, int bytes) = 0;
   virtual void commit_copies() = 0;
   virtual void await_copies(int keep) = 0;
@@ -186,13 +187,17 @@ struct alignas(8) float2 { float x, y; };
 struct alignas(16) float4 { float x, y, z, w; };
 inline float2 make_float2(float x, float y) { return {x, y}; }
 template <typename W>
-W __shfl_xor_sync(unsigned, W v, int mask) {
+W shuffle(W v, int lane) {
   uint64_t bits = 0;
   memcpy(&bits, &v, sizeof(v));
-  bits = machine->shuffle_xor(bits, mask);
+  bits = machine->shuffle(bits, lane);
   memcpy(&v, &bits, sizeof(v));
   return v;
 }
+template <typename W>
+W __shfl_xor_sync(unsigned, W v, int mask) { return shuffle(v, machine->lane() ^ mask); }
+template <typename W>
+W __shfl_up_sync(unsigned, W v, int by) { return shuffle(v, machine->lane() >= by ? machine->lane() - by : machine->lane()); }
 inline float __uint_as_float(unsigned u) { float f; memcpy(&f, &u, 4); return f; }
 inline float __int_as_float(int u) { float f; memcpy(&f, &u, 4); return f; }
 inline unsigned __float_as_uint(float f) { unsigned u; memcpy(&u, &f, 4); return u; }

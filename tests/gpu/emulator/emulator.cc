@@ -180,11 +180,12 @@ class Machine : public emulated::Machine {
   void sync_block() override { Await(now->block->barrier, now->block->alive); }
   void sync_cluster() override { Await(cluster->barrier, cluster->alive); }
   void sync_warp() override { Await(now->warp->barrier, now->warp->alive); }
-  uint64_t shuffle_xor(uint64_t v, int mask) override {
+  int lane() override { return now->lane; }
+  uint64_t shuffle(uint64_t v, int lane) override {
     Warp& w = *now->warp;
     w.values[now->lane][0] = v;
     Await(w.barrier, w.alive);
-    const uint64_t r = w.values[(now->lane ^ mask) & 31][0];
+    const uint64_t r = w.values[lane & 31][0];
     Await(w.barrier, w.alive);
     return r;
   }
