@@ -103,6 +103,44 @@ void FirstLayerCases(Cases& c) {
   c.AddNetwork(Cases::In("x", "f32[2,21,24,3]") + Cases::In("w", "f32[3,3,3,48]"), "  %h = convert(%x) {out=19}\n  %y = conv2d(%h, %w, _, _) {strides=[2,2], act=\"relu\", out=1}\n", "%y", 1e-4, true);
 }
 
+// Inverted bottlenecks: all three layers, and pairs of neighbours.
+void BottleneckCases(Cases& c) {
+  struct Block {
+    const char* image;
+    int channels, expanded, filters;
+    const char *kernel, *window, *expand_act, *act, *project_act;
+    bool residual, bias;
+  };
+  constexpr char kRelu6[] = ", act=\"clip\", alpha=0.0, beta=6.0", kSwish[] = ", act=\"silu\"", kHardSwish[] = ", act=\"hard_swish\"", kSame[] = "pads=[1,1,1,1]", kNone[] = "";
+  const Block blocks[] = {
+      {"3,13,11", 24, 144, 24, "3,3", kSame, kRelu6, kRelu6, kNone, true, true},
+      {"1,14,14", 16, 96, 24, "3,3", "strides=[2,2], pads=[0,1,0,1]", kRelu6, kRelu6, kNone, false, true},
+      {"3,7,7", 40, 72, 160, "5,5", "pads=[2,2,2,2]", kSwish, kHardSwish, kNone, false, true},
+      {"1,9,17", 8, 40, 8, "3,3", "", kHardSwish, kNone, ", act=\"relu\"", false, false},
+      {"1,19,10", 32, 64, 72, "5,3", "strides=[2,1], pads=[1,2,0,1]", kNone, kSwish, kSwish, false, true},
+      {"2,8,8", 48, 48, 48, "2,4", "strides=[1,2], pads=[0,1,1,2]", ", act=\"sigmoid\"", kNone, kNone, false, true},
+      {"1,16,16", 16, 32, 16, "7,7", "pads=[3,3,3,3]", kNone, kRelu6, ", act=\"gelu_erf\"", true, false},
+  };
+  for (const char* type : {"f16", "bf16"})
+    for (const Block& b : blocks) {
+      const std::string t = type, out = t == "f16" ? "out=19" : "out=14";
+      auto input = [&](int channels) { return Cases::In("x", fmt::format("{}[{},{}]", t, b.image, channels)); };
+      const std::string expand = Cases::In("w1", fmt::format("f32[1,1,{},{}]", b.channels, b.expanded)) + (b.bias ? Cases::In("wb1", fmt::format("f32[{}]", b.expanded)) : "");
+      const std::string filter = Cases::In("w2", fmt::format("f32[{},1,{}]", b.kernel, b.expanded)) + (b.bias ? Cases::In("wb2", fmt::format("f32[{}]", b.expanded)) : "");
+      const std::string project = Cases::In("w3", fmt::format("f32[1,1,{},{}]", b.expanded, b.filters)) + (b.bias ? Cases::In("wb3", fmt::format("f32[{}]", b.filters)) : "") +
+                                  (b.residual ? Cases::In("r", fmt::format("{}[{},{}]", t, b.image, b.filters)) : "");
+      auto first = [&](const char* to) { return fmt::format("  %{} = conv2d(%x, %w1, {}, _) {{{}{}}}\n", to, b.bias ? "%wb1" : "_", out, b.expand_act); };
+      auto middle = [&](const char* from, const char* to) {
+        return fmt::format("  %{} = conv2d(%{}, %w2, {}, _) {{groups={}, {}{}{}{}}}\n", to, from, b.bias ? "%wb2" : "_", b.expanded, b.window, *b.window != 0 ? ", " : "", out, b.act);
+      };
+      auto last = [&](const char* from) { return fmt::format("  %y = conv2d(%{}, %w3, {}, {}) {{{}{}}}\n", from, b.bias ? "%wb3" : "_", b.residual ? "%r" : "_", out, b.project_act); };
+      const double tolerance = ToleranceOf(type) * 4;
+      c.AddNetwork(input(b.channels) + expand + filter + project, first("a") + middle("a", "b") + last("b"), "%y", tolerance, true);
+      c.AddNetwork(input(b.channels) + expand + filter, first("a") + middle("a", "y"), "%y", tolerance, true);
+      c.AddNetwork(input(b.expanded) + filter + project, middle("x", "b") + last("b"), "%y", tolerance, true);
+    }
+}
+
 // Matmuls of one input that differ in their constants only.
 void JointProductCases(Cases& c) {
   for (const char* type : {"f32", "f16", "bf16"})
@@ -572,6 +610,7 @@ std::vector<Case> OpCases() {
   Float8(c);
   FirstLayerCases(c);
   PointwiseChainCases(c);
+  BottleneckCases(c);
   return c.all;
 }
 

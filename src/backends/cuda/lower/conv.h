@@ -28,7 +28,11 @@ Result<std::shared_ptr<const DeviceBuffer>> RoundedFilter(const LowerContext& c,
 // The first layer of an image network: conv2d alone, or with the conversion in front of it and the max pooling behind it.
 // nullopt: not that, or not for this device.
 LowerResult LowerFirstLayer(const LowerContext& c, const ConcreteNode* convert, const ConcreteNode* pool);
+LowerResult LowerFirstLayerChain(const LowerContext& c, const std::vector<ConcreteNode>& nodes);
 bool IsFirstLayer(const ConcreteNode& conv, const Device& device);
+
+// [1x1 convolution,] depthwise convolution [, 1x1 convolution] of 16 bits as one kernel; `c.node`: the last. nullopt: as above.
+LowerResult LowerBottleneck(const LowerContext& c, const std::vector<ConcreteNode>& nodes);
 
 // `v` as f16 or bf16 keep it.
 float RoundTo(DType type, float v);

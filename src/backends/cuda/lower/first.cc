@@ -89,9 +89,7 @@ LowerResult LowerFirstLayer(const LowerContext& c, const ConcreteNode* convert, 
   return Finish(c, FirstLayerCode(*layer, architecture, processors), "first", {0});
 }
 
-LowerResult LowerChainOf(const LowerContext& c, const std::vector<ConcreteNode>& nodes) {
-  TFE_ASSIGN_OR_RETURN(auto pointwise, LowerPointwiseChain(c, nodes));
-  if (pointwise) return std::optional<Lowered>(*std::move(pointwise));
+LowerResult LowerFirstLayerChain(const LowerContext& c, const std::vector<ConcreteNode>& nodes) {
   size_t at = 0;
   const ConcreteNode *convert = nullptr, *pool = nullptr;
   if (nodes[0].op == Op::kConvert) convert = &nodes[at++];

@@ -7,6 +7,15 @@
 #include "backends/ref/element.h"
 
 namespace tfengine::cuda {
+
+LowerResult LowerChainOf(const LowerContext& c, const std::vector<ConcreteNode>& nodes) {
+  for (const auto lower : {LowerPointwiseChain, LowerFirstLayerChain, LowerBottleneck}) {
+    TFE_ASSIGN_OR_RETURN(auto lowered, lower(c, nodes));
+    if (lowered) return std::optional<Lowered>(*std::move(lowered));
+  }
+  return std::optional<Lowered>();
+}
+
 LowerResult Finish(const LowerContext& c, const Generated& code, std::string tactic, std::vector<int> in, int in_place) {
   TFE_ASSIGN_OR_RETURN(auto kernel, MakeKernel(c.device, c.options.kernel_cache, code));
   return std::optional<Lowered>(MakeLowered(std::move(kernel), std::move(tactic), std::move(in), in_place));

@@ -53,7 +53,7 @@ std::vector<std::string> MatMulTactics(const ConcreteNode& node, const Device& d
 std::vector<std::string> AttentionTactics(const ConcreteNode& node, const Device& device);
 std::vector<std::string> RowTactics(const ConcreteNode& node, const Device& device);  // softmax, log_softmax, layer_norm
 
-// Pointwise nodes, or [convert,] conv2d [, max pool], as one kernel. `c.node`: the last.
+// Pointwise nodes, [convert,] conv2d [, max pool], or an inverted bottleneck as one kernel. `c.node`: the last.
 LowerResult LowerChainOf(const LowerContext& c, const std::vector<ConcreteNode>& nodes);
 
 // Matmuls of one A that differ in their constants only; results lie one behind the other. `c.node`: the first.
