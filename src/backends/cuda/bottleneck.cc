@@ -69,7 +69,9 @@ double CostOf(const Bottleneck& b, const BottleneckPlan& p, int architecture, in
   const double latency = 2500 + n(mine) * n(700 + steps * 30);
   const double blocks = n(CeilDiv(b.batch, p.images) * CeilDiv(b.out_h, p.rows) * CeilDiv(b.out_w, p.columns) * p.splits);
   const double each = std::ceil(blocks / processors), at_once = n(p.resident(architecture));
-  return each * work + std::ceil(each / at_once) * latency;
+  // Few warps leave gaps that nobody fills.
+  const double busy = std::min(1.0, 0.2 + n(p.warps) * std::min(at_once, each) / 20);
+  return each * work / busy + std::ceil(each / at_once) * latency;
 }
 
 // Sizes that follow from a rectangle.
