@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
+#include <set>
+#include <utility>
 
 namespace tfengine::cuda {
 namespace {
@@ -95,31 +98,60 @@ void Divisors(int64_t n, int64_t most, const Visit& visit) {
     if (n % d == 0) visit(d);
 }
 
-// The best way to do one rectangle.
-void BestOf(const Bottleneck& b, BottleneckPlan p, int architecture, int processors, std::optional<BottleneckPlan>* best, double* least) {
-  constexpr int64_t kMostStrip = 16, kMostRegisters = 232;
+// A plan and what it is guessed to take.
+struct Guess {
+  BottleneckPlan plan;
+  double cost = 0;
+};
+
+// The best ways to do one rectangle, one of a name.
+void AddGuesses(const Bottleneck& b, BottleneckPlan p, int architecture, int processors, std::vector<Guess>* guesses) {
+  constexpr int64_t kMostStrip = 16, kMostRegisters = 232, kMostImages = 4;
   const bool whole = p.rows >= b.out_h && p.columns >= b.out_w;
-  auto consider = [&] {
-    if (p.registers() > kMostRegisters || p.shared_bytes() > MostShared(architecture) - 1024) return;
-    const double cost = CostOf(b, p, architecture, processors);
-    if (*best && cost >= *least) return;
-    *best = p;
-    *least = cost;
+  // The best of those that differ in what has no name.
+  auto add = [&] {
+    std::optional<Guess> best;
+    for (p.tiles = 1; p.tiles <= (b.expands ? 2 : 1); ++p.tiles)
+      Divisors(p.rows, kMostStrip, [&](int64_t strip_rows) {
+        Divisors(p.columns, kMostStrip / strip_rows, [&](int64_t strip_columns) {
+          p.strip_rows = strip_rows, p.strip_columns = strip_columns;
+          for (p.warps_across = 1; p.warps_across <= (b.projects ? p.warps : 1); p.warps_across *= 2) {
+            if (p.registers() > kMostRegisters || p.shared_bytes() > MostShared(architecture) - 1024) continue;
+            const double cost = CostOf(b, p, architecture, processors);
+            if (!best || cost < best->cost) best = Guess{p, cost};
+          }
+        });
+      });
+    if (best) guesses->push_back(*best);
   };
-  for (p.images = 1; p.images <= (whole ? std::min<int64_t>(4, b.batch) : 1); p.images *= 2)
+  for (p.images = 1; p.images <= (whole ? std::min(kMostImages, b.batch) : 1); p.images *= 2)
     for (const int64_t chunk : {32, 48, 64}) {
       if (chunk >= b.expanded + 32) continue;
       p.chunk = chunk;
       for (p.splits = 1; p.splits <= (b.projects ? 1 : p.chunks()); p.splits *= 2)
-        for (p.warps = 4; p.warps <= 8; p.warps *= 2)
-          for (p.tiles = 1; p.tiles <= (b.expands ? 2 : 1); ++p.tiles)
-            Divisors(p.rows, kMostStrip, [&](int64_t strip_rows) {
-              Divisors(p.columns, kMostStrip / strip_rows, [&](int64_t strip_columns) {
-                p.strip_rows = strip_rows, p.strip_columns = strip_columns;
-                for (p.warps_across = 1; p.warps_across <= (b.projects ? p.warps : 1); p.warps_across *= 2) consider();
-              });
-            });
+        for (p.warps = 4; p.warps <= 8; p.warps *= 2) add();
     }
+}
+
+bool IsPossible(const Bottleneck& b, int architecture) {
+  constexpr int64_t kMostBatch = int64_t{1} << 28, kMostTaps = 7;
+  if (architecture < 80 || (b.type != DType::kFloat16 && b.type != DType::kBfloat16)) return false;
+  if (b.batch <= 0 || b.batch >= kMostBatch || b.out_h <= 0 || b.out_w <= 0 || b.in_h <= 0 || b.in_w <= 0) return false;
+  if (b.channels % 8 != 0 || b.expanded % 8 != 0 || b.filters % 8 != 0 || b.expanded <= 0 || (b.expands && b.channels <= 0) || (b.projects && b.filters <= 0)) return false;
+  return b.k_h <= kMostTaps && b.k_w <= kMostTaps && b.stride_h <= 2 && b.stride_w <= 2;
+}
+
+// Everything that can be run, best guess first.
+std::vector<Guess> AllGuesses(const Bottleneck& b, int architecture, int processors) {
+  std::vector<Guess> guesses;
+  if (!IsPossible(b, architecture)) return guesses;
+  // One more row only where it saves a tile.
+  auto useful = [](int64_t size, int64_t out) { return size == 1 || CeilDiv(out, size) < CeilDiv(out, size - 1); };
+  for (int64_t rows = 1; rows <= std::min(b.out_h, kMostRows); ++rows)
+    for (int64_t columns = 1; columns <= std::min(b.out_w, kMostRows); ++columns)
+      if (useful(rows, b.out_h) && useful(columns, b.out_w)) AddGuesses(b, PlanOf(b, rows, columns), architecture, processors, &guesses);
+  std::stable_sort(guesses.begin(), guesses.end(), [](const Guess& a, const Guess& c) { return a.cost < c.cost; });
+  return guesses;
 }
 
 constexpr char kFunctions[] = R"cuda(
@@ -431,20 +463,25 @@ void BottleneckPlan::FillNumbers(const BottleneckConstants& c, float* to) const 
   for (int64_t filter = 0; filter < filters; ++filter) *to++ = c.project_bias != nullptr ? c.project_bias[filter] : 0.0f;
 }
 
-std::optional<BottleneckPlan> PlanBottleneck(const Bottleneck& b, int architecture, int processors) {
-  constexpr int64_t kMost = int64_t{1} << 31, kMostTaps = 7;
-  if (architecture < 80 || (b.type != DType::kFloat16 && b.type != DType::kBfloat16)) return std::nullopt;
-  if (b.batch <= 0 || b.out_h <= 0 || b.out_w <= 0 || b.in_h <= 0 || b.in_w <= 0 || b.batch >= kMost / 8) return std::nullopt;
-  if (b.channels % 8 != 0 || b.expanded % 8 != 0 || b.filters % 8 != 0 || b.expanded <= 0 || (b.expands && b.channels <= 0) || (b.projects && b.filters <= 0)) return std::nullopt;
-  if (b.k_h > kMostTaps || b.k_w > kMostTaps || b.stride_h > 2 || b.stride_w > 2) return std::nullopt;
-  std::optional<BottleneckPlan> best;
-  double least = 0;
-  // One more row only where it saves a tile.
-  auto useful = [](int64_t size, int64_t out) { return size == 1 || CeilDiv(out, size) < CeilDiv(out, size - 1); };
-  for (int64_t rows = 1; rows <= std::min(b.out_h, kMostRows); ++rows)
-    for (int64_t columns = 1; columns <= std::min(b.out_w, kMostRows); ++columns)
-      if (useful(rows, b.out_h) && useful(columns, b.out_w)) BestOf(b, PlanOf(b, rows, columns), architecture, processors, &best, &least);
-  return best;
+std::vector<BottleneckPlan> BottleneckPlans(const Bottleneck& b, int architecture, int processors) {
+  constexpr size_t kMost = 5;
+  constexpr double kHopeless = 2.5;  // times the best guess
+  std::vector<BottleneckPlan> plans;
+  std::set<std::pair<int, int64_t>> seen;
+  const std::vector<Guess> guesses = AllGuesses(b, architecture, processors);
+  for (const Guess& g : guesses) {
+    if (plans.size() == kMost || g.cost > kHopeless * guesses[0].cost) break;
+    // Neighbours in size say little about how good the guesses are.
+    if (seen.emplace(std::bit_width(static_cast<uint64_t>(g.plan.pixels())), g.plan.warps).second) plans.push_back(g.plan);
+  }
+  return plans;
+}
+
+std::optional<BottleneckPlan> FindBottleneckPlan(const Bottleneck& b, int architecture, int processors, const std::string& name) {
+  const std::vector<Guess> guesses = AllGuesses(b, architecture, processors);
+  for (const Guess& g : guesses)
+    if (g.plan.Name() == name) return g.plan;
+  return guesses.empty() ? std::nullopt : std::optional(guesses[0].plan);
 }
 
 Generated BottleneckCode(const Bottleneck& b, const BottleneckPlan& p, int architecture) {

@@ -88,8 +88,10 @@ struct BottleneckPlan {
   void FillNumbers(const BottleneckConstants& c, float* to) const;
 };
 
-// nullopt: not for this kernel, or not for this device.
-std::optional<BottleneckPlan> PlanBottleneck(const Bottleneck& b, int architecture, int processors);
+// The plans worth timing, best guess first. Empty: not for this kernel, or not for this device.
+std::vector<BottleneckPlan> BottleneckPlans(const Bottleneck& b, int architecture, int processors);
+// The plan of that name, else the best guess; nullopt: as above.
+std::optional<BottleneckPlan> FindBottleneckPlan(const Bottleneck& b, int architecture, int processors, const std::string& name);
 
 // The kernel: inputs image, weights, numbers, residual (if any).
 Generated BottleneckCode(const Bottleneck& b, const BottleneckPlan& plan, int architecture);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
 
 namespace tfengine::cuda {
 namespace {
@@ -21,31 +22,33 @@ Bottleneck Block() {
   return b;
 }
 
+std::optional<BottleneckPlan> Plan(const Bottleneck& b, int architecture, int processors) { return FindBottleneckPlan(b, architecture, processors, ""); }
+
 TEST(BottleneckTest, NeedsAsynchronousCopiesAndVectors) {
   Bottleneck b = Block();
-  EXPECT_TRUE(PlanBottleneck(b, 80, 108));
-  EXPECT_TRUE(PlanBottleneck(b, 90, 132));
-  EXPECT_FALSE(PlanBottleneck(b, 75, 40));
+  EXPECT_TRUE(Plan(b, 80, 108));
+  EXPECT_TRUE(Plan(b, 90, 132));
+  EXPECT_FALSE(Plan(b, 75, 40));
   for (int64_t* channels : {&b.channels, &b.expanded, &b.filters}) {
     *channels += 4;
-    EXPECT_FALSE(PlanBottleneck(b, 90, 132));
+    EXPECT_FALSE(Plan(b, 90, 132));
     *channels -= 4;
   }
   b.type = DType::kFloat32;
-  EXPECT_FALSE(PlanBottleneck(b, 90, 132));
+  EXPECT_FALSE(Plan(b, 90, 132));
 }
 
 TEST(BottleneckTest, WindowsUpTo7AndStepsUpTo2) {
   Bottleneck b = Block();
   b.k_h = b.k_w = 7;
-  EXPECT_TRUE(PlanBottleneck(b, 90, 132));
+  EXPECT_TRUE(Plan(b, 90, 132));
   b.k_w = 8;
-  EXPECT_FALSE(PlanBottleneck(b, 90, 132));
+  EXPECT_FALSE(Plan(b, 90, 132));
   b = Block();
   b.stride_h = b.stride_w = 2, b.out_h = b.out_w = 28;
-  EXPECT_TRUE(PlanBottleneck(b, 90, 132));
+  EXPECT_TRUE(Plan(b, 90, 132));
   b.stride_w = 3;
-  EXPECT_FALSE(PlanBottleneck(b, 90, 132));
+  EXPECT_FALSE(Plan(b, 90, 132));
 }
 
 TEST(BottleneckTest, PlansStayWithinAMultiprocessor) {
@@ -58,7 +61,7 @@ TEST(BottleneckTest, PlansStayWithinAMultiprocessor) {
           b.expands = form != 1, b.projects = form != 2;
           if (!b.expands) b.channels = 0;
           if (!b.projects) b.filters = 0;
-          const auto p = PlanBottleneck(b, architecture, 108);
+          const auto p = Plan(b, architecture, 108);
           ASSERT_TRUE(p);
           const int64_t most = (architecture == 80 ? 163 : architecture == 90 ? 227 : 99) << 10;
           EXPECT_LE(p->shared_bytes(), most);
@@ -70,15 +73,27 @@ TEST(BottleneckTest, PlansStayWithinAMultiprocessor) {
         }
 }
 
+TEST(BottleneckTest, PlansAreFoundByName) {
+  const Bottleneck b = Block();
+  const auto plans = BottleneckPlans(b, 90, 132);
+  ASSERT_GT(plans.size(), 2u);
+  EXPECT_EQ(plans[0].Name(), Plan(b, 90, 132)->Name());
+  std::set<std::string> names;
+  for (const BottleneckPlan& p : plans) {
+    EXPECT_TRUE(names.insert(p.Name()).second);
+    EXPECT_EQ(FindBottleneckPlan(b, 90, 132, p.Name())->shared_bytes(), p.shared_bytes());
+  }
+}
+
 TEST(BottleneckTest, OneImageHasWorkForManyBlocks) {
   Bottleneck b = Block();
   b.batch = 1;
-  const auto p = PlanBottleneck(b, 90, 132);
+  const auto p = Plan(b, 90, 132);
   ASSERT_TRUE(p);
   EXPECT_GE(BottleneckCode(b, *p, 90).grid[0], 49u);
   b.in_h = b.in_w = b.out_h = b.out_w = 7;
   b.expanded = 960, b.channels = 160, b.projects = false, b.filters = 0;
-  const auto split = PlanBottleneck(b, 90, 132);
+  const auto split = Plan(b, 90, 132);
   ASSERT_TRUE(split);
   const Generated g = BottleneckCode(b, *split, 90);
   EXPECT_GE(g.grid[0] * g.grid[1], 49u);
@@ -88,7 +103,7 @@ TEST(BottleneckTest, AnImageThatATileCoversIsReadWithoutABorder) {
   for (const int64_t size : {7, 14, 56}) {
     Bottleneck b = Block();
     b.in_h = b.in_w = b.out_h = b.out_w = size;
-    const auto p = PlanBottleneck(b, 90, 132);
+    const auto p = Plan(b, 90, 132);
     ASSERT_TRUE(p);
     EXPECT_EQ(p->wide_rows, p->rows + 2);
     EXPECT_EQ(p->read_rows, p->rows == size ? size : std::min(p->rows + 2, size));
@@ -97,7 +112,7 @@ TEST(BottleneckTest, AnImageThatATileCoversIsReadWithoutABorder) {
 
 TEST(BottleneckTest, EveryWeightIsThereOnce) {
   const Bottleneck b = Block();
-  const auto p = PlanBottleneck(b, 90, 132);
+  const auto p = Plan(b, 90, 132);
   ASSERT_TRUE(p);
   const int64_t in = b.channels * b.expanded, out = b.expanded * b.filters;
   std::vector<float> all(static_cast<size_t>(in + out)), packed(static_cast<size_t>(p->WeightCount()));
@@ -114,7 +129,7 @@ TEST(BottleneckTest, EveryWeightIsThereOnce) {
 TEST(BottleneckTest, NumbersOfAChunkLieTogether) {
   Bottleneck b = Block();
   b.expanded = 40;  // the last chunk is not full
-  const auto p = PlanBottleneck(b, 90, 132);
+  const auto p = Plan(b, 90, 132);
   ASSERT_TRUE(p);
   std::vector<float> taps(static_cast<size_t>(9 * b.expanded)), bias(static_cast<size_t>(b.expanded), -1.0f), numbers(static_cast<size_t>(p->NumberCount()), NAN);
   for (size_t i = 0; i < taps.size(); ++i) taps[i] = static_cast<float>(i);
@@ -131,7 +146,7 @@ TEST(BottleneckTest, NumbersOfAChunkLieTogether) {
 
 TEST(BottleneckTest, ResidualsAreInputsOfTheirKernelsAlone) {
   Bottleneck b = Block();
-  const auto p = PlanBottleneck(b, 90, 132);
+  const auto p = Plan(b, 90, 132);
   ASSERT_TRUE(p);
   EXPECT_THAT(BottleneckCode(b, *p, 90).source, Not(HasSubstr("residual")));
   b.residual = true;

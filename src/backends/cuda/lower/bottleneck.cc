@@ -81,11 +81,20 @@ std::optional<Bottleneck> BottleneckOf(const Parts& parts) {
 
 }  // namespace
 
+std::vector<std::string> BottleneckTactics(const std::vector<ConcreteNode>& nodes, const Device& device) {
+  std::vector<std::string> names;
+  const auto parts = PartsOf(nodes);
+  const auto b = parts ? BottleneckOf(*parts) : std::nullopt;
+  if (!b) return names;
+  for (const BottleneckPlan& plan : BottleneckPlans(*b, device.architecture(), device.processors())) names.push_back(plan.Name());
+  return names;
+}
+
 LowerResult LowerBottleneck(const LowerContext& c, const std::vector<ConcreteNode>& nodes) {
   const auto parts = PartsOf(nodes);
   auto b = parts ? BottleneckOf(*parts) : std::nullopt;
   const int architecture = c.device.architecture();
-  const auto plan = b ? PlanBottleneck(*b, architecture, c.device.processors()) : std::nullopt;
+  const auto plan = b ? FindBottleneckPlan(*b, architecture, c.device.processors(), c.tactic) : std::nullopt;
   if (!plan) return std::optional<Lowered>();
   BottleneckConstants constants;
   std::string key = fmt::format("bottleneck {} {} {} {}", DTypeName(b->type), plan->chunk, plan->warps_across, plan->tiles_across());

@@ -55,6 +55,8 @@ std::vector<std::string> RowTactics(const ConcreteNode& node, const Device& devi
 
 // Pointwise nodes, [convert,] conv2d [, max pool], or an inverted bottleneck as one kernel. `c.node`: the last.
 LowerResult LowerChainOf(const LowerContext& c, const std::vector<ConcreteNode>& nodes);
+// The tactics of inverted bottlenecks; empty if the nodes are not one.
+std::vector<std::string> BottleneckTactics(const std::vector<ConcreteNode>& nodes, const Device& device);
 
 // Matmuls of one A that differ in their constants only; results lie one behind the other. `c.node`: the first.
 std::vector<std::string> JointMatMulTactics(const std::vector<ConcreteNode>& nodes, const Device& device);
