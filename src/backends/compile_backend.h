@@ -100,11 +100,14 @@ class CompileBackend {
   virtual Result<Lowered> Lower(const ConcreteNode& node, const std::string& tactic, WeightStore& weights,
                                 int threads) const = 0;
   // One kernel for nodes of which each but the first reads the one before as input 0, and nobody else does. `tactics`: one
-  // per node. Lowered::in numbers the nodes' inputs one node after the other. nullopt: there is no such kernel.
+  // per node; `wish`: one of ChainTactics() or "". Lowered::in numbers the nodes' inputs one node after the other. nullopt:
+  // there is no such kernel.
   virtual Result<std::optional<Lowered>> LowerChain(const std::vector<ConcreteNode>& nodes, const std::vector<std::string>& tactics,
-                                                    WeightStore& weights, int threads) const {
+                                                    const std::string& wish, WeightStore& weights, int threads) const {
     return std::optional<Lowered>();
   }
+  // Ways to run the nodes as one kernel, best guess first, where there is a choice.
+  virtual std::vector<std::string> ChainTactics(const std::vector<ConcreteNode>& nodes) const { return {}; }
   // One kernel for matmuls of one input (JointProducts); its result is theirs, one behind the other in memory. Tactics: as
   // above; empty: there is no such kernel. Lowered::in numbers the inputs of the first node.
   virtual std::vector<std::string> JointTactics(const std::vector<ConcreteNode>& nodes) const { return {}; }

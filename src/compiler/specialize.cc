@@ -175,9 +175,9 @@ class Specializer {
   // Whether the kernel that runs a node heeds the plan's pitches.
   bool AcceptsPitches(int index, const ViewPlan& plan) {
     for (int begin = std::max(0, index - kLongestChain + 1); begin <= index; ++begin) {
-      const int length = ChosenChain(begin);
-      if (length == 0 || begin + length <= index) continue;
-      auto chain = LowerNodes(begin, length, plan);
+      const ChosenWay chosen = ChosenChain(begin);
+      if (chosen.length == 0 || begin + chosen.length <= index) continue;
+      auto chain = LowerNodes(begin, chosen, plan);
       if (!chain.ok()) return false;
       if (*chain) return (*chain)->views;
     }
@@ -237,37 +237,45 @@ class Specializer {
     return all;
   }
 
-  // The number of nodes of the chain that was chosen to start at `index`; 0: none.
-  int ChosenChain(int index) {
+  // How many nodes run as one kernel, and how; 0: none.
+  struct ChosenWay {
+    int length = 0;
+    std::string tactic;
+  };
+
+  // The chain that was chosen to start at `index`.
+  ChosenWay ChosenChain(int index) {
     auto chosen = tactics_.find(network_.value(network_.nodes()[index].outputs[0]).name + kChainSuffix);
-    if (chosen == tactics_.end()) return 0;
+    if (chosen == tactics_.end()) return {};
     // The choice comes from a file: it must be possible in this network.
     const std::string& text = chosen->second;
-    const int length = text.size() == 1 ? text[0] - '0' : 0;
+    if (text.empty() || (text.size() > 1 && text[1] != ':')) return {};
+    const int length = text[0] - '0';
     if (uses_.empty()) uses_ = network_.UseCounts();
-    return length < 2 || ChainLength(network_, uses_, index) < length ? 0 : length;
+    if (length < 2 || ChainLength(network_, uses_, index) < length) return {};
+    return {length, text.size() > 1 ? text.substr(2) : ""};
   }
 
-  // One kernel for `length` nodes from `index` on.
-  Result<std::optional<Lowered>> LowerNodes(int index, int length, const ViewPlan& plan) {
+  // One kernel for the nodes from `index` on.
+  Result<std::optional<Lowered>> LowerNodes(int index, const ChosenWay& way, const ViewPlan& plan) {
     std::vector<ConcreteNode> nodes;
     std::vector<std::string> tactics;
-    for (int k = 0; k < length; ++k) {
+    for (int k = 0; k < way.length; ++k) {
       const Node& node = network_.nodes()[index + k];
       TFE_ASSIGN_OR_RETURN(ConcreteNode concrete, Concrete(node, plan));
       nodes.push_back(std::move(concrete));
       tactics.push_back(TacticOf(node));
     }
-    return backend_.LowerChain(nodes, tactics, weights_, threads_);
+    return backend_.LowerChain(nodes, tactics, way.tactic, weights_, threads_);
   }
 
   // Lowers a chain that starts at `index` if one was chosen; returns its length, or 0.
   Result<int> LowerChainAt(int index) {
-    const int length = ChosenChain(index);
-    if (length == 0) return 0;
-    TFE_ASSIGN_OR_RETURN(std::optional<Lowered> lowered, LowerNodes(index, length, views_plan_));
+    const ChosenWay chosen = ChosenChain(index);
+    if (chosen.length == 0) return 0;
+    TFE_ASSIGN_OR_RETURN(std::optional<Lowered> lowered, LowerNodes(index, chosen, views_plan_));
     if (!lowered) return 0;
-    const int last = index + length - 1;
+    const int last = index + chosen.length - 1;
     std::vector<ValueId> inputs;
     for (int i = index; i <= last; ++i) inputs.insert(inputs.end(), network_.nodes()[i].inputs.begin(), network_.nodes()[i].inputs.end());
     bool apart = false;
@@ -275,7 +283,7 @@ class Specializer {
     TFE_ASSIGN_OR_RETURN(const ConcreteNode concrete, Concrete(network_.nodes()[last], views_plan_));
     TFE_RETURN_IF_ERROR(CheckViews(apart || HasPitch(concrete), *lowered));
     TFE_RETURN_IF_ERROR(AddStep(network_.nodes()[last], last, inputs, concrete, *lowered));
-    return length;
+    return chosen.length;
   }
 
   // The plan asked the kernels; a node that turned out to have other operands may say something else.
@@ -506,6 +514,8 @@ bool IsPointwise(Op op) {
 }
 
 }  // namespace
+
+std::string ChainRecord(int length, const std::string& tactic) { return std::to_string(length) + (tactic.empty() ? "" : ":" + tactic); }
 
 int ChainLength(const Network& network, const std::vector<int>& uses, int index) {
   constexpr int kLongestOfOthers = 3;

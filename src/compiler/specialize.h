@@ -15,8 +15,10 @@ namespace tfengine {
 // Node → tactic, keyed by the name of the node's first output value.
 using TacticMap = std::map<std::string, std::string>;
 
-// A chain is recorded under the name of its first node's output plus kChainSuffix; the tactic is its number of nodes.
+// A chain is recorded under the name of its first node's output plus kChainSuffix: its number of nodes and, where there is a
+// choice, ":" and the backend's tactic.
 inline constexpr char kChainSuffix[] = "#chain";
+std::string ChainRecord(int length, const std::string& tactic);
 // Most nodes from `index` on that may run as one kernel: each reads the one before as its first input, and nobody else does.
 // kLongestChain where all are pointwise, else three. 1: no chain. `uses`: network.UseCounts().
 inline constexpr int kLongestChain = 8;

@@ -225,8 +225,11 @@ Result<std::vector<TacticMap>> WaysOf(const Network& network, size_t tested, con
         chain.push_back(std::move(node));
       }
       WeightStore weights;
-      TFE_ASSIGN_OR_RETURN(const auto lowered, backend.LowerChain(chain, {}, weights, 1));
-      if (lowered) ways.push_back({{name(begin) + kChainSuffix, std::to_string(length)}});
+      TFE_ASSIGN_OR_RETURN(const auto lowered, backend.LowerChain(chain, {}, "", weights, 1));
+      if (!lowered) continue;
+      std::vector<std::string> choices = backend.ChainTactics(chain);
+      if (choices.empty()) choices.push_back("");
+      for (const std::string& tactic : choices) ways.push_back({{name(begin) + kChainSuffix, ChainRecord(length, tactic)}});
     }
   return ways;
 }

@@ -105,11 +105,12 @@ Result<Lowered> CudaBackend::Lower(const ConcreteNode& node, const std::string& 
   return Error(ErrorId::kDeviceUnsupported, "not supported on cuda: {} ({}); use the device \"cpu\"", OpName(node.op), DescribeOperands(node));
 }
 
-Result<std::optional<Lowered>> CudaBackend::LowerChain(const std::vector<ConcreteNode>& nodes, const std::vector<std::string>&, WeightStore& weights, int) const {
+Result<std::optional<Lowered>> CudaBackend::LowerChain(const std::vector<ConcreteNode>& nodes, const std::vector<std::string>&, const std::string& wish, WeightStore& weights, int) const {
   const Device::Scope scope(device_);
-  const std::string no_wish;
-  return LowerChainOf({nodes.back(), no_wish, weights, device_, options_}, nodes);
+  return LowerChainOf({nodes.back(), wish, weights, device_, options_}, nodes);
 }
+
+std::vector<std::string> CudaBackend::ChainTactics(const std::vector<ConcreteNode>& nodes) const { return BottleneckTactics(nodes, device_); }
 
 std::vector<std::string> CudaBackend::JointTactics(const std::vector<ConcreteNode>& nodes) const { return JointMatMulTactics(nodes, device_); }
 

@@ -25,8 +25,9 @@ class CudaBackend : public CompileBackend {
   bool RunsTyped(const Network& network, const Node& node) const override;
   std::vector<std::string> Tactics(const ConcreteNode& node) const override;
   Result<Lowered> Lower(const ConcreteNode& node, const std::string& tactic, WeightStore& weights, int threads) const override;
-  Result<std::optional<Lowered>> LowerChain(const std::vector<ConcreteNode>& nodes, const std::vector<std::string>& tactics, WeightStore& weights,
-                                            int threads) const override;
+  Result<std::optional<Lowered>> LowerChain(const std::vector<ConcreteNode>& nodes, const std::vector<std::string>& tactics, const std::string& wish,
+                                            WeightStore& weights, int threads) const override;
+  std::vector<std::string> ChainTactics(const std::vector<ConcreteNode>& nodes) const override;
   std::vector<std::string> JointTactics(const std::vector<ConcreteNode>& nodes) const override;
   Result<std::optional<Lowered>> LowerJoint(const std::vector<ConcreteNode>& nodes, const std::string& tactic, WeightStore& weights) const override;
   std::shared_ptr<const Kernel> Copy(size_t bytes) const override;

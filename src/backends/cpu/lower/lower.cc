@@ -127,7 +127,7 @@ class CpuBackend : public CompileBackend {
   }
 
   Result<std::optional<Lowered>> LowerChain(const std::vector<ConcreteNode>& nodes, const std::vector<std::string>& tactics,
-                                            WeightStore& weights, int threads) const override {
+                                            const std::string&, WeightStore& weights, int threads) const override {
     if (nodes.size() == 2 && nodes[0].op == Op::kConv2d && nodes[1].op == Op::kPool)
       return LowerConvPool(nodes[0], nodes[1], tactics[0], weights, threads);
     for (const ConcreteNode& node : nodes)
