@@ -8,6 +8,8 @@
 #include <set>
 #include <utility>
 
+#include "backends/ref/element.h"
+
 namespace tfengine::cuda {
 namespace {
 
@@ -68,8 +70,8 @@ double CostOf(const Bottleneck& b, const BottleneckPlan& p, int architecture, in
   }
   const int64_t mine = CeilDiv(p.chunks(), p.splits), written = p.projects ? b.filters : mine * p.chunk, read = p.expands ? b.channels : b.expanded;
   const double bytes = n(p.read_pixels() * read * 2) / kGlobalBytes + n(p.pixels() * (written + read * b.stride_h * b.stride_w) * 2) / kMemoryBytes;
-  const double work = n(mine) * chunk + bytes + (p.expands ? n(p.wide_bytes()) / kSharedBytes : 0) + (p.projects ? n(p.pixels() * b.filters) / 16 : 0) + 300;
-  const double latency = 2500 + n(mine) * n(700 + steps * 30);
+  const double work = n(mine) * chunk + bytes + (p.expands ? n(p.wide_bytes()) / kSharedBytes : 0) + (p.projects ? n(p.pixels() * b.filters) / (p.shares_sums() ? 8 : 16) : 0) + 300;
+  const double latency = 2500 + n(mine) * n(700 + steps * 30) + (p.shares_sums() ? 1200 : 0);
   const double blocks = n(CeilDiv(b.batch, p.images) * CeilDiv(b.out_h, p.rows) * CeilDiv(b.out_w, p.columns) * p.splits);
   const double each = std::ceil(blocks / processors), at_once = n(p.resident(architecture));
   // Few warps leave gaps that nobody fills.
@@ -106,7 +108,7 @@ struct Guess {
 
 // The best ways to do one rectangle, one of a name.
 void AddGuesses(const Bottleneck& b, BottleneckPlan p, int architecture, int processors, std::vector<Guess>* guesses) {
-  constexpr int64_t kMostStrip = 16, kMostRegisters = 232, kMostImages = 4;
+  constexpr int64_t kMostStrip = 16, kMostRegisters = 232, kMostImages = 4, kMostCluster = 8;
   const bool whole = p.rows >= b.out_h && p.columns >= b.out_w;
   // The best of those that differ in what has no name.
   auto add = [&] {
@@ -128,7 +130,8 @@ void AddGuesses(const Bottleneck& b, BottleneckPlan p, int architecture, int pro
     for (const int64_t chunk : {32, 48, 64}) {
       if (chunk >= b.expanded + 32) continue;
       p.chunk = chunk;
-      for (p.splits = 1; p.splits <= (b.projects ? 1 : p.chunks()); p.splits *= 2)
+      const int64_t most_splits = !b.projects ? p.chunks() : architecture >= 90 ? std::min(kMostCluster, p.chunks()) : 1;
+      for (p.splits = 1; p.splits <= most_splits; p.splits *= 2)
         for (p.warps = 4; p.warps <= 8; p.warps *= 2) add();
     }
 }
@@ -141,15 +144,17 @@ bool IsPossible(const Bottleneck& b, int architecture) {
   return b.k_h <= kMostTaps && b.k_w <= kMostTaps && b.stride_h <= 2 && b.stride_w <= 2;
 }
 
-// Everything that can be run, best guess first.
-std::vector<Guess> AllGuesses(const Bottleneck& b, int architecture, int processors) {
+std::string NameOfRectangle(int64_t rows, int64_t columns) { return fmt::format("bottleneck{}x{}c", rows, columns); }
+
+// Everything that can be run, best guess first. `name`: only the rectangle that a plan of this name has, to be quick.
+std::vector<Guess> AllGuesses(const Bottleneck& b, int architecture, int processors, const std::string& name = "") {
   std::vector<Guess> guesses;
   if (!IsPossible(b, architecture)) return guesses;
   // One more row only where it saves a tile.
   auto useful = [](int64_t size, int64_t out) { return size == 1 || CeilDiv(out, size) < CeilDiv(out, size - 1); };
   for (int64_t rows = 1; rows <= std::min(b.out_h, kMostRows); ++rows)
     for (int64_t columns = 1; columns <= std::min(b.out_w, kMostRows); ++columns)
-      if (useful(rows, b.out_h) && useful(columns, b.out_w)) AddGuesses(b, PlanOf(b, rows, columns), architecture, processors, &guesses);
+      if (useful(rows, b.out_h) && useful(columns, b.out_w) && (name.empty() || name.rfind(NameOfRectangle(rows, columns), 0) == 0)) AddGuesses(b, PlanOf(b, rows, columns), architecture, processors, &guesses);
   std::stable_sort(guesses.begin(), guesses.end(), [](const Guess& a, const Guess& c) { return a.cost < c.cost; });
   return guesses;
 }
@@ -163,7 +168,13 @@ __forceinline__ void copy16(void* to, const void* from, bool valid) {
 }
 // Has all threads copy a piece of memory.
 template <int BYTES> __forceinline__ void copy(void* to, const void* from) {
-  for (int i = threadIdx.x * 16; i < BYTES; i += THREADS * 16) copy16((u8*)to + i, (const u8*)from + i, true);
+  const unsigned target = shared_address(to) + threadIdx.x * 16;
+  const u8* source = (const u8*)from + threadIdx.x * 16;
+#pragma unroll
+  for (int i = 0; i < BYTES; i += THREADS * 16) {
+    if (threadIdx.x * 16 + i >= BYTES) break;
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(target + i), "l"(source + i) : "memory");
+  }
 }
 __forceinline__ void await() {
   asm volatile("cp.async.commit_group;" ::: "memory");
@@ -186,11 +197,27 @@ __forceinline__ float unpack(unsigned v, int e) {
   h.b = (u16)(v >> 16 * e);
   return up(h);
 }
+__forceinline__ unsigned at_least(unsigned v, unsigned bound) {
+  unsigned r;
+  asm("max.NaN.TYPEx2 %0, %1, %2;" : "=r"(r) : "r"(v), "r"(bound));
+  return r;
+}
+__forceinline__ unsigned at_most(unsigned v, unsigned bound) {
+  unsigned r;
+  asm("min.NaN.TYPEx2 %0, %1, %2;" : "=r"(r) : "r"(v), "r"(bound));
+  return r;
+}
 typedef float W;
-__forceinline__ float expand_act(float x) { return EXPAND_ACT; }
-__forceinline__ float depthwise_act(float x) { return DEPTHWISE_ACT; }
-__forceinline__ float project_act(float x) { return PROJECT_ACT; }
 )cuda";
+
+// A pair of sums as it is stored. Bounds are cheaper for both at once, after rounding.
+std::string ActivationCode(const char* name, const BottleneckActivation& act, DType type) {
+  auto bound = [&](float v) { return fmt::format("{}u", 0x10001u * (type == DType::kFloat16 ? ref::FloatToHalf(v) : ref::FloatToBfloat16(v))); };
+  std::string code = "pack(f(low), f(high))";
+  if (std::isfinite(act.lo)) code = fmt::format("at_least({}, {})", code, bound(act.lo));
+  if (std::isfinite(act.hi)) code = fmt::format("at_most({}, {})", code, bound(act.hi));
+  return fmt::format("__forceinline__ unsigned {}(float low, float high) {{\n  auto f = [](float x) {{ return {}; }};\n  return {};\n}}\n", name, act.expression.empty() ? "x" : act.expression, code);
+}
 
 // Expands pixels: products of a few tiles of 16 pixels with a chunk's filters. What lies outside of the image stays zero.
 constexpr char kExpand[] = R"cuda(
@@ -232,7 +259,7 @@ __forceinline__ void expand(T* wide, unsigned piece, const T* weights, const flo
 #pragma unroll
         for (int g = 0; g < CHUNK / 16; ++g) {
           const float* s = acc[i][2 * g] + 2 * h;
-          const uint2 r = {pack(expand_act(s[0]), expand_act(s[1])), pack(expand_act(s[4]), expand_act(s[5]))};
+          const uint2 r = {expand_act(s[0], s[1]), expand_act(s[4], s[5])};
           *(uint2*)(wide + place + g * 16 + lane % 4 * 4) = r;
         }
       }
@@ -277,7 +304,7 @@ template <class Store> __forceinline__ void depthwise(const T* wide, const float
 #pragma unroll
     for (int r = 0; r < TR; ++r)
 #pragma unroll
-      for (int t = 0; t < TC; ++t) store(image, y + r, x + t, ch, pack(depthwise_act(sums[r][t][0]), depthwise_act(sums[r][t][1])));
+      for (int t = 0; t < TC; ++t) store(image, y + r, x + t, ch, depthwise_act(sums[r][t][0], sums[r][t][1]));
   }
 }
 )cuda";
@@ -316,7 +343,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) k(const T* __res
   const int tid = threadIdx.x, lane = tid & 31, warp = tid / 32;
   const int tile_x = blockIdx.x % TILES_X, tile_y = blockIdx.x / TILES_X % TILES_Y, picture = blockIdx.x / (TILES_X * TILES_Y) * IMAGES;
   const int begin_y = tile_y * ROWS * SH - PH, begin_x = tile_x * COLUMNS * SW - PW, first_y = max(begin_y, 0), first_x = max(begin_x, 0);
-  const int first = CHUNKS * blockIdx.y / SPLITS, last = CHUNKS * (blockIdx.y + 1) / SPLITS;
+  const int first = CHUNKS * blockIdx.z / SPLITS, last = CHUNKS * (blockIdx.z + 1) / SPLITS;
   // Weights and numbers do not depend on the kernel in front.
   auto load_numbers = [&](int c) {
     if (EXPANDS) copy<EXPAND_WEIGHTS * 2>(expand_weights, weights + (i64)c * (EXPAND_WEIGHTS + PROJECT_WEIGHTS));
@@ -385,18 +412,68 @@ constexpr char kFinish[] = R"cuda(
       for (int g = 0; g < ACROSS / GROUP; ++g) {
         const int ch = (wn * ACROSS + g * GROUP) * 8 + lane % 4 * 2 * GROUP;
         if (ch >= FILTERS) continue;
-        const vec<float, 2 * GROUP> bias = *(const vec<float, 2 * GROUP>*)(numbers + CHUNKS * CHUNK_NUMBERS + ch);
+        const vec<float, VECTOR> bias = *(const vec<float, VECTOR>*)(numbers + CHUNKS * CHUNK_NUMBERS + ch);
         RESIDUAL_LOAD
-        vec<T, 2 * GROUP> r;
+        vec<T, VECTOR> r;
 #pragma unroll
-        for (int e = 0; e < 2 * GROUP; e += 2) {
+        for (int e = 0; e < VECTOR; e += 2) {
           float z[2] = {acc[i][g * GROUP + e / 2][2 * h] + bias.v[e], acc[i][g * GROUP + e / 2][2 * h + 1] + bias.v[e + 1]};
           RESIDUAL_ADD
-          *(unsigned*)(r.v + e) = pack(project_act(z[0]), project_act(z[1]));
+          *(unsigned*)(r.v + e) = project_act(z[0], z[1]);
         }
-        *(vec<T, 2 * GROUP>*)(out + at + ch) = r;
+        *(vec<T, VECTOR>*)(out + at + ch) = r;
       }
     }
+)cuda";
+
+// The blocks of a cluster have sums of some chunks each; they share out the results.
+constexpr char kFinishCluster[] = R"cuda(
+#define CLUSTER_BARRIER asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+  project(acc, shared_address(narrow), project_weights, warp, lane);
+  __syncthreads();
+  float* const sums = (float*)memory;
+  const int wm = warp / WARPS_ACROSS, wn = warp % WARPS_ACROSS;
+#pragma unroll
+  for (int i = 0; i < DOWN; ++i) {
+    if (wm * DOWN + i >= PIXEL_TILES) continue;
+#pragma unroll
+    for (int j = 0; j < ACROSS; ++j) {
+      float* const to = sums + ((wm * DOWN + i) * 16 + lane / 4) * SUM_PITCH + (wn * ACROSS + j / GROUP * GROUP) * 8 + lane % 4 * 2 * GROUP + j % GROUP * 2;
+      *(float2*)to = make_float2(acc[i][j][0], acc[i][j][1]);
+      *(float2*)(to + 8 * SUM_PITCH) = make_float2(acc[i][j][2], acc[i][j][3]);
+    }
+  }
+  CLUSTER_BARRIER
+  for (int v = blockIdx.z * THREADS + tid; v < IMAGES * ROWS * COLUMNS * (FILTERS / 8); v += SPLITS * THREADS) {
+    const int pixel = v / (FILTERS / 8), ch = v % (FILTERS / 8) * 8;
+    const int x_out = tile_x * COLUMNS + pixel % COLUMNS, y_out = tile_y * ROWS + pixel / COLUMNS % ROWS, image = picture + pixel / (COLUMNS * ROWS);
+    if (x_out >= OUT_W || y_out >= OUT_H || image >= n) continue;
+    const i64 at = (((i64)image * OUT_H + y_out) * OUT_W + x_out) * FILTERS;
+    const vec<float, 8> bias = *(const vec<float, 8>*)(numbers + CHUNKS * CHUNK_NUMBERS + ch);
+    RESIDUAL_LOAD
+    float a[8];
+#pragma unroll
+    for (int e = 0; e < 8; ++e) a[e] = bias.v[e];
+#pragma unroll
+    for (int part = 0; part < SPLITS; ++part)
+#pragma unroll
+      for (int e = 0; e < 8; e += 4) {
+        unsigned remote;
+        float4 f;
+        asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(shared_address(sums + pixel * SUM_PITCH + ch + e)), "r"((unsigned)part));
+        asm volatile("ld.shared::cluster.v4.f32 {%0,%1,%2,%3}, [%4];" : "=f"(f.x), "=f"(f.y), "=f"(f.z), "=f"(f.w) : "r"(remote) : "memory");
+        a[e] += f.x, a[e + 1] += f.y, a[e + 2] += f.z, a[e + 3] += f.w;
+      }
+    vec<T, 8> r;
+#pragma unroll
+    for (int e = 0; e < 8; e += 2) {
+      float z[2] = {a[e], a[e + 1]};
+      RESIDUAL_ADD
+      *(unsigned*)(r.v + e) = project_act(z[0], z[1]);
+    }
+    *(vec<T, 8>*)(out + at + ch) = r;
+  }
+  CLUSTER_BARRIER  // a block's memory must stay until its neighbours have read it
 )cuda";
 
 constexpr char kDeclareSums[] = R"cuda(float acc[DOWN][ACROSS][4];
@@ -419,7 +496,8 @@ int64_t BottleneckPlan::wide_pitch() const { return chunk % 32 == 0 ? chunk + 16
 
 int64_t BottleneckPlan::shared_bytes() const {
   const int64_t places = expands ? read_tiles() * 16 * 4 : 0;
-  return read_bytes() + wide_bytes() * wide_buffers() + narrow_bytes() + (expand_weights() + project_weights()) * 2 + 2 * chunk_numbers() * 4 + places;
+  const int64_t sums = shares_sums() ? pixel_tiles() * 16 * sum_pitch() * 4 : 0;
+  return std::max(sums, read_bytes() + wide_bytes() * wide_buffers() + narrow_bytes() + (expand_weights() + project_weights()) * 2 + 2 * chunk_numbers() * 4 + places);
 }
 
 int64_t BottleneckPlan::registers() const {
@@ -437,7 +515,7 @@ int64_t BottleneckPlan::resident(int architecture) const {
 }
 
 std::string BottleneckPlan::Name() const {
-  return fmt::format("bottleneck{}x{}c{}w{}{}{}", rows, columns, chunk, warps, images > 1 ? fmt::format("i{}", images) : "", splits > 1 ? fmt::format("s{}", splits) : "");
+  return fmt::format("{}{}w{}{}{}", NameOfRectangle(rows, columns), chunk, warps, images > 1 ? fmt::format("i{}", images) : "", splits > 1 ? fmt::format("s{}", splits) : "");
 }
 
 void BottleneckPlan::FillWeights(const BottleneckConstants& c, float* to) const {
@@ -478,9 +556,10 @@ std::vector<BottleneckPlan> BottleneckPlans(const Bottleneck& b, int architectur
 }
 
 std::optional<BottleneckPlan> FindBottleneckPlan(const Bottleneck& b, int architecture, int processors, const std::string& name) {
+  if (!name.empty())
+    for (const Guess& g : AllGuesses(b, architecture, processors, name))
+      if (g.plan.Name() == name) return g.plan;
   const std::vector<Guess> guesses = AllGuesses(b, architecture, processors);
-  for (const Guess& g : guesses)
-    if (g.plan.Name() == name) return g.plan;
   return guesses.empty() ? std::nullopt : std::optional(guesses[0].plan);
 }
 
@@ -489,8 +568,6 @@ Generated BottleneckCode(const Bottleneck& b, const BottleneckPlan& p, int archi
   const int64_t tiles_y = CeilDiv(b.out_h, p.rows), tiles_x = CeilDiv(b.out_w, p.columns);
   Generated g;
   g.source = fmt::format("#define T {0}\n#define MMA \"mma.sync.aligned.m16n8k16.row.col.f32.{0}.{0}.f32 \"\n", type);
-  for (const auto& [name, act] : {std::pair{"EXPAND_ACT", &b.expand_act}, {"DEPTHWISE_ACT", &b.depthwise_act}, {"PROJECT_ACT", &b.project_act}})
-    g.source += fmt::format("#define {} {}\n", name, act->empty() ? "x" : *act);
   const std::pair<const char*, int64_t> numbers[] = {
       {"THREADS", p.threads()}, {"WARPS", p.warps}, {"RESIDENT", p.resident(architecture)}, {"EXPANDS", p.expands}, {"PROJECTS", p.projects}, {"SPLITS", p.splits}, {"IMAGES", p.images},
       {"ROWS", p.rows}, {"COLUMNS", p.columns}, {"TILES_X", tiles_x}, {"TILES_Y", tiles_y}, {"TR", p.strip_rows}, {"TC", p.strip_columns}, {"STRIPS", p.strips()},
@@ -499,18 +576,19 @@ Generated BottleneckCode(const Bottleneck& b, const BottleneckPlan& p, int archi
       {"READ_ROWS", p.read_rows}, {"READ_COLUMNS", p.read_columns}, {"READ_TILES", p.read_tiles()}, {"READ_PITCH", p.read_pitch()}, {"READ_BYTES", p.read_bytes()}, {"TILES", p.tiles},
       {"WIDE_ROWS", p.wide_rows}, {"WIDE_COLUMNS", p.wide_columns}, {"WIDE_PITCH", p.wide_pitch()}, {"WIDE_BYTES", p.wide_bytes()}, {"WIDE_BUFFERS", p.wide_buffers()},
       {"NARROW_PITCH", p.narrow_pitch()}, {"NARROW_BYTES", p.narrow_bytes()}, {"EXPAND_WEIGHTS", p.expand_weights()}, {"PROJECT_WEIGHTS", p.project_weights()},
-      {"CHUNK_NUMBERS", p.chunk_numbers()}, {"PIXEL_TILES", p.pixel_tiles()}, {"WARPS_ACROSS", p.warps_across}};
+      {"CHUNK_NUMBERS", p.chunk_numbers()}, {"PIXEL_TILES", p.pixel_tiles()}, {"WARPS_ACROSS", p.warps_across}, {"SUM_PITCH", p.sum_pitch()}};
   for (const auto& [name, value] : numbers) g.source += fmt::format("#define {} {}\n", name, value);
   std::string functions = kFunctions;
-  Replace(&functions, "TYPE", type);
+  for (size_t at; (at = functions.find("TYPE")) != std::string::npos;) functions.replace(at, 4, type);
   g.source += functions;
+  for (const auto& [name, act] : {std::pair{"expand_act", &b.expand_act}, {"depthwise_act", &b.depthwise_act}, {"project_act", &b.project_act}}) g.source += ActivationCode(name, *act, b.type);
   if (b.expands) g.source += kExpand;
   g.source += kDepthwise;
   std::string body = kBody, finish;
   if (b.projects) {
-    g.source += fmt::format("#define DOWN {}\n#define ACROSS {}\n#define GROUP {}\n", p.tiles_down(), p.tiles_across(), GroupOf(p.tiles_across())) + kProject;
-    finish = kFinish;
-    Replace(&finish, "RESIDUAL_LOAD", b.residual ? "const vec<T, 2 * GROUP> other = *(const vec<T, 2 * GROUP>*)(residual + at + ch);" : "");
+    g.source += fmt::format("#define DOWN {}\n#define ACROSS {}\n#define GROUP {}\n#define VECTOR {}\n", p.tiles_down(), p.tiles_across(), GroupOf(p.tiles_across()), p.shares_sums() ? 8 : 2 * GroupOf(p.tiles_across())) + kProject;
+    finish = p.shares_sums() ? kFinishCluster : kFinish;
+    Replace(&finish, "RESIDUAL_LOAD", b.residual ? "const vec<T, VECTOR> other = *(const vec<T, VECTOR>*)(residual + at + ch);" : "");
     Replace(&finish, "RESIDUAL_ADD", b.residual ? "z[0] += up(other.v[e]), z[1] += up(other.v[e + 1]);" : "");
   }
   Replace(&body, "RESIDUAL_PARAMETER", b.residual ? "const T* __restrict__ residual," : "");
@@ -528,7 +606,8 @@ Generated BottleneckCode(const Bottleneck& b, const BottleneckPlan& p, int archi
   g.waits = true;
   g.block[0] = static_cast<unsigned>(p.threads());
   g.grid[0] = static_cast<unsigned>(CeilDiv(b.batch, p.images) * tiles_y * tiles_x);
-  g.grid[1] = static_cast<unsigned>(p.splits);
+  g.grid[2] = static_cast<unsigned>(p.splits);
+  if (p.shares_sums()) g.cluster = static_cast<unsigned>(p.splits);
   return g;
 }
 

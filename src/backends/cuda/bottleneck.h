@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,6 +16,12 @@
 // through the expanded channels in chunks: their tensor, which is the largest by far, never leaves the multiprocessor.
 namespace tfengine::cuda {
 
+// A function of the sums and then bounds, which must be numbers of the type; infinite: none.
+struct BottleneckActivation {
+  std::string expression;  // in x, or ""
+  float lo = -std::numeric_limits<float>::infinity(), hi = std::numeric_limits<float>::infinity();
+};
+
 struct Bottleneck {
   DType type = DType::kFloat16;  // of everything that is read or written: f16 or bf16
   bool expands = true, projects = true;
@@ -22,7 +29,7 @@ struct Bottleneck {
   int64_t channels = 0, expanded = 0, filters = 0;              // read, in between, written; channels or filters: 0 where nothing expands or projects
   int64_t k_h = 3, k_w = 3, stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0;  // pads: top and left
   bool residual = false;
-  std::string expand_act, depthwise_act, project_act;  // expressions in x, or ""
+  BottleneckActivation expand_act, depthwise_act, project_act;
 
   std::shared_ptr<const DeviceBuffer> weights, numbers;  // as the functions of BottleneckPlan fill them; `type` and f32
 };
@@ -36,7 +43,7 @@ struct BottleneckConstants {
 struct BottleneckPlan {
   int64_t rows = 0, columns = 0, images = 1;  // of results a block makes
   int64_t chunk = 0;                          // expanded channels at a time
-  int64_t splits = 1;                         // blocks that share out the chunks, where nothing is projected
+  int64_t splits = 1;                         // blocks that share out the chunks; clusters (9.0) where they are projected
   int64_t warps = 8;
   int64_t strip_rows = 1, strip_columns = 1;  // of depthwise results a thread makes at a time
   int64_t tiles = 1;                          // of 16 pixels a warp expands at a time
@@ -54,6 +61,7 @@ struct BottleneckPlan {
   int64_t read_pixels() const { return images * read_rows * read_columns; }
   int64_t pixels() const { return images * rows * columns; }
   int64_t strips() const { return pixels() / (strip_rows * strip_columns); }
+  bool shares_sums() const { return projects && splits > 1; }
   // Tiles of 16 pixels of the expansion, in whole steps of `tiles`; of the projection.
   int64_t read_tiles() const;
   int64_t pixel_tiles() const { return (pixels() + 15) / 16; }
@@ -66,6 +74,7 @@ struct BottleneckPlan {
   int64_t narrow_pitch() const { return chunk + 8; }
   // Rectangles of expanded channels in shared memory: without an expansion, the next chunk is read early.
   int64_t wide_buffers() const { return expands || chunks() == 1 ? 1 : 2; }
+  int64_t sum_pitch() const { return warps_across * tiles_across() * 8 + 8; }
   // Bytes of shared memory.
   int64_t read_bytes() const { return expands ? read_tiles() * 16 * read_pitch() * 2 : 0; }
   int64_t wide_bytes() const { return images * wide_rows * wide_columns * wide_pitch() * 2; }

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <set>
 
+#include "base/errors.h"
+
 namespace tfengine::cuda {
 namespace {
 
@@ -90,13 +92,13 @@ TEST(BottleneckTest, OneImageHasWorkForManyBlocks) {
   b.batch = 1;
   const auto p = Plan(b, 90, 132);
   ASSERT_TRUE(p);
-  EXPECT_GE(BottleneckCode(b, *p, 90).grid[0], 49u);
+  EXPECT_GE(BottleneckCode(b, *p, 90).grid[0] * p->splits, 49);
   b.in_h = b.in_w = b.out_h = b.out_w = 7;
   b.expanded = 960, b.channels = 160, b.projects = false, b.filters = 0;
   const auto split = Plan(b, 90, 132);
   ASSERT_TRUE(split);
   const Generated g = BottleneckCode(b, *split, 90);
-  EXPECT_GE(g.grid[0] * g.grid[1], 49u);
+  EXPECT_GE(g.grid[0] * g.grid[2], 49u);
 }
 
 TEST(BottleneckTest, AnImageThatATileCoversIsReadWithoutABorder) {
@@ -142,6 +144,28 @@ TEST(BottleneckTest, NumbersOfAChunkLieTogether) {
   EXPECT_EQ(numbers[static_cast<size_t>(3 * p->chunk + 2)], static_cast<float>(b.expanded + 2));
   EXPECT_EQ(numbers[static_cast<size_t>(p->chunk_numbers() * p->chunks() - 1)], p->expanded % p->chunk == 0 ? static_cast<float>(9 * b.expanded - 1) : 0.0f);
   EXPECT_EQ(numbers.back(), 0.0f);
+}
+
+TEST(BottleneckTest, OnlyClustersShareSums) {
+  Bottleneck b = Block();
+  b.batch = 1, b.in_h = b.in_w = b.out_h = b.out_w = 14;
+  const auto p = Plan(b, 90, 132);
+  ASSERT_TRUE(p);
+  ASSERT_TRUE(p->shares_sums());
+  EXPECT_EQ(BottleneckCode(b, *p, 90).cluster, static_cast<unsigned>(p->splits));
+  EXPECT_FALSE(Plan(b, 80, 132)->shares_sums());
+  b.projects = false, b.filters = 0;
+  EXPECT_EQ(BottleneckCode(b, *Plan(b, 90, 132), 90).cluster, 1u);
+}
+
+TEST(BottleneckTest, BoundsAreAppliedToPairs) {
+  Bottleneck b = Block();
+  const auto p = Plan(b, 90, 132);
+  EXPECT_THAT(BottleneckCode(b, *p, 90).source, Not(HasSubstr("at_least(pack(")));
+  b.expand_act.lo = 0;
+  EXPECT_THAT(BottleneckCode(b, *p, 90).source, HasSubstr("return at_least(pack(f(low), f(high)), 0u)"));
+  b.expand_act.hi = 1;
+  EXPECT_THAT(BottleneckCode(b, *p, 90).source, HasSubstr(fmt::format("at_most(at_least(pack(f(low), f(high)), 0u), {}u)", 0x3c003c00)));
 }
 
 TEST(BottleneckTest, ResidualsAreInputsOfTheirKernelsAlone) {

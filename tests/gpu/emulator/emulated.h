@@ -142,18 +142,28 @@ inline void store_tensor(Machine* m, const void* map, unsigned from, int x, int 
   const int place[] = {x, y, z};
   m->store_tensor(map, from, place);
 }
+inline float widened(bool half, uint16_t v) {
+  float f;
+  const uint32_t u = uint32_t{v} << 16;
+  std::memcpy(&f, &u, 4);
+  if (half) to_float(f, v);
+  return f;
+}
 inline void most(bool half, unsigned& r, unsigned a, unsigned b) {
   r = 0;
   for (int e = 0; e < 2; ++e) {
     const auto x = static_cast<uint16_t>(a >> (16 * e)), y = static_cast<uint16_t>(b >> (16 * e));
-    float fx, fy;
-    if (half) {
-      to_float(fx, x), to_float(fy, y);
-    } else {
-      const uint32_t ux = uint32_t{x} << 16, uy = uint32_t{y} << 16;
-      std::memcpy(&fx, &ux, 4), std::memcpy(&fy, &uy, 4);
-    }
+    const float fx = widened(half, x), fy = widened(half, y);
     r |= static_cast<unsigned>(fx != fx || fy > fx ? y : x) << (16 * e);
+  }
+}
+// The larger or smaller ones; NaN stays.
+inline void bound(bool half, bool larger, unsigned& r, unsigned a, unsigned b) {
+  r = 0;
+  for (int e = 0; e < 2; ++e) {
+    const auto x = static_cast<uint16_t>(a >> (16 * e)), y = static_cast<uint16_t>(b >> (16 * e));
+    const float fx = widened(half, x), fy = widened(half, y);
+    r |= static_cast<unsigned>(fx != fx || fy != fy ? 0x7fff : (fx < fy) == larger ? y : x) << (16 * e);
   }
 }
 template <typename... A, size_t... I>

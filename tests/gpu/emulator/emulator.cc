@@ -504,6 +504,7 @@ std::string TranslateAsm(const std::string& text) {
   if (has("barrier.cluster")) return "machine->sync_cluster()";
   if (has("mapa")) return "emulated::remote(machine, " + all + ")";
   if (has("ld.shared::cluster")) return "emulated::load_remote(machine, " + all + ")";
+  if (has("max.NaN") || has("min.NaN")) return std::string("emulated::bound(IS_HALF, ") + (has("max.NaN") ? "true, " : "false, ") + all + ")";
   if (has("max.")) return "emulated::most(IS_HALF, " + all + ")";
   if (has("ex2.approx")) return "emulated::power_of_2(" + all + ")";
   return "#error unknown instruction: " + code;

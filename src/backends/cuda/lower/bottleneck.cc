@@ -57,14 +57,24 @@ std::optional<Parts> PartsOf(const std::vector<ConcreteNode>& nodes) {
   return parts;
 }
 
+std::optional<BottleneckActivation> ActivationOf(const ConcreteNode& node, DType type) {
+  const auto expression = ActivationExpression(node.attrs, "float");
+  if (!expression) return std::nullopt;
+  const std::string act = node.attrs.Str("act", "none");
+  const float lo = act == "clip" ? node.attrs.Float("alpha") : 0, hi = act == "clip" ? node.attrs.Float("beta") : 6;
+  if (act == "relu") return BottleneckActivation{"", 0};
+  if ((act == "relu6" || act == "clip") && RoundTo(type, lo) == lo && RoundTo(type, hi) == hi && lo <= hi) return BottleneckActivation{"", lo, hi};
+  return BottleneckActivation{For16Bits(*expression)};
+}
+
 // nullopt: an activation that the kernel does not know.
 std::optional<Bottleneck> BottleneckOf(const Parts& parts) {
   Bottleneck b;
   const ConcreteNode& depthwise = *parts.depthwise;
   for (const auto& [node, act] : {std::pair{parts.expand, &b.expand_act}, {parts.depthwise, &b.depthwise_act}, {parts.project, &b.project_act}}) {
-    const auto expression = node ? ActivationExpression(node->attrs, "float") : "";
-    if (!expression) return std::nullopt;
-    *act = For16Bits(*expression);
+    const auto found = node ? ActivationOf(*node, depthwise.inputs[0].dtype) : BottleneckActivation();
+    if (!found) return std::nullopt;
+    *act = *found;
   }
   const Window w(depthwise.attrs);
   const auto &in = depthwise.inputs[0].shape, &f = depthwise.inputs[1].shape, &out = depthwise.outputs[0].shape;
