@@ -163,13 +163,13 @@ class ChainChooser {
     return parts;
   }
 
-  // One kernel; none if there is no such kernel.
-  Result<std::vector<Sequence::Part>> Together(const Chain& chain, const std::string& wish, WeightStore& weights) const {
+  // One kernel; none if there is no such kernel, or it cannot be made.
+  std::vector<Sequence::Part> Together(const Chain& chain, const std::string& wish, WeightStore& weights) const {
     std::optional<Lowered> lowered;
     if (const auto ahead = ahead_.find({chain.key, wish}); ahead != ahead_.end()) {
       lowered = ahead->second;
-    } else {
-      TFE_ASSIGN_OR_RETURN(lowered, backend_.LowerChain(chain.nodes, chain.tactics, wish, weights, options_.threads));
+    } else if (auto made = backend_.LowerChain(chain.nodes, chain.tactics, wish, weights, options_.threads); made.ok()) {
+      lowered = *std::move(made);
     }
     std::vector<Sequence::Part> parts;
     if (lowered) parts.push_back({*std::move(lowered), InputsOf(chain.nodes), &chain.nodes.back()});
@@ -178,7 +178,7 @@ class ChainChooser {
 
   Result<Choice> TimeOnHost(const Chain& chain) const {
     WeightStore weights;
-    TFE_ASSIGN_OR_RETURN(auto together, Together(chain, "", weights));
+    auto together = Together(chain, "", weights);
     if (together.empty()) return Choice();
     TFE_ASSIGN_OR_RETURN(auto separate, Separate(chain, weights));
     Sequence layers(std::move(separate), options_.threads), joint(std::move(together), options_.threads);
@@ -196,7 +196,7 @@ class ChainChooser {
     for (const std::string& wish : chain.wishes) {
       std::vector<Sequence::Part> together;
       if (!Known(chain.key, wish)) {
-        TFE_ASSIGN_OR_RETURN(together, Together(chain, wish, weights));
+        together = Together(chain, wish, weights);
         if (together.empty()) continue;
       }
       const double time = Timed(chain.key, wish, [&] { return MeasureParts(backend_, together, cold_); });
