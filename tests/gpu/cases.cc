@@ -371,6 +371,44 @@ void Images(Cases& c) {
   c.Add(Cases::In("x", "i32[1,5,5,4]") + Cases::In("w", "i32[3,3,4,6]"), "%y = conv2d(%x, %w, _, _)", 0);
 }
 
+// Windows of stride 1 over pieces of images: tiles of a part of an image and of several images, windows of every form, padding on
+// either side, channels that fill no chunk or several.
+void PieceCases(Cases& c) {
+  struct Conv { const char *x, *w; int out_h, out_w; const char* attrs; };
+  const Conv convs[] = {
+      {"[3,9,7,64]", "[3,3,64,64]", 9, 7, "pads=[1,1,1,1], act=\"relu\""},
+      {"[2,13,5,128]", "[3,3,128,80]", 13, 5, "pads=[1,1,1,1]"},
+      {"[2,28,28,16]", "[3,3,16,64]", 28, 28, "pads=[1,1,1,1], act=\"relu\""},
+      {"[1,8,56,64]", "[3,3,64,64]", 8, 56, "pads=[1,1,1,1], act=\"relu\""},
+      {"[9,4,4,144]", "[3,3,144,32]", 4, 4, "pads=[1,1,1,1], act=\"silu\""},
+      {"[2,11,12,48]", "[5,5,48,64]", 11, 12, "pads=[2,2,2,2], act=\"relu6\""},
+      {"[2,10,17,64]", "[1,3,64,96]", 10, 17, "pads=[0,0,1,1]"},
+      {"[2,17,10,32]", "[7,1,32,64]", 17, 10, "pads=[3,3,0,0], act=\"relu\""},
+      {"[2,12,13,64]", "[3,3,64,64]", 10, 11, "act=\"relu\""},
+      {"[2,12,13,64]", "[2,4,64,48]", 13, 13, "pads=[0,2,3,0]"},
+      {"[2,9,9,64]", "[4,2,64,16]", 8, 11, "pads=[2,0,0,3], act=\"tanh\""},
+  };
+  const std::string quantized = "out=4, out_scale=0.02, out_zero=0";
+  for (const Conv& v : convs)
+    for (const char* type : {"f16", "bf16", "u8", "fp8"})
+      for (const bool rich : {true, false}) {
+        const std::string t = type, w = v.w, filters = w.substr(w.rfind(',') + 1), x = v.x, y = fmt::format("{},{},{},{}", x.substr(0, x.find(',')), v.out_h, v.out_w, filters);
+        if (t == "f16" || t == "bf16") {
+          const std::string inputs = Cases::In("x", t + v.x) + Cases::In("w", "f32" + w), out = std::string(*v.attrs ? ", " : "") + (t == "bf16" ? "out=14" : rich ? "out=19" : "out=1");
+          c.Add(rich ? inputs + Cases::In("wb", "f32[" + filters) + Cases::In("r", t + y) : inputs, fmt::format("%y = conv2d(%x, %w, {}) {{{}{}}}", rich ? "%wb, %r" : "_, _", v.attrs, out), ToleranceOf(t) * 4, true);
+          continue;
+        }
+        const std::string steps = Cases::In("w", "f32" + w) + Cases::In("wsteps", "f32[" + filters) + Cases::In("wb", "f32[" + filters);
+        const bool codes = t == "u8", pads = std::string(v.attrs).find("pads") != std::string::npos;
+        const std::string from = !codes ? "out=25, out_scale=0.0067" : pads ? quantized : "out=4, out_scale=0.024, out_zero=128";
+        const std::string to = !rich ? "out=19" : codes ? "out=4, out_scale=0.03, out_zero=17" : "out=25, out_scale=0.05";
+        std::string nodes = fmt::format("  %q = convert(%x) {{{}}}\n", from);
+        if (rich) nodes += fmt::format("  %rq = convert(%r) {{{}}}\n", codes ? "out=4, out_scale=0.03, out_zero=100" : "out=25, out_scale=0.0134");
+        nodes += fmt::format("  %c = conv2d(%q, %w, %wb, {}, %wsteps) {{{}, {}}}\n  %y = convert(%c) {{out=1}}\n", rich ? "%rq" : "_", *v.attrs ? v.attrs : "act=\"none\"", to);
+        c.AddNodes(Cases::In("x", "f32" + x) + (rich ? Cases::In("r", "f32" + y) : "") + steps, nodes, rich ? 1e-6 : 2e-3, rich ? codes ? 0.03 : 0.05 / 512 : 0, rich && !codes ? 0.126 : 0);
+      }
+}
+
 // Lengths that fill no tile, head sizes of every kind, every way in which a mask broadcasts. The mask: of the input's type where
 // none is named; "never": a bool mask that removes every key, which leaves uniform weights.
 void AttentionCases(Cases& c) {
@@ -605,6 +643,7 @@ std::vector<Case> OpCases() {
   Images(c);
   Products(c);
   AttentionCases(c);
+  PieceCases(c);
   JointProductCases(c);
   Quantized(c);
   Float8(c);

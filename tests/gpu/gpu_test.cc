@@ -23,6 +23,7 @@
 #include <thread>
 
 #include "backends/cuda/backend.h"
+#include "backends/cuda/piece_conv.h"
 #include "backends/cuda/tile_product.h"
 #include "backends/cuda/tma_product.h"
 #include "backends/ref/element.h"
@@ -213,7 +214,7 @@ Result<std::vector<TacticMap>> WaysOf(const Network& network, size_t tested, con
   std::vector<std::string> tactics = nodes.size() > 1 ? backend.JointTactics(nodes) : backend.Tactics(nodes[0]);
   if (tiles) {
     tactics = cuda::TileNames(backend.device().architecture());
-    for (std::string& tile : cuda::TmaNames()) tactics.push_back(std::move(tile));
+    for (const auto& more : {cuda::TmaNames(), cuda::PieceNames()}) tactics.insert(tactics.end(), more.begin(), more.end());
   }
   std::vector<TacticMap> ways;
   for (const std::string& tactic : tactics) ways.push_back({{name(index) + (nodes.size() > 1 ? kJointSuffix : ""), tactic}});

@@ -2,7 +2,8 @@
 #include "backends/cuda/tma_product.h"
 
 #include <algorithm>
-#include <limits>
+
+#include "backends/cuda/tma_source.h"
 
 namespace tfengine::cuda {
 namespace {
@@ -14,39 +15,6 @@ constexpr int kAlignment = 1024, kBarriers = 16;
 
 // Where the last window of a row or column starts, counted from the image's last pixel.
 int64_t UpperCorner(int64_t out, int64_t stride, int64_t pad, int64_t in) { return (out - 1) * stride - pad - (in - 1); }
-
-constexpr char kHead[] = R"cuda(
-struct alignas(64) TensorMap { u64 words[16]; };
-#define WARPS (4 * WARP_GROUPS)
-__forceinline__ unsigned shared_address(const void* p) { return (unsigned)__cvta_generic_to_shared(p); }
-__forceinline__ void init_barrier(unsigned at, unsigned count) { asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(at), "r"(count) : "memory"); }
-__forceinline__ void expect_bytes(unsigned at, unsigned bytes) { asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(at), "r"(bytes) : "memory"); }
-__forceinline__ void arrive(unsigned at, unsigned count) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0], %1;" ::"r"(at), "r"(count) : "memory"); }
-// Returns when the phase of this parity is over.
-__forceinline__ void await_phase(unsigned at, unsigned parity) {
-  asm volatile("{\n.reg .pred p;\nagain:\nmbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n@p bra.uni over;\nbra.uni again;\nover:\n}" ::"r"(at), "r"(parity) : "memory");
-}
-__forceinline__ void load_tensor(unsigned to, const TensorMap* map, unsigned barrier, int x, int y, int z) {
-  asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];"
-               ::"r"(to), "l"(map), "r"(barrier), "r"(x), "r"(y), "r"(z) : "memory");
-}
-__forceinline__ void load_windows(unsigned to, const TensorMap* map, unsigned barrier, int c, int x, int y, int image, u16 dx, u16 dy) {
-  asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2], {%7, %8};"
-               ::"r"(to), "l"(map), "r"(barrier), "r"(c), "r"(x), "r"(y), "r"(image), "h"(dx), "h"(dy) : "memory");
-}
-__forceinline__ void load_bytes(unsigned to, const void* from, unsigned bytes, unsigned barrier) {
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to), "l"(from), "r"(bytes), "r"(barrier) : "memory");
-}
-__forceinline__ void store_tensor(const TensorMap* map, unsigned from, int x, int y, int z) {
-  asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(map), "r"(from), "r"(x), "r"(y), "r"(z) : "memory");
-}
-__forceinline__ void store_bytes(void* to, unsigned from, unsigned bytes) {
-  asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(to), "r"(from), "r"(bytes) : "memory");
-}
-__forceinline__ void sync_group(unsigned id) { asm volatile("bar.sync %0, 128;" ::"r"(id) : "memory"); }
-// Rows of ROW bytes, permuted in 16 byte chunks as the accelerator writes them; groups of 8 rows lie one behind the other.
-__forceinline__ u64 descriptor(unsigned address) { return ((u64)(ROW == 128 ? 1 : 2) << 62) | ((u64)(8 * ROW / 16) << 32) | ((u64)1 << 16) | ((address & 0x3ffff) >> 4); }
-)cuda";
 
 // A slot of the ring holds what one step multiplies; or the residual of a tile, in whose place the result is put, and behind it
 // what the columns need. LINEAR: a tile has whole rows of the result, which lie in the slot as they do in memory.
@@ -177,28 +145,9 @@ constexpr char kBody[] = R"cuda(
     await_phase(full + 8 * slot, parity);
     u8* const place = memory + slot * SLOT;
     const float* const column = (const float*)(place + BM * BN * OUT_SIZE) + lane % 4 * RUN;
-#pragma unroll
-    for (int g = 0; g < BN / (4 * RUN); ++g) {
-      const int at = (g * 4 + lane % 4) * RUN * OUT_SIZE;
-      RESULT result[2];
-      RESIDUALS
-#pragma unroll
-      for (int part = 0; part < RUN / 4; ++part) {
-        COLUMNS
-#pragma unroll
-        for (int h = 0; h < 2; ++h) {
-          float z[4];
-#pragma unroll
-          for (int e = 0; e < 4; ++e) z[e] = WITH_COLUMN(acc[g * (RUN / 2) + part * 2 + e / 2][2 * h + e % 2], e);
-          FINISH
-        }
-      }
-#pragma unroll
-      for (int h = 0; h < 2; ++h)
-#pragma unroll
-        for (int v = 0; v < RUN * OUT_SIZE / 16; ++v)
-          if (!LINEAR || at < n * OUT_SIZE) *(uint4*)(place + PLACE(h, v)) = ((const uint4*)&result[h])[v];
-    }
+)cuda";
+
+constexpr char kEnd[] = R"cuda(
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
     sync_group(1 + part_of);
     if (threadIdx.x % 128 == 0) {
@@ -220,96 +169,25 @@ constexpr char kBody[] = R"cuda(
 }
 )cuda";
 
-std::string Multiply(const TmaProduct& p, int bn) {
-  const bool bytes = p.size() == 1;
-  std::string list, operands;
-  for (int i = 0; i < bn / 2; ++i) {
-    list += fmt::format("{}%{}", i == 0 ? "" : ",", i);
-    operands += fmt::format("{}\"+{}\"(acc[{}][{}])", i == 0 ? "" : ", ", p.codes() ? "r" : "f", i / 4, i % 4);
-  }
-  const std::string type = p.codes() ? "s32.u8.s8" : p.fp8() ? "f32.e4m3.e4m3" : p.type == DType::kFloat16 ? "f32.f16.f16" : "f32.bf16.bf16";
-  // keep = 0, of 8-bit operands: what acc held is dropped.
-  return fmt::format("__forceinline__ void multiply({0} (&acc)[BN / 8][4], u64 a, u64 b, int keep) {{\n  asm volatile(\"{{\\n.reg .pred p;\\nsetp.ne.b32 p, {9}, 0;\\n"
-                     "wgmma.mma_async.sync.aligned.m64n{1}k{2}.{3} {{{4}}}, %{5}, %{6}, p{7};\\n}}\"\n               : {8} : \"l\"(a), \"l\"(b){10});\n}}\n",
-                     p.codes() ? "int" : "float", bn, bytes ? 32 : 16, type, list, bn / 2, bn / 2 + 1, p.codes() ? "" : p.fp8() ? ", 1, 1" : ", 1, 1, 0, 0", operands,
-                     bytes ? fmt::format("%{}", bn / 2 + 2) : "1", bytes ? ", \"r\"(keep)" : "");
-}
-
-// The pieces of the epilogue: four neighbouring sums at a time.
-void DefineEpilogue(const TmaProduct& p, bool linear, std::string* s) {
-  auto define = [&](const char* name, const std::string& value) { *s += fmt::format("#define {} {}\n", name, value); };
-  const bool codes = p.out.quant.quantized(), folded = p.folded;
-  define("SUM", p.codes() ? "int" : "float");
-  define("SUM_OPERANDS(a)", p.codes() ? "\"+r\"(a[0]), \"+r\"(a[1]), \"+r\"(a[2]), \"+r\"(a[3])" : "\"+f\"(a[0]), \"+f\"(a[1]), \"+f\"(a[2]), \"+f\"(a[3])");
-  auto columns = [](const char* type, const char* name, int table) {
-    return fmt::format("const vec<{0}, 4> {1} = *(const vec<{0}, 4>*)(column + {2} * BN + g * 4 * RUN + 4 * part); ", type, name, table);
-  };
-  const bool bytes = p.size() == 1;
-  if (bytes) {
-    define("COLUMNS", columns("float", "scale", 0) + columns("float", "bias", 1) + (p.compensates ? columns("int", "zero", 2) : ""));
-    define("WITH_COLUMN(sum, e)", p.compensates ? "fmaf((float)((sum) + zero.v[e]), scale.v[e], bias.v[e])" : "fmaf((float)(sum), scale.v[e], bias.v[e])");
-  } else {
-    define("COLUMNS", p.bias ? columns("float", "bias", 0) : "");
-    define("WITH_COLUMN(sum, e)", p.bias ? "((sum) + bias.v[e])" : "(sum)");
-  }
-  std::string finish;
-  auto each = [&](const std::string& code) { finish += "for (int e = 0; e < 4; ++e) { " + code + " } "; };
-  // Where 16 bytes of a row lie: boxes of OUT_ROW bytes one behind the other, chunks permuted.
-  const std::string row = "(warp * 16 + lane / 4 + 8 * (h))";
-  define("PLACE(h, v)", linear ? "(" + row + " * n * OUT_SIZE + at + 16 * (v))" : "((at + 16 * (v)) / OUT_ROW * BM * OUT_ROW + " + row + " * OUT_ROW + "
-                        "((((at + 16 * (v)) % OUT_ROW / 16) ^ (OUT_ROW == 128 ? (lane / 4) & 7 : (lane / 4) >> 1 & 3)) << 4))");
-  if (p.residual) {
-    define("RESIDUALS", fmt::format("vec<{}, RUN> others[2] = {{}}; for (int h = 0; h < 2; ++h) for (int v = 0; v < RUN * OUT_SIZE / 16; ++v) if (!LINEAR || at < n * OUT_SIZE) ((uint4*)&others[h])[v] = *(const uint4*)(place + PLACE(h, v));",
-                                    p.residual->storage()));
-    const double steps = folded ? static_cast<double>(p.residual->quant.scale) / static_cast<double>(p.out.quant.scale) : 1;
-    // 2^23 + code as the bits of a float.
-    each(folded && p.fp8() ? fmt::format("z[e] = fmaf(up(others[h].v[4 * part + e]), {}, z[e]);", Literal(steps, "float"))
-         : folded ? fmt::format("z[e] = fmaf(__uint_as_float(0x4B000000u | others[h].v[4 * part + e]) - {}, {}, z[e]);", Literal(8388608.0 + p.residual->quant.zero, "float"),
-                                Literal(steps, "float"))
-                  : fmt::format("z[e] += {};", p.residual->Load("others[h].v[4 * part + e]")));
-  } else {
-    define("RESIDUALS", "");
-  }
-  if (!p.act.empty()) each(fmt::format("typedef float W; const W x = z[e]; z[e] = {};", p.act));
-  if (codes) {
-    define("RESULT", "vec<unsigned, 4>");
-    const std::string inverse = Literal(1 / static_cast<double>(p.out.quant.scale), "float");
-    if (p.fp8()) {
-      *s += kPackE4m3;
-      if (!folded) each(fmt::format("z[e] *= {};", inverse));
-      if (p.least > -448) each(fmt::format("z[e] = z[e] < {0} ? {0} : z[e];", Literal(p.least, "float")));
-      if (p.most < 448) each(fmt::format("z[e] = z[e] > {0} ? {0} : z[e];", Literal(p.most, "float")));
-      finish += "result[h].v[part] = pack2(z[0], z[1]) | pack2(z[2], z[3]) << 16;";
-    } else {
-      *s += kPackCodes;
-      finish += "int q[4]; ";
-      each((folded ? "q[e] = __float2int_rn(z[e]);" : fmt::format("q[e] = z[e] != z[e] ? {1} : __float2int_rn(fminf(fmaxf(z[e] * {0}, -1024.0f), 1024.0f)) + {1};", inverse, p.out.quant.zero)) +
-           (p.lo != 0 || p.hi != 255 ? fmt::format(" q[e] = max(min(q[e], {}), {});", p.hi, p.lo) : ""));
-      finish += "result[h].v[part] = pack4(q[0], q[1], q[2], q[3]);";
-    }
-  } else {
-    define("RESULT", fmt::format("vec<{}, RUN>", p.out.storage()));
-    each(fmt::format("result[h].v[4 * part + e] = {};", p.out.Store("z[e]")));
-  }
-  define("FINISH", finish);
-}
-
 constexpr TmaShape kShapes[] = {{2, 256, 1}, {2, 192, 1}, {2, 128, 1}, {2, 128, 2}, {2, 96, 2}, {2, 64, 2}, {2, 64, 3}, {2, 32, 3}, {1, 256, 1}, {1, 192, 2}, {1, 128, 2}, {1, 128, 3}, {1, 96, 3}, {1, 64, 4}};
 
+// Where kTmaFinish reads residuals and puts results: boxes of OUT_ROW bytes one behind the other, 16 byte chunks permuted.
+std::string Places(bool linear) {
+  const std::string row = "(warp * 16 + lane / 4 + 8 * (h))";
+  const std::string at = linear ? row + " * n * OUT_SIZE + at + 16 * (v)" : "(at + 16 * (v)) / OUT_ROW * BM * OUT_ROW + " + row + " * OUT_ROW + "
+                         "((((at + 16 * (v)) % OUT_ROW / 16) ^ (OUT_ROW == 128 ? (lane / 4) & 7 : (lane / 4) >> 1 & 3)) << 4)";
+  return fmt::format("#define INSIDE(h) ({})\n#define RESULT_AT(h, v) (place + {})\n#define RESIDUAL_AT RESULT_AT\n", linear ? "at < n * OUT_SIZE" : "true", at);
+}
+
 bool Possible(const TmaProduct& p, const Device& device) {
-  constexpr int64_t kMost = std::numeric_limits<int32_t>::max() / 2;
-  const auto element = static_cast<int64_t>(p.size());
-  if (device.architecture() != 90 || p.m <= 0 || p.n <= 0 || p.channels <= 0 || p.m > kMost || p.n > kMost) return false;
-  // The accelerator's rows are multiples of 16 bytes; a residual lies where the result is put.
-  if (p.channels * element % 16 != 0 || p.n % p.run() != 0 || (p.residual && p.residual->size() != p.out.size())) return false;
+  if (!TmaOperands(p, device)) return false;
   if (!p.image) return true;
   // Corners and offsets of windows have 8 bits each.
   auto fits = [](int64_t k, int64_t dilation, int64_t pad, int64_t in, int64_t out, int64_t stride) {
     const int64_t upper = UpperCorner(out, stride, pad, in);
     return pad <= 127 && (k - 1) * dilation <= 255 && upper >= -128 && upper <= 127 && stride <= 8;
   };
-  return fits(p.k_h, p.dilation_h, p.pad_h, p.in_h, p.out_h, p.stride_h) && fits(p.k_w, p.dilation_w, p.pad_w, p.in_w, p.out_w, p.stride_w) &&
-         p.batch * p.in_h * p.in_w < kMost;
+  return fits(p.k_h, p.dilation_h, p.pad_h, p.in_h, p.out_h, p.stride_h) && fits(p.k_w, p.dilation_w, p.pad_w, p.in_w, p.out_w, p.stride_w);
 }
 
 bool Suits(const TmaProduct& p, const TmaShape& s) {
@@ -383,11 +261,12 @@ Generated TmaProductCode(const TmaProduct& p, const TmaShape& s, int processors)
   const bool linear = p.n <= s.bn && p.groups == 1;
   Generated g;
   const std::pair<const char*, int64_t> numbers[] = {{"BM", s.bm()}, {"BN", s.bn}, {"ROW", row}, {"SIZE", static_cast<int64_t>(p.size())}, {"RUN", p.run()}, {"SLOTS", s.Slots(p)}, {"SLOT", s.SlotBytes(p)},
-                                                     {"WARP_GROUPS", s.warp_groups}, {"IMAGE", p.image}, {"RESIDUAL", p.residual.has_value()}, {"TABLES", p.tables()}, {"LINEAR", linear}, {"PROMOTE", p.fp8()}, {"FLOATS", !p.codes()}, {"OUT_SIZE", static_cast<int64_t>(p.out.size())}, {"OUT_ROW", out_row}};
+                                                     {"WARPS", 4 * s.warp_groups}, {"IMAGE", p.image}, {"RESIDUAL", p.residual.has_value()}, {"TABLES", p.tables()}, {"LINEAR", linear}, {"PROMOTE", p.fp8()}, {"FLOATS", !p.codes()}, {"OUT_SIZE", static_cast<int64_t>(p.out.size())}, {"OUT_ROW", out_row}};
   for (const auto& [name, value] : numbers) g.source += fmt::format("#define {} {}\n", name, value);
-  g.source += kHead;
-  g.source += Multiply(p, s.bn);
-  DefineEpilogue(p, linear, &g.source);
+  g.source += Places(linear);
+  g.source += kTmaInstructions;
+  g.source += TmaMultiply(p, s.bn);
+  g.source += TmaEpilogue(p);
   const bool columns = p.tables() > 0;
   g.source += fmt::format("extern \"C\" __global__ void __launch_bounds__({}, {}) k(const u8* x, const u8* w, {}{}{}* out, i64 m_, i64 n_, i64 taps, i64 chunks_, i64 groups_, i64 b_rows, i64 table{}, "
                           "const __grid_constant__ TensorMap a_map, const __grid_constant__ TensorMap b_map, const __grid_constant__ TensorMap out_map{}) {{\n",
@@ -395,6 +274,8 @@ Generated TmaProductCode(const TmaProduct& p, const TmaShape& s, int processors)
                           p.image ? ", i64 out_h, i64 out_w, i64 k_w, i64 stride_h, i64 stride_w, i64 dilation_h, i64 dilation_w, i64 pad_h, i64 pad_w" : "",
                           p.residual ? ", const __grid_constant__ TensorMap residual_map" : "");
   g.source += kBody;
+  g.source += kTmaFinish;
+  g.source += kEnd;
   g.inputs = static_cast<size_t>(2 + columns + p.residual.has_value());
   g.bound.push_back({1, p.weights, true});
   if (columns) g.bound.push_back({2, p.columns, false});
@@ -405,10 +286,10 @@ Generated TmaProductCode(const TmaProduct& p, const TmaShape& s, int processors)
   auto u64 = [](int64_t v) { return static_cast<uint64_t>(v); };
   auto u32 = [](int64_t v) { return static_cast<uint32_t>(v); };
   const auto chunk = u32(row / static_cast<int64_t>(p.size()));
-  TensorMap a, b;
-  a.operand = 0, b.operand = 1;
-  a.type = b.type = p.type;
-  a.row_bytes = b.row_bytes = row;
+  TensorMap a;
+  a.operand = 0;
+  a.type = p.type;
+  a.row_bytes = row;
   if (p.image) {
     a.dims = {u64(p.channels), u64(p.in_w), u64(p.in_h), u64(p.batch)};
     a.strides = {u64(run_bytes), u64(run_bytes * p.in_w), u64(run_bytes * p.in_w * p.in_h)};
@@ -423,10 +304,6 @@ Generated TmaProductCode(const TmaProduct& p, const TmaShape& s, int processors)
     a.box = {chunk, 1, u32(s.bm())};
     a.steps = {1, 1, 1};
   }
-  b.dims = {u64(p.channels), u64(taps), u64(p.b_rows * p.groups)};
-  b.strides = {u64(run_bytes), u64(p.b_pitch)};
-  b.box = {chunk, 1, u32(s.bn)};
-  b.steps = {1, 1, 1};
   TensorMap out;
   out.operand = g.inputs;
   out.type = p.out.dtype;
@@ -436,7 +313,7 @@ Generated TmaProductCode(const TmaProduct& p, const TmaShape& s, int processors)
   out.strides = {u64(p.n * out_size), u64(p.m * p.n * out_size)};
   out.box = {u32(out_row / out_size), 64, 1};
   out.steps = {1, 1, 1};
-  g.maps = {std::move(a), std::move(b), out};
+  g.maps = {std::move(a), TmaWeightsMap(p, s.bn), out};
   if (p.residual) {
     out.operand = g.inputs - 1;
     out.type = p.residual->dtype;

@@ -134,6 +134,10 @@ inline void load_tensor(Machine* m, unsigned to, const void* map, unsigned barri
   const int place[] = {x, y, z}, offset[] = {0, 0};
   m->load_tensor(to, map, barrier, place, offset);
 }
+inline void load_box(Machine* m, unsigned to, const void* map, unsigned barrier, int c, int x, int y, int image) {
+  const int place[] = {c, x, y, image}, offset[] = {0, 0};
+  m->load_tensor(to, map, barrier, place, offset);
+}
 inline void load_windows(Machine* m, unsigned to, const void* map, unsigned barrier, int c, int x, int y, int image, unsigned dx, unsigned dy) {
   const int place[] = {c, x, y, image}, offset[] = {static_cast<int>(dx), static_cast<int>(dy)};
   m->load_tensor(to, map, barrier, place, offset);

@@ -153,7 +153,7 @@ float Wide(uint16_t v, bool half) { return half ? HalfToFloat(v) : BfloatToFloat
 // What stands in a tensor map.
 struct EncodedMap {
   uint64_t address, strides[3];
-  uint32_t dims[4], box[3];
+  uint32_t dims[4], box[4];
   uint8_t rank, element, swizzle, windows, steps[4];
   int16_t lower[2], upper[2];
 };
@@ -333,7 +333,7 @@ class Machine : public emulated::Machine {
   void load_tensor(unsigned to, const void* map, unsigned barrier, const int* place, const int* offset) override {
     EncodedMap m;
     std::memcpy(&m, map, sizeof(m));
-    const std::array<int, 4> at = {place[0], place[1], place[2], m.windows ? place[3] : 0};
+    const std::array<int, 4> at = {place[0], place[1], place[2], m.rank == 4 ? place[3] : 0};
     const std::array<int, 2> shift = {offset[0], offset[1]};
     MemoryBarrier& b = BarrierAt(barrier);
     b.copies.push_back([=, &b] { b.bytes -= Move(m, to, at, shift, false); });
@@ -373,12 +373,12 @@ class Machine : public emulated::Machine {
   // Moves a box to shared memory, or from there; returns its bytes.
   static long long Move(const EncodedMap& m, unsigned to, const std::array<int, 4>& at, const std::array<int, 2>& shift, bool back) {
     const int line = static_cast<int>(m.box[0]) * m.element;
-    const int rows = static_cast<int>(m.windows ? m.box[1] : m.box[1] * m.box[2]);
+    const auto wide = static_cast<int>(m.box[1]), high = static_cast<int>(m.box[2]), rows = m.windows ? wide : wide * high * static_cast<int>(m.rank == 4 ? m.box[3] : 1);
     int x = at[1], y = at[2], image = at[3];
     for (int r = 0; r < rows; ++r) {
       for (int i = 0; i < static_cast<int>(m.box[0]); ++i) {
         const std::array<long long, 4> place = m.windows ? std::array<long long, 4>{at[0] + i, x + shift[0], y + shift[1], image}
-                                                         : std::array<long long, 4>{at[0] + i, at[1] + r % static_cast<int>(m.box[1]), at[2] + r / static_cast<int>(m.box[1]), 0};
+                                                         : std::array<long long, 4>{at[0] + i, at[1] + r % wide, at[2] + r / wide % high, at[3] + r / wide / high};
         bool inside = true;
         long long from = place[0] * m.element;
         for (int d = 0; d < m.rank; ++d) {
@@ -488,7 +488,7 @@ std::string TranslateAsm(const std::string& text) {
   if (has("cp.async.bulk.tensor.3d.global")) return "emulated::store_tensor(machine, " + all + ")";
   if (has("cp.async.bulk.global")) return "machine->store_bytes(" + all + ")";
   if (has("cp.async.bulk.shared")) return "machine->load_bytes(" + all + ")";
-  if (has("cp.async.bulk.tensor")) return std::string(has("im2col") ? "emulated::load_windows(machine, " : "emulated::load_tensor(machine, ") + all + ")";
+  if (has("cp.async.bulk.tensor")) return std::string(has("im2col") ? "emulated::load_windows(machine, " : has("tensor.4d") ? "emulated::load_box(machine, " : "emulated::load_tensor(machine, ") + all + ")";
   if (has("cp.async.cg")) return "machine->copy16(" + all + (operands.size() == 2 ? ", 16)" : ")");
   if (has("cp.async.commit_group")) return "machine->commit_copies()";
   if (has("cp.async.wait_group")) return "machine->await_copies(" + (operands.empty() ? code.substr(code.find("wait_group") + 11, 1) : all) + ")";
@@ -576,7 +576,8 @@ EXPORT int cuDeviceGetCount(int* n) { *n = 1; return 0; }
 EXPORT int cuDeviceGet(CUdevice* d, int i) { *d = i; return 0; }
 EXPORT int cuDeviceGetName(char* to, int n, CUdevice) { std::snprintf(to, static_cast<size_t>(n), "emulator"); return 0; }
 EXPORT int cuDeviceGetAttribute(int* v, int attribute, CUdevice) {
-  *v = attribute == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT ? 132 : attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR ? 9 : 0;
+  const char* processors = std::getenv("TFENGINE_EMULATOR_PROCESSORS");
+  *v = attribute == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT ? std::atoi(processors ? processors : "132") : attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR ? 9 : 0;
   return 0;
 }
 EXPORT int cuDevicePrimaryCtxRetain(CUcontext* c, CUdevice) { *c = reinterpret_cast<CUcontext>(1); return 0; }
@@ -628,7 +629,7 @@ EXPORT int cuTensorMapEncodeTiled(void* to, int type, unsigned rank, void* addre
   EncodedMap m = {};
   m.address = reinterpret_cast<uint64_t>(address);
   m.rank = static_cast<uint8_t>(rank), m.element = ElementSize(type), m.swizzle = static_cast<uint8_t>(swizzle);
-  if (rank != 3 || m.address % 16 != 0) return 1;
+  if (rank < 3 || rank > 4 || m.address % 16 != 0) return 1;
   for (unsigned d = 0; d < rank; ++d) {
     m.dims[d] = static_cast<uint32_t>(dims[d]), m.box[d] = box[d], m.steps[d] = static_cast<uint8_t>(steps[d]);
     if (d > 0 && (m.strides[d - 1] = strides[d - 1]) % 16 != 0) return 1;

@@ -45,7 +45,7 @@ LowerResult LowerProduct(const LowerContext& c, Gemm gemm, const std::string& we
 LowerResult LowerTile(const LowerContext& c, TileProduct p, const std::string& weights_key, FunctionRef<void(float*)> weights);
 // Its tactics; empty if the node is not for this kernel.
 std::vector<std::string> TileTactics(const ConcreteNode& node, TileProduct p, const Device& device);
-inline bool IsTileTactic(const std::string& tactic) { return tactic.rfind("tile", 0) == 0 || tactic.rfind("wg", 0) == 0 || tactic.rfind("tma", 0) == 0; }
+inline bool IsTileTactic(const std::string& tactic) { return tactic.rfind("tile", 0) == 0 || tactic.rfind("wg", 0) == 0 || tactic.rfind("tma", 0) == 0 || tactic.rfind("piece", 0) == 0; }
 // An activation that no library has in its products.
 bool IsOwnActivation(const ConcreteNode& node);
 

@@ -6,8 +6,8 @@
 #include <cstring>
 
 #include "backends/cuda/lower/staged.h"
+#include "backends/cuda/lower/tma.h"
 #include "backends/cuda/lower/window.h"
-#include "backends/cuda/tma_product.h"
 #include "base/float8.h"
 
 namespace tfengine::cuda {
@@ -151,8 +151,7 @@ TmaProduct TmaOf(const Form& form) {
   return p;
 }
 
-Result<std::shared_ptr<const DeviceKernel>> MakeTma(const LowerContext& c, const Int8Conv& conv, TmaProduct p, const TmaShape& shape, std::shared_ptr<const DeviceBuffer> weights,
-                                                    const Int8Channels& channels) {
+Result<std::shared_ptr<const DeviceKernel>> MakeTma(const LowerContext& c, const Int8Conv& conv, TmaProduct p, std::shared_ptr<const DeviceBuffer> weights, const Int8Channels& channels) {
   const auto n = static_cast<size_t>(p.n);
   std::vector<float> table(3 * n);
   for (size_t i = 0; i < n; ++i) {
@@ -165,7 +164,7 @@ Result<std::shared_ptr<const DeviceKernel>> MakeTma(const LowerContext& c, const
   p.columns = std::make_shared<const DeviceBuffer>(std::move(uploaded));
   p.table = p.n;
   p.weights = std::move(weights);
-  return MakeKernel(c.device, c.options.kernel_cache, TmaProductCode(p, shape, c.device.processors()));
+  return MakeKernel(c.device, c.options.kernel_cache, TmaCode(p, c.device, c.tactic));
 }
 
 std::optional<Form> FormOf(const ConcreteNode& node) { return node.op == Op::kConv2d ? ConvForm(node) : ProductForm(node); }
@@ -222,10 +221,8 @@ std::vector<std::string> Int8Tactics(const ConcreteNode& node, const Device& dev
   std::vector<std::string> names;
   const auto form = FormOf(node);
   if (!form || !Int8Possible(form->conv, device)) return names;
-  std::vector<std::string> tma;
-  for (const TmaShape& shape : TmaShapes(TmaOf(*form), device)) tma.push_back(shape.Name());
   for (const Int8Tile& tile : Int8Tiles(form->conv, device)) names.push_back(tile.name());
-  return BothTactics(tma, names, false);
+  return BothTactics(TmaTactics(TmaOf(*form), device), names, false);
 }
 
 LowerResult LowerInt8(const LowerContext& c) {
@@ -238,7 +235,7 @@ LowerResult LowerInt8(const LowerContext& c) {
   const Int8Tile& tile = wanted == tiles.end() ? tiles.front() : *wanted;
 
   const TmaProduct product = TmaOf(*form);
-  const auto tma = FindTmaShape(product, c.device, c.tactic);
+  const bool tma = IsTmaTactic(product, c.device, c.tactic);
   const int run = tma ? product.run() : tile.run();
 
   const Codes codes(node, *form);
@@ -258,8 +255,8 @@ LowerResult LowerInt8(const LowerContext& c) {
   std::vector<int> in = {0};
   if (conv.residual) in.push_back(3);
   if (tma) {
-    TFE_ASSIGN_OR_RETURN(auto kernel, MakeTma(c, conv, product, *tma, std::move(weights), channels));
-    return std::optional<Lowered>(MakeLowered(std::move(kernel), tma->Name(), std::move(in)));
+    TFE_ASSIGN_OR_RETURN(auto kernel, MakeTma(c, conv, product, std::move(weights), channels));
+    return std::optional<Lowered>(MakeLowered(std::move(kernel), c.tactic, std::move(in)));
   }
   TFE_ASSIGN_OR_RETURN(auto kernel, MakeInt8Conv(c.device, c.options.kernel_cache, conv, tile, std::move(weights), channels));
   if (!form->prepares) return std::optional<Lowered>(MakeLowered(std::move(kernel), tile.name(), std::move(in)));

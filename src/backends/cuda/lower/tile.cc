@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Nodes on the kernels of tile_product.h and tma_product.h.
+// Nodes on the kernels of tile_product.h, tma_product.h and piece_conv.h.
 #include <algorithm>
 
 #include "backends/cuda/lower/conv.h"
-#include "backends/cuda/tma_product.h"
+#include "backends/cuda/lower/tma.h"
 
 namespace tfengine::cuda {
 namespace {
@@ -51,7 +51,7 @@ Result<std::shared_ptr<const DeviceBuffer>> Biases(const LowerContext& c, const 
   return DeviceWeights(c, fmt::format("bias {} f32", b.data()), b.num_bytes(), [&](void* to) { std::copy_n(b.as<float>(), p.n, static_cast<float*>(to)); });
 }
 
-LowerResult LowerTma(const LowerContext& c, const TileProduct& t, const TmaShape& shape, const std::string& weights_key, FunctionRef<void(float*)> weights) {
+LowerResult LowerTma(const LowerContext& c, const TileProduct& t, const std::string& weights_key, FunctionRef<void(float*)> weights) {
   TmaProduct p = TmaOf(t);
   const size_t bytes = static_cast<size_t>(p.groups * p.b_rows * p.b_pitch);
   TFE_ASSIGN_OR_RETURN(p.weights, DeviceWeights(c, fmt::format("{} {} tma", weights_key, DTypeName(p.type)), bytes, [&](void* to) {
@@ -64,7 +64,7 @@ LowerResult LowerTma(const LowerContext& c, const TileProduct& t, const TmaShape
   TFE_ASSIGN_OR_RETURN(p.columns, Biases(c, t));
   std::vector<int> in = {0};
   if (p.residual) in.push_back(3);
-  return Finish(c, TmaProductCode(p, shape, c.device.processors()), shape.Name(), std::move(in));
+  return Finish(c, TmaCode(p, c.device, c.tactic), c.tactic, std::move(in));
 }
 
 }  // namespace
@@ -78,14 +78,14 @@ std::vector<std::string> TileTactics(const ConcreteNode& node, TileProduct p, co
   std::vector<std::string> names;
   if (!Complete(node, &p)) return names;
   std::vector<std::string> tiles;
-  for (const TmaShape& s : TmaShapes(TmaOf(p), device)) names.push_back(s.Name());
+  names = TmaTactics(TmaOf(p), device);
   for (const TileShape& s : TileShapes(p, device.architecture(), device.processors())) tiles.push_back(s.Name());
   return BothTactics(names, tiles, true);
 }
 
 LowerResult LowerTile(const LowerContext& c, TileProduct p, const std::string& weights_key, FunctionRef<void(float*)> weights) {
   if (!Complete(c.node, &p)) return std::optional<Lowered>();
-  if (const auto tma = FindTmaShape(TmaOf(p), c.device, c.tactic)) return LowerTma(c, p, *tma, weights_key, weights);
+  if (IsTmaTactic(TmaOf(p), c.device, c.tactic)) return LowerTma(c, p, weights_key, weights);
   std::optional<TileShape> shape = FindTileShape(p, c.device.architecture(), c.tactic);
   if (!shape) {
     const auto shapes = TileShapes(p, c.device.architecture(), c.device.processors());

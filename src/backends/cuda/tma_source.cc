@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/tma_source.h"
+
+#include <limits>
+
+namespace tfengine::cuda {
+
+const char kTmaInstructions[] = R"cuda(
+struct alignas(64) TensorMap { u64 words[16]; };
+__forceinline__ unsigned shared_address(const void* p) { return (unsigned)__cvta_generic_to_shared(p); }
+__forceinline__ void init_barrier(unsigned at, unsigned count) { asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(at), "r"(count) : "memory"); }
+__forceinline__ void expect_bytes(unsigned at, unsigned bytes) { asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(at), "r"(bytes) : "memory"); }
+__forceinline__ void arrive(unsigned at, unsigned count) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0], %1;" ::"r"(at), "r"(count) : "memory"); }
+// Returns when the phase of this parity is over.
+__forceinline__ void await_phase(unsigned at, unsigned parity) {
+  asm volatile("{\n.reg .pred p;\nagain:\nmbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n@p bra.uni over;\nbra.uni again;\nover:\n}" ::"r"(at), "r"(parity) : "memory");
+}
+__forceinline__ void load_tensor(unsigned to, const TensorMap* map, unsigned barrier, int x, int y, int z) {
+  asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];"
+               ::"r"(to), "l"(map), "r"(barrier), "r"(x), "r"(y), "r"(z) : "memory");
+}
+__forceinline__ void load_box(unsigned to, const TensorMap* map, unsigned barrier, int c, int x, int y, int image) {
+  asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2];"
+               ::"r"(to), "l"(map), "r"(barrier), "r"(c), "r"(x), "r"(y), "r"(image) : "memory");
+}
+__forceinline__ void load_windows(unsigned to, const TensorMap* map, unsigned barrier, int c, int x, int y, int image, u16 dx, u16 dy) {
+  asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2], {%7, %8};"
+               ::"r"(to), "l"(map), "r"(barrier), "r"(c), "r"(x), "r"(y), "r"(image), "h"(dx), "h"(dy) : "memory");
+}
+__forceinline__ void load_bytes(unsigned to, const void* from, unsigned bytes, unsigned barrier) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to), "l"(from), "r"(bytes), "r"(barrier) : "memory");
+}
+__forceinline__ void store_tensor(const TensorMap* map, unsigned from, int x, int y, int z) {
+  asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(map), "r"(from), "r"(x), "r"(y), "r"(z) : "memory");
+}
+__forceinline__ void store_bytes(void* to, unsigned from, unsigned bytes) {
+  asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(to), "r"(from), "r"(bytes) : "memory");
+}
+__forceinline__ void sync_group(unsigned id) { asm volatile("bar.sync %0, 128;" ::"r"(id) : "memory"); }
+// Rows of ROW bytes, permuted in 16 byte chunks as the accelerator writes them; groups of 8 rows lie one behind the other.
+__forceinline__ u64 descriptor(unsigned address) { return ((u64)(ROW == 128 ? 1 : 2) << 62) | ((u64)(8 * ROW / 16) << 32) | ((u64)1 << 16) | ((address & 0x3ffff) >> 4); }
+)cuda";
+
+const char kTmaFinish[] = R"cuda(
+#pragma unroll
+    for (int g = 0; g < BN / (4 * RUN); ++g) {
+      const int at = (g * 4 + lane % 4) * RUN * OUT_SIZE;
+      RESULT result[2];
+      RESIDUALS
+#pragma unroll
+      for (int part = 0; part < RUN / 4; ++part) {
+        COLUMNS
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+          float z[4];
+#pragma unroll
+          for (int e = 0; e < 4; ++e) z[e] = WITH_COLUMN(acc[g * (RUN / 2) + part * 2 + e / 2][2 * h + e % 2], e);
+          FINISH
+        }
+      }
+#pragma unroll
+      for (int h = 0; h < 2; ++h)
+#pragma unroll
+        for (int v = 0; v < RUN * OUT_SIZE / 16; ++v)
+          if (INSIDE(h)) *(uint4*)(RESULT_AT(h, v)) = ((const uint4*)&result[h])[v];
+    }
+)cuda";
+
+std::string TmaMultiply(const TmaProduct& p, int bn) {
+  const bool bytes = p.size() == 1;
+  std::string list, operands;
+  for (int i = 0; i < bn / 2; ++i) {
+    list += fmt::format("{}%{}", i == 0 ? "" : ",", i);
+    operands += fmt::format("{}\"+{}\"(acc[{}][{}])", i == 0 ? "" : ", ", p.codes() ? "r" : "f", i / 4, i % 4);
+  }
+  const std::string type = p.codes() ? "s32.u8.s8" : p.fp8() ? "f32.e4m3.e4m3" : p.type == DType::kFloat16 ? "f32.f16.f16" : "f32.bf16.bf16";
+  // keep = 0, of 8-bit operands: what acc held is dropped.
+  return fmt::format("__forceinline__ void multiply({0} (&acc)[BN / 8][4], u64 a, u64 b, int keep) {{\n  asm volatile(\"{{\\n.reg .pred p;\\nsetp.ne.b32 p, {9}, 0;\\n"
+                     "wgmma.mma_async.sync.aligned.m64n{1}k{2}.{3} {{{4}}}, %{5}, %{6}, p{7};\\n}}\"\n               : {8} : \"l\"(a), \"l\"(b){10});\n}}\n",
+                     p.codes() ? "int" : "float", bn, bytes ? 32 : 16, type, list, bn / 2, bn / 2 + 1, p.codes() ? "" : p.fp8() ? ", 1, 1" : ", 1, 1, 0, 0", operands,
+                     bytes ? fmt::format("%{}", bn / 2 + 2) : "1", bytes ? ", \"r\"(keep)" : "");
+}
+
+// Four neighbouring sums at a time.
+std::string TmaEpilogue(const TmaProduct& p) {
+  std::string s;
+  auto define = [&](const char* name, const std::string& value) { s += fmt::format("#define {} {}\n", name, value); };
+  const bool codes = p.out.quant.quantized(), folded = p.folded;
+  define("SUM", p.codes() ? "int" : "float");
+  define("SUM_OPERANDS(a)", p.codes() ? "\"+r\"(a[0]), \"+r\"(a[1]), \"+r\"(a[2]), \"+r\"(a[3])" : "\"+f\"(a[0]), \"+f\"(a[1]), \"+f\"(a[2]), \"+f\"(a[3])");
+  auto columns = [](const char* type, const char* name, int table) {
+    return fmt::format("const vec<{0}, 4> {1} = *(const vec<{0}, 4>*)(column + {2} * BN + g * 4 * RUN + 4 * part); ", type, name, table);
+  };
+  const bool bytes = p.size() == 1;
+  if (bytes) {
+    define("COLUMNS", columns("float", "scale", 0) + columns("float", "bias", 1) + (p.compensates ? columns("int", "zero", 2) : ""));
+    define("WITH_COLUMN(sum, e)", p.compensates ? "fmaf((float)((sum) + zero.v[e]), scale.v[e], bias.v[e])" : "fmaf((float)(sum), scale.v[e], bias.v[e])");
+  } else {
+    define("COLUMNS", p.bias ? columns("float", "bias", 0) : "");
+    define("WITH_COLUMN(sum, e)", p.bias ? "((sum) + bias.v[e])" : "(sum)");
+  }
+  std::string finish;
+  auto each = [&](const std::string& code) { finish += "for (int e = 0; e < 4; ++e) { " + code + " } "; };
+  if (p.residual) {
+    define("RESIDUALS", fmt::format("vec<{}, RUN> others[2] = {{}}; for (int h = 0; h < 2; ++h) for (int v = 0; v < RUN * OUT_SIZE / 16; ++v) if (INSIDE(h)) ((uint4*)&others[h])[v] = *(const uint4*)(RESIDUAL_AT(h, v));",
+                                    p.residual->storage()));
+    const double steps = folded ? static_cast<double>(p.residual->quant.scale) / static_cast<double>(p.out.quant.scale) : 1;
+    // 2^23 + code as the bits of a float.
+    each(folded && p.fp8() ? fmt::format("z[e] = fmaf(up(others[h].v[4 * part + e]), {}, z[e]);", Literal(steps, "float"))
+         : folded ? fmt::format("z[e] = fmaf(__uint_as_float(0x4B000000u | others[h].v[4 * part + e]) - {}, {}, z[e]);", Literal(8388608.0 + p.residual->quant.zero, "float"),
+                                Literal(steps, "float"))
+                  : fmt::format("z[e] += {};", p.residual->Load("others[h].v[4 * part + e]")));
+  } else {
+    define("RESIDUALS", "");
+  }
+  if (!p.act.empty()) each(fmt::format("typedef float W; const W x = z[e]; z[e] = {};", p.act));
+  if (codes) {
+    define("RESULT", "vec<unsigned, 4>");
+    const std::string inverse = Literal(1 / static_cast<double>(p.out.quant.scale), "float");
+    if (p.fp8()) {
+      s += kPackE4m3;
+      if (!folded) each(fmt::format("z[e] *= {};", inverse));
+      if (p.least > -448) each(fmt::format("z[e] = z[e] < {0} ? {0} : z[e];", Literal(p.least, "float")));
+      if (p.most < 448) each(fmt::format("z[e] = z[e] > {0} ? {0} : z[e];", Literal(p.most, "float")));
+      finish += "result[h].v[part] = pack2(z[0], z[1]) | pack2(z[2], z[3]) << 16;";
+    } else {
+      s += kPackCodes;
+      finish += "int q[4]; ";
+      each((folded ? "q[e] = __float2int_rn(z[e]);" : fmt::format("q[e] = z[e] != z[e] ? {1} : __float2int_rn(fminf(fmaxf(z[e] * {0}, -1024.0f), 1024.0f)) + {1};", inverse, p.out.quant.zero)) +
+           (p.lo != 0 || p.hi != 255 ? fmt::format(" q[e] = max(min(q[e], {}), {});", p.hi, p.lo) : ""));
+      finish += "result[h].v[part] = pack4(q[0], q[1], q[2], q[3]);";
+    }
+  } else {
+    define("RESULT", fmt::format("vec<{}, RUN>", p.out.storage()));
+    each(fmt::format("result[h].v[4 * part + e] = {};", p.out.Store("z[e]")));
+  }
+  define("FINISH", finish);
+  return s;
+}
+
+bool TmaOperands(const TmaProduct& p, const Device& device) {
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max() / 2;
+  if (device.architecture() != 90 || p.m <= 0 || p.n <= 0 || p.channels <= 0 || p.m > kMost || p.n > kMost) return false;
+  if (p.image && p.batch * p.in_h * p.in_w >= kMost) return false;
+  // The accelerator's rows are multiples of 16 bytes; a residual is read as results are written.
+  return p.channels * static_cast<int64_t>(p.size()) % 16 == 0 && p.n % p.run() == 0 && (!p.residual || p.residual->size() == p.out.size());
+}
+
+TensorMap TmaWeightsMap(const TmaProduct& p, int bn) {
+  const auto size = static_cast<int64_t>(p.size());
+  auto u64 = [](int64_t v) { return static_cast<uint64_t>(v); };
+  TensorMap b;
+  b.operand = 1;
+  b.type = p.type;
+  b.row_bytes = p.row_bytes();
+  b.dims = {u64(p.channels), u64(p.k_h * p.k_w), u64(p.b_rows * p.groups)};
+  b.strides = {u64(p.channels * size), u64(p.b_pitch)};
+  b.box = {static_cast<uint32_t>(p.row_bytes() / size), 1, static_cast<uint32_t>(bn)};
+  b.steps = {1, 1, 1};
+  return b;
+}
+
+}  // namespace tfengine::cuda

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "backends/cuda/tma_product.h"
+
+// What the sources of a TmaProduct's kernels have in common. They define ROW, BN, RUN and OUT_SIZE.
+namespace tfengine::cuda {
+
+// Barriers, loads and stores of the tensor memory accelerator, descriptors of tiles in shared memory.
+extern const char kTmaInstructions[];
+// multiply(acc, a, b, keep): 64 rows and bn columns of a warp group.
+std::string TmaMultiply(const TmaProduct& p, int bn);
+// The types and pieces of code that kTmaFinish is made of.
+std::string TmaEpilogue(const TmaProduct& p);
+// A warp group's sums `acc` become results: `lane` of a warp has rows h = 0 and 1, 8 apart, of which column `at`, counted in bytes
+// of the result, comes next. `column` is where the numbers of the thread's first column lie. The kernel defines, for 16 bytes v
+// of a row's run: RESULT_AT(h, v), RESIDUAL_AT(h, v), and INSIDE(h), whether they are there.
+extern const char kTmaFinish[];
+
+// Whether the accelerator can load the rows of A, and the results can be stored; images beside.
+bool TmaOperands(const TmaProduct& p, const Device& device);
+// A map of B that loads `bn` rows.
+TensorMap TmaWeightsMap(const TmaProduct& p, int bn);
+
+}  // namespace tfengine::cuda
