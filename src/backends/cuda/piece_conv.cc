@@ -39,6 +39,12 @@ constexpr char kStart[] = R"cuda(
     numbers[i] = column < COLUMNS_N ? columns[i / BN * TABLE + column] : 0.0f;
   }
 #endif
+  // A tile's rows as results: their number in its first image and those behind it, or one that none has.
+  int* const places = (int*)(memory + PLACES_AT);
+  for (int row = threadIdx.x; row < BM; row += THREADS) {
+    const int image = IMAGES > 1 ? row / (BOX_LINES * WIDTH) : 0, rest = row - image * (BOX_LINES * WIDTH), line = rest / WIDTH, x = rest % WIDTH;
+    places[row] = image < IMAGES && line < LINES && x < OUT_W ? (image * OUT_H + line) * OUT_W + x : 0x7fffffff;
+  }
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
   __syncthreads();
   if (threadIdx.x >= 32 * WARPS) {
@@ -68,15 +74,6 @@ constexpr char kStart[] = R"cuda(
   }
   after_previous();
   const int warp = threadIdx.x / 32, lane = threadIdx.x & 31, team = warp / (4 * GROUPS), group = warp / 4 % GROUPS;
-  // The thread's rows as results: their number in the tile's first image and those behind it, or one that none has.
-  int where[BLOCKS][2];
-#pragma unroll
-  for (int b = 0; b < BLOCKS; ++b)
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const int row = (group * BLOCKS + b) * 64 + warp % 4 * 16 + lane / 4 + 8 * h, image = IMAGES > 1 ? row / (BOX_LINES * WIDTH) : 0, rest = row - image * (BOX_LINES * WIDTH);
-      where[b][h] = image < IMAGES && rest / WIDTH < LINES && rest % WIDTH < OUT_W ? (image * OUT_H + rest / WIDTH) * OUT_W + rest % WIDTH : 0x7fffffff;
-    }
   int filter_slot = 0;
   unsigned filter_parity = 0;
   bool fresh = true;  // weights that stay are awaited once
@@ -145,6 +142,8 @@ constexpr char kStart[] = R"cuda(
 #pragma unroll
     for (int b = 0; b < BLOCKS; ++b) {
       const SUM (&acc)[BN / 8][4] = sums[b];
+      const int* const place = places + (group * BLOCKS + b) * 64 + warp % 4 * 16 + lane / 4;
+      const int where[2] = {place[0], place[8]};
 )cuda";
 
 constexpr char kEnd[] = R"cuda(
@@ -155,13 +154,13 @@ constexpr char kEnd[] = R"cuda(
 
 // Where kTmaFinish reads residuals and puts results: a quad's threads write 64 bytes together.
 constexpr char kPlaces[] = R"cuda(
-#define INSIDE(h) (where[b][h] < limit && (COLUMNS_N % BN == 0 || tile_n * BN * OUT_SIZE + at < COLUMNS_N * OUT_SIZE))
-#define BYTE_OF(h, v) ((pixel + where[b][h]) * (COLUMNS_N * OUT_SIZE) + tile_n * BN * OUT_SIZE + at + 16 * (v))
+#define INSIDE(h) (where[h] < limit && (COLUMNS_N % BN == 0 || tile_n * BN * OUT_SIZE + at < COLUMNS_N * OUT_SIZE))
+#define BYTE_OF(h, v) ((pixel + where[h]) * (COLUMNS_N * OUT_SIZE) + tile_n * BN * OUT_SIZE + at + 16 * (v))
 #define RESULT_AT(h, v) ((u8*)out + BYTE_OF(h, v))
 #define RESIDUAL_AT(h, v) ((const u8*)residual + BYTE_OF(h, v))
 )cuda";
 
-constexpr PieceShape kShapes[] = {{2, 1, 4, 64, 1}, {2, 1, 2, 64, 1}, {2, 1, 2, 64, 2}, {1, 1, 4, 64, 2}, {1, 2, 2, 64, 2}, {1, 2, 4, 64, 1}, {2, 1, 2, 128, 1}, {1, 2, 2, 128, 1}, {1, 2, 1, 128, 2},
+constexpr PieceShape kShapes[] = {{2, 1, 4, 64, 1}, {2, 1, 2, 64, 1}, {2, 1, 2, 64, 2}, {1, 1, 4, 64, 2}, {1, 2, 2, 64, 1}, {1, 2, 2, 64, 2}, {1, 2, 4, 64, 1}, {2, 1, 2, 128, 1}, {1, 2, 2, 128, 1}, {1, 2, 1, 128, 2},
                                   {1, 2, 1, 256, 1}, {1, 2, 2, 96, 1}, {2, 1, 4, 32, 1}, {2, 1, 1, 64, 2}};
 
 int64_t PadBottom(const TmaProduct& p) { return p.out_h + p.k_h - 1 - p.pad_h - p.in_h; }
@@ -178,9 +177,9 @@ bool Possible(const TmaProduct& p, const Device& device) {
 }
 
 bool Suits(const TmaProduct& p, const PieceShape& s) {
-  // Sums of E4M3 take twice the registers.
-  const int registers = std::min(255, 65536 / (s.threads() * s.resident)), sums = s.blocks * s.bn / 2;
-  if (p.fp8() && sums + s.bn / 2 + 60 > registers) return false;
+  // Sums of E4M3 take more registers; a multiprocessor's quarters have 16384 each, shared out by warp.
+  const int warps = (s.resident * s.threads() / 32 + 3) / 4, registers = 16384 / (32 * warps), sums = s.blocks * s.bn / 2;
+  if (p.fp8() && sums + s.bn / 2 + 36 > registers) return false;
   return s.bn % (4 * p.run()) == 0 && (s.bn <= 64 || s.bn / 2 < p.n) && PieceOf(p, s.bm()).images > 0 && MemoryOf(p, s).slots > 0;
 }
 
@@ -230,7 +229,7 @@ PieceMemory MemoryOf(const TmaProduct& p, const PieceShape& s) {
   constexpr int64_t kShared = 227 << 10, kOfABlock = 1024, kMostSlots = 8, kFewestFilters = 3;
   const Piece piece = PieceOf(p, s.bm());
   const int64_t row = p.row_bytes(), slot = CeilDiv(std::max(piece.box_pixels(), piece.used) * row, kAlignment) * kAlignment;
-  const int64_t filter = s.bn * row, numbers = p.tables() * s.bn * 4;
+  const int64_t filter = s.bn * row, numbers = (p.tables() * s.bn + s.bm()) * 4;
   const int64_t available = kShared / s.resident - kOfABlock - kAlignment - numbers;
   // The rows of a tile that are no results may lie behind the last slot: whatever is there.
   const int64_t behind = std::max<int64_t>(0, (s.bm() + (p.k_h - 1) * piece.width + p.k_w) * row - slot);
@@ -277,12 +276,12 @@ Generated PieceConvCode(const TmaProduct& p, const PieceShape& s, int processors
   const Piece piece = PieceOf(p, s.bm());
   const PieceMemory memory = MemoryOf(p, s);
   const auto size = static_cast<int64_t>(p.size());
-  const int64_t row = p.row_bytes(), tiles_n = CeilDiv(p.n, s.bn), filters_at = int64_t{memory.slots} * memory.slot, numbers_at = filters_at + memory.filters * s.bn * row;
+  const int64_t row = p.row_bytes(), tiles_n = CeilDiv(p.n, s.bn), filters_at = int64_t{memory.slots} * memory.slot, numbers_at = filters_at + memory.filters * s.bn * row, places_at = numbers_at + p.tables() * s.bn * 4;
   const std::pair<const char*, int64_t> numbers[] = {
-      {"BN", s.bn}, {"ROW", row}, {"SIZE", size}, {"RUN", p.run()}, {"OUT_SIZE", static_cast<int64_t>(p.out.size())}, {"PROMOTE", p.fp8()}, {"FLOATS", !p.codes()},
+      {"BM", s.bm()}, {"BN", s.bn}, {"ROW", row}, {"SIZE", size}, {"RUN", p.run()}, {"OUT_SIZE", static_cast<int64_t>(p.out.size())}, {"PROMOTE", p.fp8()}, {"FLOATS", !p.codes()},
       {"WARPS", s.warps()}, {"THREADS", s.threads()}, {"TEAMS", s.teams}, {"GROUPS", s.groups}, {"BLOCKS", s.blocks},
       {"SLOTS", memory.slots}, {"SLOT", memory.slot}, {"FILTER_SLOTS", memory.filters}, {"STREAMS", memory.streams},
-      {"FILTERS_AT", filters_at}, {"NUMBERS_AT", numbers_at}, {"BARRIERS_AT", numbers_at + p.tables() * s.bn * 4},
+      {"FILTERS_AT", filters_at}, {"NUMBERS_AT", numbers_at}, {"PLACES_AT", places_at}, {"BARRIERS_AT", places_at + s.bm() * 4},
       {"TAPS", p.k_h * p.k_w}, {"K_W", p.k_w}, {"CHUNKS", Chunks(p)}, {"PAD_H", p.pad_h}, {"PAD_W", p.pad_w}, {"OUT_H", p.out_h}, {"OUT_W", p.out_w},
       {"IMAGES", piece.images}, {"PIECES", piece.per_image}, {"LINES", piece.lines}, {"WIDTH", piece.width}, {"BOX_LINES", piece.box_lines}, {"BOX_PIXELS", piece.box_pixels()},
       {"TRAIL", std::max<int64_t>(0, piece.used - piece.box_pixels())}, {"COLUMNS_N", p.n}, {"TILES_N", tiles_n}, {"TABLES", p.tables()}, {"TABLE", p.table}};

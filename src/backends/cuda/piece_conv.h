@@ -39,7 +39,7 @@ struct Piece {
 };
 Piece PieceOf(const TmaProduct& p, int bm);
 
-// Shared memory: a ring of pieces; weights, all of them or a ring of those of a tap; numbers of columns; barriers.
+// Shared memory: a ring of pieces; weights, all of them or a ring of those of a tap; numbers of columns and places of rows; barriers.
 struct PieceMemory {
   int slots = 0, slot = 0;  // of a chunk of a piece's channels each; 0: it does not fit
   int filters = 0;          // slots of a tap and chunk
