@@ -14,16 +14,18 @@ constexpr int64_t kAlignment = 1024, kBarrier = 8;
 constexpr int64_t kLongestBox = 256;  // of a dimension
 
 // A block has the same columns in all of its tiles. Slots of the ring of pieces go to the tiles in their order, and tiles to
-// the teams in turn.
+// the teams in turn. IN_TURN: a team multiplies alone, and lets the next one begin before its last products are done; left to
+// themselves, teams would multiply together and then finish together.
 constexpr char kStart[] = R"cuda(
   extern __shared__ u8 raw_memory[];
   u8* memory = raw_memory + ((1024 - (shared_address(raw_memory) & 1023)) & 1023);
-  const unsigned base = shared_address(memory), filters = base + FILTERS_AT, full = base + BARRIERS_AT, empty = full + 8 * SLOTS, filter_full = empty + 8 * SLOTS, filter_empty = filter_full + 8 * FILTER_SLOTS;
+  const unsigned base = shared_address(memory), filters = base + FILTERS_AT, full = base + BARRIERS_AT, empty = full + 8 * SLOTS, filter_full = empty + 8 * SLOTS, filter_empty = filter_full + 8 * FILTER_SLOTS, turn = filter_empty + 8 * FILTER_SLOTS;
   float* const numbers = (float*)(memory + NUMBERS_AT);
   const int tile_n = blockIdx.x % TILES_N, first = blockIdx.x / TILES_N, stride = gridDim.x / TILES_N, images = (int)images_, tiles = (images + IMAGES - 1) / IMAGES * PIECES;
   if (threadIdx.x == 0) {
     for (int s = 0; s < SLOTS; ++s) init_barrier(full + 8 * s, 1), init_barrier(empty + 8 * s, 4 * GROUPS);
     for (int s = 0; s < FILTER_SLOTS; ++s) init_barrier(filter_full + 8 * s, 1), init_barrier(filter_empty + 8 * s, 4 * GROUPS);
+    for (int t = 0; t < TEAMS; ++t) init_barrier(turn + 8 * t, 4 * GROUPS);
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
   }
 #if TRAIL > 0
@@ -75,7 +77,7 @@ constexpr char kStart[] = R"cuda(
   after_previous();
   const int warp = threadIdx.x / 32, lane = threadIdx.x & 31, team = warp / (4 * GROUPS), group = warp / 4 % GROUPS;
   int filter_slot = 0;
-  unsigned filter_parity = 0;
+  unsigned filter_parity = 0, turn_parity = team == 0;
   bool fresh = true;  // weights that stay are awaited once
   for (int tile = first + team * stride, at = team * CHUNKS; tile < tiles; tile += TEAMS * stride, at += TEAMS * CHUNKS) {
     SUM sums[BLOCKS][BN / 8][4];
@@ -84,6 +86,8 @@ constexpr char kStart[] = R"cuda(
 #pragma unroll
       for (int j = 0; j < BN / 8; ++j) sums[b][j][0] = sums[b][j][1] = sums[b][j][2] = sums[b][j][3] = 0;
     int last = -1, last_filter = 0;
+    if (IN_TURN) await_phase(turn + 8 * team, turn_parity);
+    turn_parity ^= 1;
 #pragma unroll 1
     for (int c = 0; c < CHUNKS; ++c) {
       const int slot = (at + c) % SLOTS;
@@ -126,6 +130,7 @@ constexpr char kStart[] = R"cuda(
       last = slot;
     }
     fresh = false;
+    if (IN_TURN && lane == 0) arrive(turn + 8 * ((team + 1) % TEAMS), 1);
     asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
 #pragma unroll
     for (int b = 0; b < BLOCKS; ++b)
@@ -230,7 +235,7 @@ PieceMemory MemoryOf(const TmaProduct& p, const PieceShape& s) {
   const Piece piece = PieceOf(p, s.bm());
   const int64_t row = p.row_bytes(), slot = CeilDiv(std::max(piece.box_pixels(), piece.used) * row, kAlignment) * kAlignment;
   const int64_t filter = s.bn * row, numbers = (p.tables() * s.bn + s.bm()) * 4;
-  const int64_t available = kShared / s.resident - kOfABlock - kAlignment - numbers;
+  const int64_t available = kShared / s.resident - kOfABlock - kAlignment - numbers - s.teams * kBarrier;
   // The rows of a tile that are no results may lie behind the last slot: whatever is there.
   const int64_t behind = std::max<int64_t>(0, (s.bm() + (p.k_h - 1) * piece.width + p.k_w) * row - slot);
   auto slots = [&](int64_t rest) { return std::min(kMostSlots, rest / (slot + 2 * kBarrier)); };
@@ -244,7 +249,7 @@ PieceMemory MemoryOf(const TmaProduct& p, const PieceShape& s) {
     if (filters < kFewestFilters || filters * filter < behind) return m;
   }
   m.slots = static_cast<int>(pieces), m.slot = static_cast<int>(slot), m.filters = static_cast<int>(filters);
-  m.bytes = static_cast<size_t>(kAlignment + pieces * (slot + 2 * kBarrier) + filters * (filter + 2 * kBarrier) + numbers);
+  m.bytes = static_cast<size_t>(kAlignment + pieces * (slot + 2 * kBarrier) + filters * (filter + 2 * kBarrier) + numbers + s.teams * kBarrier);
   return m;
 }
 
@@ -279,7 +284,7 @@ Generated PieceConvCode(const TmaProduct& p, const PieceShape& s, int processors
   const int64_t row = p.row_bytes(), tiles_n = CeilDiv(p.n, s.bn), filters_at = int64_t{memory.slots} * memory.slot, numbers_at = filters_at + memory.filters * s.bn * row, places_at = numbers_at + p.tables() * s.bn * 4;
   const std::pair<const char*, int64_t> numbers[] = {
       {"BM", s.bm()}, {"BN", s.bn}, {"ROW", row}, {"SIZE", size}, {"RUN", p.run()}, {"OUT_SIZE", static_cast<int64_t>(p.out.size())}, {"PROMOTE", p.fp8()}, {"FLOATS", !p.codes()},
-      {"WARPS", s.warps()}, {"THREADS", s.threads()}, {"TEAMS", s.teams}, {"GROUPS", s.groups}, {"BLOCKS", s.blocks},
+      {"WARPS", s.warps()}, {"THREADS", s.threads()}, {"TEAMS", s.teams}, {"GROUPS", s.groups}, {"BLOCKS", s.blocks}, {"IN_TURN", s.teams > 1 && !p.fp8()},
       {"SLOTS", memory.slots}, {"SLOT", memory.slot}, {"FILTER_SLOTS", memory.filters}, {"STREAMS", memory.streams},
       {"FILTERS_AT", filters_at}, {"NUMBERS_AT", numbers_at}, {"PLACES_AT", places_at}, {"BARRIERS_AT", places_at + s.bm() * 4},
       {"TAPS", p.k_h * p.k_w}, {"K_W", p.k_w}, {"CHUNKS", Chunks(p)}, {"PAD_H", p.pad_h}, {"PAD_W", p.pad_w}, {"OUT_H", p.out_h}, {"OUT_W", p.out_w},
