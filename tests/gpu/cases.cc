@@ -387,6 +387,7 @@ void PieceCases(Cases& c) {
       {"[2,12,13,64]", "[3,3,64,64]", 10, 11, "act=\"relu\""},
       {"[2,12,13,64]", "[2,4,64,48]", 13, 13, "pads=[0,2,3,0]"},
       {"[2,9,9,64]", "[4,2,64,16]", 8, 11, "pads=[2,0,0,3], act=\"tanh\""},
+      {"[1,4,6,32]", "[3,3,32,272]", 4, 6, "pads=[1,1,1,1], act=\"relu\""},
   };
   const std::string quantized = "out=4, out_scale=0.02, out_zero=0";
   for (const Conv& v : convs)
