@@ -171,8 +171,7 @@ absl::Status TakeArguments(OpKernelContext* ctx, const std::string& function,
       key < 0 ? nullptr : FindList(ctx, engine, HandleIn(ctx->input(key)));
   if (variables == nullptr) {
     return absl::FailedPreconditionError(absl::StrCat(
-        engine, ": the variables of the native segment are not known; run the model's init op, or "
-                "load the model outside of a distribution strategy"));
+        engine, ": the variables of the native segment are not known; run the model's init op"));
   }
   size_t input = 0, variable = 0;
   for (const auto& arg : definition->signature().input_arg()) {

@@ -2,6 +2,8 @@
 """Python's loader gets a signature function in which one variable stands for all that a native segment reads."""
 
 import gc
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -113,13 +115,81 @@ def test_a_converted_model_converts_again(tmp_path, images):
     np.testing.assert_allclose(model.signatures["mix"](a=a, b=b)["mixed"], original().mix(a, b)["mixed"], rtol=1e-4, atol=1e-5)
 
 
-def test_engines_run_under_a_distribution_strategy(converted_dir, images):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+STRATEGIES = {
+    "mirrored": lambda: tf.distribute.MirroredStrategy(["CPU:0"]),
+    "one device": lambda: tf.distribute.OneDeviceStrategy("CPU:0"),
+    "default": tf.distribute.get_strategy,
+}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("which", ["converted_dir", "saved_again"])
+def test_models_load_in_the_scope_of_a_strategy(which, strategy, images, request):
+    directory = request.getfixturevalue(which)
+    strategy = STRATEGIES[strategy]()
     with strategy.scope():
-        model = tf.saved_model.load(str(converted_dir))
+        model = tf.saved_model.load(str(directory))
         function = model.signatures["serving_default"]
-        got = strategy.run(lambda: function(image=tf.constant(images))["logits"])
+        got = strategy.run(lambda: logits(function, images))
+        native = strategy.run(lambda: native_logits(function, images))
     want = original().classify(tf.constant(images))["logits"].numpy()
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
-    with _tensorflow.failing_engines(), pytest.raises(tf.errors.FailedPreconditionError, match="strategy"):
-        function(image=tf.constant(images))
+    np.testing.assert_allclose(native, want, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(native_logits(function, images), want, rtol=1e-5, atol=1e-6)
+
+
+def test_models_of_a_strategy_can_be_saved(converted_dir, images, tmp_path):
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = tf.saved_model.load(str(converted_dir))
+    tf.saved_model.save(model, str(tmp_path / "model"), signatures=model.signatures)
+    function = tf.saved_model.load(str(tmp_path / "model")).signatures["serving_default"]
+    want = original().classify(tf.constant(images))["logits"].numpy()
+    np.testing.assert_allclose(native_logits(function, images), want, rtol=1e-5, atol=1e-6)
+
+
+# A process has as many devices as it starts with.
+TWO_REPLICAS = """
+import sys
+import numpy as np
+import tensorflow as tf
+import tfengine
+from tfengine import _tensorflow
+
+device = tf.config.LogicalDeviceConfiguration()
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [device, device])
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
+    model = tf.saved_model.load(sys.argv[1])
+signature = model.signatures["serving_default"]
+dense = next(v for v in vars(model).values() if isinstance(v, tf.Variable) and v.shape == (8, 5))
+call = tf.function(lambda images: signature(image=images)["logits"])
+images = np.load(sys.argv[2])
+
+
+def run():
+    return np.stack(strategy.experimental_local_results(strategy.run(call, [tf.constant(images)])))
+
+
+results = {"first": run()}
+tfengine.wait_for_engines()
+results["engine"] = run()
+runs = [(stats.runs, stats.state) for stats in tfengine.engine_stats() if stats.runs]
+assert len(runs) == 2, runs
+dense.values[1].assign(dense.values[1] * 2)
+with _tensorflow.failing_engines():
+    results["native"] = run()
+np.savez(sys.argv[3], **results)
+"""
+
+
+def test_each_replica_has_its_own_variables(converted_dir, images, tmp_path):
+    np.save(tmp_path / "images.npy", images)
+    args = [str(converted_dir), str(tmp_path / "images.npy"), str(tmp_path / "results.npz")]
+    run = subprocess.run([sys.executable, "-c", TWO_REPLICAS, *args], capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    results = np.load(args[2])
+    want = original().classify(tf.constant(images))["logits"].numpy()
+    for name, factors in {"first": (1, 1), "engine": (1, 1), "native": (1, 2)}.items():
+        assert len(results[name]) == 2
+        for got, factor in zip(results[name], factors):
+            np.testing.assert_allclose(got, want * factor, rtol=1e-4, atol=1e-5, err_msg=name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import importlib.abc
 import importlib.util
 import json
@@ -78,9 +79,12 @@ def op_library() -> ctypes.CDLL:
 def _allow_loading_in_strategies(tf: Any) -> None:
     """Lets models be loaded in the scope of a distribution strategy.
 
-    Variables have no handles there that could be bound at load time, and TensorFlow refuses to call a function that captures them.
+    TensorFlow refuses to call a function there that captures variables with a copy per replica, which is how the variables of native
+    segments are told to the op library. It is called once for the copies of each replica instead.
     """
     try:
+        from tensorflow.python.distribute.distribute_utils import is_distributed_variable
+        from tensorflow.python.distribute.values_util import is_saving_non_distributed
         from tensorflow.python.trackable.resource import RestoredResource
 
         add = RestoredResource._add_trackable_child
@@ -88,13 +92,27 @@ def _allow_loading_in_strategies(tf: Any) -> None:
         return
 
     def binds_variables(function: Any) -> bool:
-        return any(
-            op.type == "TfengineBindVariables" for f in getattr(function, "concrete_functions", ()) for op in f.graph.get_operations()
+        for concrete in getattr(function, "concrete_functions", ()):
+            graph = concrete.graph.as_graph_def()
+            bodies = [graph.node, *(f.node_def for f in graph.library.function)]  # calls it in a model that was saved again
+            if any(node.op == "TfengineBindVariables" for body in bodies for node in body):
+                return True
+        return False
+
+    def bind_each_replica(function: Any) -> Any:
+        (concrete,) = function.concrete_functions
+        captured = concrete.captured_inputs
+        distributed = [v for v in captured if is_distributed_variable(v)]
+        if not distributed or not tf.distribute.in_cross_replica_context() or is_saving_non_distributed():
+            return function()
+        replicas = range(len(distributed[0].values))
+        return tf.group(
+            *(concrete._call_flat([], [v.values[i].handle if is_distributed_variable(v) else v for v in captured]) for i in replicas)
         )
 
     def add_child(self: Any, name: str, value: Any) -> None:
         if name == "_initialize" and tf.distribute.in_cross_replica_context() and binds_variables(value):
-            value = lambda: None
+            value = functools.partial(bind_each_replica, value)
         add(self, name, value)
 
     RestoredResource._add_trackable_child = add_child
