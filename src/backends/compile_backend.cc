@@ -24,43 +24,45 @@ class CopyKernel : public Kernel {
 
 std::shared_ptr<const Kernel> CompileBackend::Copy(size_t bytes) const { return std::make_shared<CopyKernel>(bytes); }
 
+template <typename T>
+std::shared_ptr<WeightStore::Slot<T>> WeightStore::SlotOf(Slots<T>& slots, const std::string& key) {
+  std::lock_guard<std::mutex> lock(mu_);
+  auto& slot = slots[key];
+  if (!slot) slot = std::make_shared<Slot<T>>();
+  return slot;
+}
+
 std::shared_ptr<const AlignedBuffer> WeightStore::Get(const std::string& key, size_t bytes,
                                                       FunctionRef<void(void*)> fill) {
-  std::shared_ptr<Slot> slot;
-  {
-    std::lock_guard<std::mutex> lock(mu_);
-    auto& entry = slots_[key];
-    if (!entry) entry = std::make_shared<Slot>();
-    slot = entry;
-  }
+  const auto slot = SlotOf(buffers_, key);
   std::lock_guard<std::mutex> lock(slot->mu);
-  if (!slot->buffer) {
+  if (!slot->made) {
     auto fresh = std::make_shared<AlignedBuffer>(bytes);
     if (fresh->data() == nullptr) return nullptr;
     fill(fresh->data());
-    slot->buffer = fresh;
+    slot->made = fresh;
     constexpr size_t kReleaseEvery = size_t{16} << 20;
     if (source_ && packed_since_release_.fetch_add(bytes) + bytes > kReleaseEvery) {
       packed_since_release_ = 0;
       source_->Release();
     }
   }
-  return slot->buffer;
+  return slot->made;
 }
 
 Result<std::shared_ptr<const void>> WeightStore::GetObject(const std::string& key,
                                                            FunctionRef<Result<std::shared_ptr<const void>>()> make) {
-  std::lock_guard<std::mutex> lock(objects_mu_);
-  auto& entry = objects_[key];
-  if (!entry) {
-    TFE_ASSIGN_OR_RETURN(entry, make());
+  const auto slot = SlotOf(objects_, key);
+  std::lock_guard<std::mutex> lock(slot->mu);
+  if (!slot->made) {
+    TFE_ASSIGN_OR_RETURN(slot->made, make());
   }
-  return entry;
+  return slot->made;
 }
 
 void WeightStore::Visit(FunctionRef<void(const AlignedBuffer&)> visit) const {
-  for (const auto& [key, slot] : slots_)
-    if (slot->buffer) visit(*slot->buffer);
+  for (const auto& [key, slot] : buffers_)
+    if (slot->made) visit(*slot->made);
 }
 
 }  // namespace tfengine

@@ -25,7 +25,7 @@ class WeightStore {
   // `key` must name the constants and everything else that the packed form depends on; `fill` writes `bytes` bytes.
   // A second caller of a key waits for the first. nullptr: out of memory.
   std::shared_ptr<const AlignedBuffer> Get(const std::string& key, size_t bytes, FunctionRef<void(void*)> fill);
-  // The same for what is no host memory (copies of weights on a device). `make` gives nullptr or an error's status.
+  // The same for what is no host memory (copies of weights on a device). After an error the next caller tries again.
   Result<std::shared_ptr<const void>> GetObject(const std::string& key,
                                                 FunctionRef<Result<std::shared_ptr<const void>>()> make);
   // The mapped file that the constants lie in: its pages are given back to the system now and then while weights are
@@ -35,16 +35,21 @@ class WeightStore {
   void Visit(FunctionRef<void(const AlignedBuffer&)> visit) const;
 
  private:
+  template <typename T>
   struct Slot {
     std::mutex mu;
-    std::shared_ptr<const AlignedBuffer> buffer;
+    std::shared_ptr<const T> made;
   };
+  template <typename T>
+  using Slots = std::map<std::string, std::shared_ptr<Slot<T>>>;
+  template <typename T>
+  std::shared_ptr<Slot<T>> SlotOf(Slots<T>& slots, const std::string& key);
+
   std::shared_ptr<const MappedFile> source_;
   std::atomic<size_t> packed_since_release_{0};
   std::mutex mu_;
-  std::map<std::string, std::shared_ptr<Slot>> slots_;
-  std::mutex objects_mu_;
-  std::map<std::string, std::shared_ptr<const void>> objects_;
+  Slots<AlignedBuffer> buffers_;
+  Slots<void> objects_;
 };
 
 struct Operand {
@@ -116,6 +121,10 @@ class CompileBackend {
   }
   // Whether operands may start anywhere inside a buffer, and Lower heeds pitches where it says so.
   virtual bool views() const { return false; }
+  // Calls `job` with 0 to count - 1, jobs that lower nodes: on several threads where that means to compile code.
+  virtual void LowerEach(size_t count, FunctionRef<void(size_t)> job) const {
+    for (size_t i = 0; i < count; ++i) job(i);
+  }
   // Copies one buffer of `bytes` bytes.
   virtual std::shared_ptr<const Kernel> Copy(size_t bytes) const;
   // Whether packed weights are host memory, whose place in the caches decides timings.

@@ -2,6 +2,9 @@
 #include "compiler/specialize.h"
 
 #include <algorithm>
+#include <atomic>
+#include <functional>
+#include <optional>
 
 #include "backends/ref/ref.h"
 #include "base/errors.h"
@@ -48,6 +51,7 @@ class Specializer {
     FindAliasesAndUses();
     joined_.assign(network_.nodes().size(), false);
     if (views_) TFE_RETURN_IF_ERROR(PlanPlaces());
+    if (!backend_.on_host()) LowerAhead();
     for (size_t i = 0; i < network_.nodes().size(); ++i) {
       if (joined_[i]) continue;
       TFE_ASSIGN_OR_RETURN(const bool joint, LowerJointAt(static_cast<int>(i)));
@@ -82,6 +86,10 @@ class Specializer {
     int storage = -1;
     int64_t offset = 0;  // bytes
   };
+
+  // The nodes that one step computes.
+  enum class Kind { kNode, kChain, kJoint };
+  using Unit = std::pair<Kind, std::vector<int>>;
 
   Result<Executable::Port> MakePort(ValueId v) const {
     Executable::Port port;
@@ -187,9 +195,83 @@ class Specializer {
     return lowered.ok() && lowered->views;
   }
 
+  // Lowers on several threads what the steps will need, as compiling a kernel takes long. What turns out otherwise (a chain
+  // that has no kernel) is lowered when its turn comes; so is what fails here, and reports it.
+  void LowerAhead() {
+    struct Job {
+      Unit unit;
+      std::function<Result<std::optional<Lowered>>()> lower;
+      std::optional<Lowered> lowered;
+    };
+    std::vector<Job> jobs;
+    std::vector<bool> taken(network_.nodes().size(), false);
+    for (int i = 0; i < static_cast<int>(network_.nodes().size()); ++i) {
+      if (taken[i]) continue;
+      if (const std::vector<int> members = JointMembers(i, taken); !members.empty()) {
+        jobs.push_back({{Kind::kJoint, members}, [this, members] { return LowerMembers(members); }, std::nullopt});
+        for (int m : members) taken[m] = true;
+        continue;
+      }
+      if (const ChosenWay chain = ChosenChain(i); chain.length > 0) {
+        jobs.push_back({ChainAt(i, chain.length), [this, i, chain] { return LowerNodes(i, chain, views_plan_); }, std::nullopt});
+        i += chain.length - 1;
+        continue;
+      }
+      const Node& node = network_.nodes()[i];
+      auto concrete = Concrete(node, views_plan_);
+      if (!concrete.ok()) break;
+      if (IsConstant(node)) {
+        if (!Fold(node, *concrete).ok()) break;
+      } else if (IsView(node)) {
+        continue;
+      } else if (node.op != Op::kConcat || !MarkPlaced(node, &*concrete)) {
+        jobs.push_back({{Kind::kNode, {i}}, [this, i, concrete = *concrete] { return LowerAlone(i, concrete); }, std::nullopt});
+      }
+    }
+    std::atomic<bool> failed{false};
+    backend_.LowerEach(jobs.size(), [&](size_t k) {
+      if (failed) return;
+      auto lowered = jobs[k].lower();
+      if (!lowered.ok()) {
+        failed = true;
+        return;
+      }
+      jobs[k].lowered = *std::move(lowered);
+    });
+    for (Job& job : jobs)
+      if (job.lowered) ahead_[std::move(job.unit)] = *std::move(job.lowered);
+  }
+
+  // What LowerAhead made of `unit`, or what `lower()` makes of it.
+  template <typename F>
+  Result<std::optional<Lowered>> Take(const Unit& unit, F&& lower) {
+    const auto found = ahead_.find(unit);
+    if (found == ahead_.end()) return lower();
+    std::optional<Lowered> lowered = std::move(found->second);
+    ahead_.erase(found);
+    return lowered;
+  }
+
+  bool IsConstant(const Node& node) const {
+    return std::all_of(node.inputs.begin(), node.inputs.end(), [&](ValueId v) { return v == kNoValue || constants_[v]; });
+  }
+  // Whether the result is the input's memory, or a piece of it.
+  bool IsView(const Node& node) const {
+    if (node.op == Op::kReshape) return !constants_[node.inputs[0]];
+    if (node.op != Op::kSlice || views_plan_.places.empty()) return false;
+    const ViewPlan::Place& place = views_plan_.places[node.outputs[0]];
+    return place.in != kNoValue && place.input < 0;
+  }
+
+  Result<std::optional<Lowered>> LowerAlone(int index, const ConcreteNode& concrete) const {
+    TFE_ASSIGN_OR_RETURN(Lowered lowered, backend_.Lower(concrete, TacticOf(network_.nodes()[index]), weights_, threads_));
+    return std::optional<Lowered>(std::move(lowered));
+  }
+
   Status LowerNode(int index) {
     const Node& node = network_.nodes()[index];
     const ValueId out0 = node.outputs[0];
+    if (constants_[out0]) return OkStatus();  // folded ahead
     if (node.op == Op::kReshape && !constants_[node.inputs[0]]) {
       // Evaluated only to refuse sizes that make no sense at these shapes.
       TFE_ASSIGN_OR_RETURN(std::vector<int64_t> from, EvalShape(network_, network_.value(node.inputs[0]).shape, symbols_));
@@ -202,9 +284,8 @@ class Specializer {
       return OkStatus();
     }
     TFE_ASSIGN_OR_RETURN(ConcreteNode concrete, Concrete(node, views_plan_));
-    if (std::all_of(node.inputs.begin(), node.inputs.end(), [&](ValueId v) { return v == kNoValue || constants_[v]; }))
-      return Fold(node, concrete);
-    if (node.op == Op::kSlice && !views_plan_.places.empty() && views_plan_.places[out0].in != kNoValue && views_plan_.places[out0].input < 0) {
+    if (IsConstant(node)) return Fold(node, concrete);
+    if (IsView(node)) {
       home_of_[out0] = HomeOf(node.inputs[0]);
       home_of_[out0].offset += views_plan_.places[out0].offset * static_cast<int64_t>(DTypeSize(concrete.outputs[0].dtype));
       return OkStatus();
@@ -214,9 +295,9 @@ class Specializer {
       return OkStatus();
     }
 
-    TFE_ASSIGN_OR_RETURN(Lowered lowered, backend_.Lower(concrete, TacticOf(node), weights_, threads_));
-    TFE_RETURN_IF_ERROR(CheckViews(HasPitch(concrete), lowered));
-    return AddStep(node, index, node.inputs, concrete, lowered);
+    TFE_ASSIGN_OR_RETURN(std::optional<Lowered> lowered, Take({Kind::kNode, {index}}, [&] { return LowerAlone(index, concrete); }));
+    TFE_RETURN_IF_ERROR(CheckViews(HasPitch(concrete), *lowered));
+    return AddStep(node, index, node.inputs, concrete, *lowered);
   }
 
   std::string TacticOf(const Node& node) const {
@@ -256,8 +337,14 @@ class Specializer {
     return {length, text.size() > 1 ? text.substr(2) : ""};
   }
 
+  static Unit ChainAt(int index, int length) {
+    Unit unit{Kind::kChain, {}};
+    for (int i = index; i < index + length; ++i) unit.second.push_back(i);
+    return unit;
+  }
+
   // One kernel for the nodes from `index` on.
-  Result<std::optional<Lowered>> LowerNodes(int index, const ChosenWay& way, const ViewPlan& plan) {
+  Result<std::optional<Lowered>> LowerNodes(int index, const ChosenWay& way, const ViewPlan& plan) const {
     std::vector<ConcreteNode> nodes;
     std::vector<std::string> tactics;
     for (int k = 0; k < way.length; ++k) {
@@ -273,7 +360,7 @@ class Specializer {
   Result<int> LowerChainAt(int index) {
     const ChosenWay chosen = ChosenChain(index);
     if (chosen.length == 0) return 0;
-    TFE_ASSIGN_OR_RETURN(std::optional<Lowered> lowered, LowerNodes(index, chosen, views_plan_));
+    TFE_ASSIGN_OR_RETURN(std::optional<Lowered> lowered, Take(ChainAt(index, chosen.length), [&] { return LowerNodes(index, chosen, views_plan_); }));
     if (!lowered) return 0;
     const int last = index + chosen.length - 1;
     std::vector<ValueId> inputs;
@@ -308,26 +395,43 @@ class Specializer {
     return home;
   }
 
-  // Lowers the matmuls that can run together with `index`, unless they were found to be faster alone.
-  Result<bool> LowerJointAt(int index) {
-    const Node& node = network_.nodes()[index];
-    if (node.op != Op::kMatMul) return false;
+  std::string JointTacticOf(const Node& node) const {
     const auto chosen = tactics_.find(network_.value(node.outputs[0]).name + kJointSuffix);
-    if (chosen != tactics_.end() && chosen->second == kSeparately) return false;
+    return chosen == tactics_.end() ? "" : chosen->second;
+  }
+
+  // The matmuls that can run together with `index`, itself first, unless they were found to be faster alone. `taken`: not these.
+  std::vector<int> JointMembers(int index, const std::vector<bool>& taken) const {
+    const Node& node = network_.nodes()[index];
+    if (node.op != Op::kMatMul || JointTacticOf(node) == kSeparately) return {};
     std::vector<int> members;
     for (int i : JointProducts(network_, index))
-      if (!is_output_[alias_root_[network_.nodes()[i].outputs[0]]] && !joined_[i]) members.push_back(i);
-    if (members.size() < 2 || members[0] != index) return false;
+      if (!is_output_[alias_root_[network_.nodes()[i].outputs[0]]] && !taken[i]) members.push_back(i);
+    if (members.size() < 2 || members[0] != index) return {};
+    return members;
+  }
+
+  Result<std::optional<Lowered>> LowerMembers(const std::vector<int>& members) const {
     std::vector<ConcreteNode> nodes;
     for (int i : members) {
       TFE_ASSIGN_OR_RETURN(ConcreteNode concrete, MakeConcrete(network_, network_.nodes()[i], symbols_, constants_));
       nodes.push_back(std::move(concrete));
     }
-    if (nodes[0].outputs[0].num_elements() == 0 || nodes[0].inputs[0].constant) return false;
-    TFE_ASSIGN_OR_RETURN(std::optional<Lowered> lowered, backend_.LowerJoint(nodes, chosen == tactics_.end() ? "" : chosen->second, weights_));
+    if (nodes[0].outputs[0].num_elements() == 0 || nodes[0].inputs[0].constant) return std::optional<Lowered>();
+    return backend_.LowerJoint(nodes, JointTacticOf(network_.nodes()[members[0]]), weights_);
+  }
+
+  // Adds a step for the matmuls that run together with `index`, if there are any.
+  Result<bool> LowerJointAt(int index) {
+    const std::vector<int> members = JointMembers(index, joined_);
+    if (members.empty()) return false;
+    TFE_ASSIGN_OR_RETURN(std::optional<Lowered> lowered, Take({Kind::kJoint, members}, [&] { return LowerMembers(members); }));
     if (!lowered) return false;
+    const Node& node = network_.nodes()[index];
     const int step_index = static_cast<int>(exe_->steps.size());
-    TFE_ASSIGN_OR_RETURN(const size_t bytes, Bytes(nodes[0].outputs[0].dtype, nodes[0].outputs[0].shape));
+    const Value& first = network_.value(node.outputs[0]);
+    TFE_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, EvalShape(network_, first.shape, symbols_));
+    TFE_ASSIGN_OR_RETURN(const size_t bytes, Bytes(first.dtype, shape));
     const int whole = AddStorage({BufferRef::Kind::kArena, 0, 0}, bytes * members.size());
     storages_[whole].first = storages_[whole].last = step_index;
     Step step = MakeStep(node, *lowered, node.inputs);
@@ -504,6 +608,7 @@ class Specializer {
   std::vector<int> memory_root_;  // of roots, the one whose memory they share; empty: their own
   std::vector<bool> is_output_;
   std::vector<bool> joined_;  // nodes that a step of an earlier node computes
+  std::map<Unit, std::optional<Lowered>> ahead_;
   std::vector<int> uses_;
   std::vector<Storage> storages_;
   std::vector<StepOperand> step_in_, step_out_;

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -14,8 +15,9 @@
 #include <string>
 #include <thread>
 
-#include "backends/cuda/device.h"
+#include "backends/cuda/backend.h"
 #include "base/errors.h"
+#include "base/gang.h"
 #include "base/status_macros.h"
 #include "compiler/cuda_engine.h"
 #include "compiler/engine_impl.h"
@@ -175,6 +177,7 @@ class Checks {
     Check("a full GPU", [&] { return FullGpu(); });
     Check("calibration of runs on the device", [&] { return Calibrate(); });
     Check("shapes without a kernel run on the CPU", [&] { return OnCpu(); });
+    Check("threads that lower for another", [&] { return Lowering(); });
     Check(fmt::format("no leak in {} runs", runs_), [&] { return Leaks(); });
     return failed_;
   }
@@ -453,6 +456,33 @@ class Checks {
     inputs.push_back(x);
     TFE_ASSIGN_OR_RETURN(const std::vector<Tensor> got, static_cast<Engine&>(*engine).Run(inputs));
     return Expect(got[0].as<float>()[598] == 1 && got[0].as<float>()[599] == 2, "wrong numbers");
+  }
+
+  // They use its memory, and the code of one source is loaded once.
+  Status Lowering() {
+    TFE_ASSIGN_OR_RETURN(cuda::Device* const device, Device::Get(0));
+    const cuda::CudaBackend backend(*device, {});
+    const std::shared_ptr<const DeviceMemory> memory = std::make_shared<DeviceMemory>();
+    const cuda::MemoryScope scope(memory);
+    constexpr size_t kJobs = 8;
+    std::array<cuda::Function, kJobs> code;
+    std::atomic<int> others{0}, failed{0};
+    std::atomic<bool> helped{AvailableCpus() == 1};
+    const std::thread::id caller = std::this_thread::get_id();
+    const auto start = Clock::now();
+    backend.LowerEach(kJobs, [&](size_t i) {
+      others += cuda::MemoryScope::OfThread() != memory;
+      auto compiled = cuda::CompileKernel(*device, "", "extern \"C\" __global__ void k(int* x) { *x = 12345; }\n");
+      failed += !compiled.ok();
+      if (compiled.ok()) code[i] = *std::move(compiled);
+      if (std::this_thread::get_id() != caller) helped = true;
+      while (!helped && Clock::now() - start < std::chrono::seconds(20)) std::this_thread::yield();
+    });
+    TFE_RETURN_IF_ERROR(Expect(failed == 0, fmt::format("{} threads compiled nothing", failed.load())));
+    TFE_RETURN_IF_ERROR(Expect(others == 0, fmt::format("{} jobs had other memory", others.load())));
+    TFE_RETURN_IF_ERROR(Expect(helped, "no other thread helped"));
+    for (const cuda::Function& function : code) TFE_RETURN_IF_ERROR(Expect(function.module == code[0].module, "one source was loaded twice"));
+    return Expect(cuda::MemoryScope::OfThread() == memory, "the caller's memory has changed");
   }
 
   Status Leaks() {

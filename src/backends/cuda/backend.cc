@@ -2,9 +2,12 @@
 #include "backends/cuda/backend.h"
 
 #include <algorithm>
+#include <atomic>
+#include <thread>
 
 #include "backends/cuda/lower/lower.h"
 #include "base/errors.h"
+#include "base/gang.h"
 #include "base/status_macros.h"
 
 namespace tfengine {
@@ -117,6 +120,21 @@ std::vector<std::string> CudaBackend::JointTactics(const std::vector<ConcreteNod
 Result<std::optional<Lowered>> CudaBackend::LowerJoint(const std::vector<ConcreteNode>& nodes, const std::string& tactic, WeightStore& weights) const {
   const Device::Scope scope(device_);
   return LowerJointMatMul({nodes[0], tactic, weights, device_, options_}, nodes);
+}
+
+void CudaBackend::LowerEach(size_t count, FunctionRef<void(size_t)> job) const {
+  constexpr size_t kMostThreads = 16;  // NVRTC takes some 100 MB in each
+  const size_t workers = std::min({count, static_cast<size_t>(AvailableCpus()), kMostThreads});
+  std::atomic<size_t> next{0};
+  const std::shared_ptr<const DeviceMemory> memory = MemoryScope::OfThread();
+  auto work = [&] {
+    const MemoryScope scope(memory);
+    for (size_t i; (i = next++) < count;) job(i);
+  };
+  std::vector<std::thread> threads;
+  for (size_t t = 1; t < workers; ++t) threads.emplace_back(work);
+  work();
+  for (std::thread& thread : threads) thread.join();
 }
 
 std::shared_ptr<const Kernel> CudaBackend::Copy(size_t bytes) const { return std::make_shared<DeviceCopy>(bytes); }

@@ -246,25 +246,34 @@ Result<std::string> Device::Cubin(const std::string& source, const std::string& 
   return code;
 }
 
+Result<std::shared_ptr<const void>> Device::Load(const std::string& source, const std::string& cache_dir) const {
+  TFE_ASSIGN_OR_RETURN(const std::string code, Cubin(source, cache_dir));
+  if (offline()) return std::shared_ptr<const void>();
+  CUmodule handle = nullptr;
+  TFE_RETURN_IF_ERROR(Check(driver_->ModuleLoadData(&handle, code.data()), "loading a kernel"));
+  return std::shared_ptr<const void>(handle, [this](const void* m) {
+    const Scope scope(*this);
+    driver_->ModuleUnload(static_cast<CUmodule>(const_cast<void*>(m)));
+  });
+}
+
 Result<Function> Device::Compile(const std::string& source, const std::string& name, const std::string& cache_dir) {
   const std::string key = KeyOf(source);
-  std::shared_ptr<const void> module;
-  {
-    std::lock_guard<std::mutex> lock(modules_mu_);
-    if (auto known = modules_.find(key); known != modules_.end()) module = known->second.lock();
-  }
+  std::unique_lock<std::mutex> lock(modules_mu_);
+  loaded_.wait(lock, [&] { return !loading_.contains(key); });
+  std::shared_ptr<const void> module = modules_[key].lock();
   if (!module) {
-    TFE_ASSIGN_OR_RETURN(const std::string code, Cubin(source, cache_dir));
+    loading_.insert(key);
+    lock.unlock();
+    auto fresh = Load(source, cache_dir);
+    lock.lock();
+    loading_.erase(key);
+    loaded_.notify_all();
+    TFE_RETURN_IF_ERROR(fresh.status());
     if (offline()) return Function();
-    CUmodule handle = nullptr;
-    TFE_RETURN_IF_ERROR(Check(driver_->ModuleLoadData(&handle, code.data()), "loading a kernel"));
-    module = std::shared_ptr<const void>(handle, [this](const void* m) {
-      const Scope scope(*this);
-      driver_->ModuleUnload(static_cast<CUmodule>(const_cast<void*>(m)));
-    });
-    std::lock_guard<std::mutex> lock(modules_mu_);
-    modules_[key] = module;
+    modules_[key] = module = *std::move(fresh);
   }
+  lock.unlock();
   Function function{module, nullptr};
   TFE_RETURN_IF_ERROR(Check(driver_->ModuleGetFunction(&function.handle, static_cast<CUmodule>(const_cast<void*>(module.get())), name.c_str()),
                             "finding a kernel"));
@@ -278,6 +287,8 @@ thread_local const std::shared_ptr<const DeviceMemory>* memory_of_thread = nullp
 MemoryScope::MemoryScope(const std::shared_ptr<const DeviceMemory>& memory) : previous_(memory_of_thread) {
   memory_of_thread = memory ? &memory : nullptr;
 }
+
+std::shared_ptr<const DeviceMemory> MemoryScope::OfThread() { return memory_of_thread == nullptr ? nullptr : *memory_of_thread; }
 
 MemoryScope::~MemoryScope() { memory_of_thread = previous_; }
 

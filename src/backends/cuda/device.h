@@ -2,9 +2,11 @@
 #pragma once
 
 #include <array>
+#include <condition_variable>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -69,7 +71,7 @@ class Device {
   }
 
   // Compiles CUDA C++ with NVRTC, or takes the code from memory or from `cache_dir` (empty: none). `name`: of the
-  // extern "C" kernel. Error: kInternalError with the compiler's words.
+  // extern "C" kernel. Threads that want the same source wait for the first. Error: kInternalError with the compiler's words.
   Result<Function> Compile(const std::string& source, const std::string& name, const std::string& cache_dir);
 
   Status Check(int result, const char* what) const { return CheckDriver(*driver_, result, what); }
@@ -79,6 +81,7 @@ class Device {
   Status Open(int index);
   int TakeDnn(void** handle) const;
   Result<std::string> Cubin(const std::string& source, const std::string& cache_dir) const;
+  Result<std::shared_ptr<const void>> Load(const std::string& source, const std::string& cache_dir) const;
 
   const DriverApi* driver_ = nullptr;
   const NvrtcApi* nvrtc_ = nullptr;
@@ -91,7 +94,9 @@ class Device {
   int index_ = 0, architecture_ = 0, processors_ = 1;
   std::string fingerprint_;
   std::mutex modules_mu_;
+  std::condition_variable loaded_;
   std::map<std::string, std::weak_ptr<const void>> modules_;  // by key of the source
+  std::set<std::string> loading_;                             // keys that a thread is busy with
 };
 
 // While it lives, the buffers that this thread allocates come from `memory`, or from the driver if that is null.
@@ -99,6 +104,8 @@ class MemoryScope {
  public:
   explicit MemoryScope(const std::shared_ptr<const DeviceMemory>& memory);
   ~MemoryScope();
+  // The memory of the scope that this thread is in, for other threads that work for it.
+  static std::shared_ptr<const DeviceMemory> OfThread();
   MemoryScope(const MemoryScope&) = delete;
   MemoryScope& operator=(const MemoryScope&) = delete;
 
