@@ -191,8 +191,8 @@ class Specializer {
     }
     auto concrete = Concrete(network_.nodes()[index], plan);
     if (!concrete.ok()) return false;
-    auto lowered = backend_.Lower(*concrete, TacticOf(network_.nodes()[index]), weights_, threads_);
-    return lowered.ok() && lowered->views;
+    const auto lowered = LowerAlone(index, *concrete);
+    return lowered.ok() && (*lowered)->views;
   }
 
   // Lowers on several threads what the steps will need, as compiling a kernel takes long. What turns out otherwise (a chain
@@ -263,8 +263,17 @@ class Specializer {
     return place.in != kNoValue && place.input < 0;
   }
 
+  // Where packed forms are kept, by the addresses of the constants: those that are folded here live no longer than this, and at
+  // other shapes others may lie there.
+  WeightStore& WeightsOf(const std::vector<int>& nodes) const {
+    for (int i : nodes)
+      for (ValueId v : network_.nodes()[i].inputs)
+        if (v != kNoValue && constants_[v] != network_.value(v).constant) return folded_weights_;
+    return weights_;
+  }
+
   Result<std::optional<Lowered>> LowerAlone(int index, const ConcreteNode& concrete) const {
-    TFE_ASSIGN_OR_RETURN(Lowered lowered, backend_.Lower(concrete, TacticOf(network_.nodes()[index]), weights_, threads_));
+    TFE_ASSIGN_OR_RETURN(Lowered lowered, backend_.Lower(concrete, TacticOf(network_.nodes()[index]), WeightsOf({index}), threads_));
     return std::optional<Lowered>(std::move(lowered));
   }
 
@@ -353,7 +362,7 @@ class Specializer {
       nodes.push_back(std::move(concrete));
       tactics.push_back(TacticOf(node));
     }
-    return backend_.LowerChain(nodes, tactics, way.tactic, weights_, threads_);
+    return backend_.LowerChain(nodes, tactics, way.tactic, WeightsOf(ChainAt(index, way.length).second), threads_);
   }
 
   // Lowers a chain that starts at `index` if one was chosen; returns its length, or 0.
@@ -418,7 +427,7 @@ class Specializer {
       nodes.push_back(std::move(concrete));
     }
     if (nodes[0].outputs[0].num_elements() == 0 || nodes[0].inputs[0].constant) return std::optional<Lowered>();
-    return backend_.LowerJoint(nodes, JointTacticOf(network_.nodes()[members[0]]), weights_);
+    return backend_.LowerJoint(nodes, JointTacticOf(network_.nodes()[members[0]]), WeightsOf(members));
   }
 
   // Adds a step for the matmuls that run together with `index`, if there are any.
@@ -597,6 +606,7 @@ class Specializer {
   const std::vector<int64_t>& symbols_;
   const TacticMap& tactics_;
   WeightStore& weights_;
+  mutable WeightStore folded_weights_;
   const int threads_;
   const bool views_;
   bool views_failed_ = false;

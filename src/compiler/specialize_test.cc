@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/errors.h"
+#include "compiler/engine_impl.h"
 
 namespace tfengine {
 namespace {
@@ -138,6 +139,31 @@ TEST(Specialize, AnErrorAheadIsReportedForItsNode) {
   ASSERT_FALSE(exe.ok());
   EXPECT_EQ(exe.status().error_id(), static_cast<int>(ErrorId::kDeviceUnsupported));
   EXPECT_THAT(exe.status().ToString(), HasSubstr("m: no kernel"));
+}
+
+// Weights that are constants at fixed sizes only: nothing of other sizes may stand for them.
+TEST(Specialize, PackedFormsAreOfTheirOwnWeights) {
+  auto network = ParseNetwork(R"(network {
+    input %x: f32[64,n]
+    const %row: f32[1,8] @0
+    %w: f32[n,8] = broadcast(%row) {shape=[n,8]} "w"
+    %y: f32[64,8] = matmul(%x, %w) {} "y"
+    return %y
+  })", {Random({1, 8}, 1)});
+  ASSERT_TRUE(network.ok()) << network.status().ToString();
+  const float* row = network->value(network->nodes()[0].inputs[0]).constant->as<float>();
+  EngineOptions options;
+  options.max_cached_shapes = 1;
+  options.threads = 1;
+  auto engine = EngineImpl::Create(*network, Numerics(), DeviceChoices(), options);
+  ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+  for (int64_t n = 1; n < 400; ++n) {
+    Tensor x(DType::kFloat32, {64, n});
+    std::fill_n(x.mutable_as<float>(), x.num_elements(), 1.0f);
+    const auto got = static_cast<Engine&>(**engine).Run({x});
+    ASSERT_TRUE(got.ok()) << got.status().ToString();
+    for (int k = 0; k < 8; ++k) ASSERT_NEAR((*got)[0].as<float>()[k], static_cast<float>(n) * row[k], 1e-4 * static_cast<double>(n)) << n;
+  }
 }
 
 }  // namespace
