@@ -50,14 +50,41 @@ std::shared_ptr<const AlignedBuffer> WeightStore::Get(const std::string& key, si
   return slot->made;
 }
 
-Result<std::shared_ptr<const void>> WeightStore::GetObject(const std::string& key,
+Result<std::shared_ptr<const void>> WeightStore::GetObject(const std::string& key, size_t bytes,
                                                            FunctionRef<Result<std::shared_ptr<const void>>()> make) {
   const auto slot = SlotOf(objects_, key);
   std::lock_guard<std::mutex> lock(slot->mu);
   if (!slot->made) {
     TFE_ASSIGN_OR_RETURN(slot->made, make());
+    slot->bytes = bytes;
   }
   return slot->made;
+}
+
+void WeightStore::DropUnusedObjects() {
+  std::lock_guard<std::mutex> lock(mu_);
+  for (auto it = objects_.begin(); it != objects_.end();) {
+    bool unused = it->second.use_count() == 1;  // nobody is about to take it: slots are found under the lock
+    if (unused) {
+      std::lock_guard<std::mutex> slot_lock(it->second->mu);
+      unused = it->second->made.use_count() <= 1;
+    }
+    it = unused ? objects_.erase(it) : std::next(it);
+  }
+}
+
+size_t WeightStore::ObjectBytes() {
+  Slots<void> objects;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    objects = objects_;
+  }
+  size_t sum = 0;
+  for (const auto& [key, slot] : objects) {
+    std::lock_guard<std::mutex> slot_lock(slot->mu);
+    sum += slot->bytes;
+  }
+  return sum;
 }
 
 void WeightStore::Visit(FunctionRef<void(const AlignedBuffer&)> visit) const {

@@ -26,8 +26,12 @@ class WeightStore {
   // A second caller of a key waits for the first. nullptr: out of memory.
   std::shared_ptr<const AlignedBuffer> Get(const std::string& key, size_t bytes, FunctionRef<void(void*)> fill);
   // The same for what is no host memory (copies of weights on a device). After an error the next caller tries again.
-  Result<std::shared_ptr<const void>> GetObject(const std::string& key,
+  Result<std::shared_ptr<const void>> GetObject(const std::string& key, size_t bytes,
                                                 FunctionRef<Result<std::shared_ptr<const void>>()> make);
+  // Forgets the objects that no kernel holds: those of ways that turned out impossible, and of shapes that are gone.
+  void DropUnusedObjects();
+  // Bytes of the objects.
+  size_t ObjectBytes();
   // The mapped file that the constants lie in: its pages are given back to the system now and then while weights are
   // packed, so that a process does not hold them twice. Called before the first Get.
   void SetSource(std::shared_ptr<const MappedFile> file) { source_ = std::move(file); }
@@ -39,6 +43,7 @@ class WeightStore {
   struct Slot {
     std::mutex mu;
     std::shared_ptr<const T> made;
+    size_t bytes = 0;  // of an object
   };
   template <typename T>
   using Slots = std::map<std::string, std::shared_ptr<Slot<T>>>;

@@ -113,19 +113,15 @@ Result<std::shared_ptr<CudaEngine>> CudaEngine::Create(Plan plan, const EngineOp
   return engine;
 }
 
-Result<const void*> CudaEngine::ConstantOnDevice(const std::shared_ptr<const Tensor>& constant) {
+Result<std::shared_ptr<const CudaEngine::DeviceConstant>> CudaEngine::ConstantOnDevice(const std::shared_ptr<const Tensor>& constant) {
   std::lock_guard<std::mutex> lock(constants_mu_);
-  auto& [owner, buffer] = constants_[constant.get()];
-  if (!owner) {
-    auto fresh = DeviceBuffer::Upload(device_, constant->data(), constant->num_bytes());
-    if (!fresh.ok()) {
-      constants_.erase(constant.get());
-      return fresh.status();
-    }
-    owner = constant;
-    buffer = std::move(*fresh);
-  }
-  return static_cast<const void*>(buffer.data());
+  if (const auto known = constants_.find(constant.get()); known != constants_.end())
+    if (auto held = known->second.lock()) return held;
+  std::erase_if(constants_, [](const auto& entry) { return entry.second.expired(); });
+  TFE_ASSIGN_OR_RETURN(DeviceBuffer copy, DeviceBuffer::Upload(device_, constant->data(), constant->num_bytes()));
+  auto fresh = std::make_shared<const DeviceConstant>(DeviceConstant{constant, std::move(copy)});
+  constants_[constant.get()] = fresh;
+  return fresh;
 }
 
 Result<std::shared_ptr<CudaEngine::ShapePlan>> CudaEngine::MakeShapePlan(const std::vector<std::vector<int64_t>>& shapes) {
@@ -145,8 +141,8 @@ Result<std::shared_ptr<CudaEngine::ShapePlan>> CudaEngine::MakeShapePlan(const s
   if (!exe.ok()) return exe.status();
   plan->exe = *std::move(exe);
   for (const auto& constant : plan->exe->constants) {
-    TFE_ASSIGN_OR_RETURN(const void* data, ConstantOnDevice(constant));
-    plan->constants.push_back(data);
+    TFE_ASSIGN_OR_RETURN(auto on_device, ConstantOnDevice(constant));
+    plan->constants.push_back(std::move(on_device));
   }
   // Copies of weights may be under way on the default stream, for which other streams do not wait.
   const Device::Scope scope(device_);
@@ -170,14 +166,45 @@ Result<std::shared_ptr<CudaEngine::ShapePlan>> CudaEngine::GetShapePlan(const st
   // Made outside the lock: requests with known shapes go on. Two threads may make the same plan; one is dropped.
   TFE_ASSIGN_OR_RETURN(std::shared_ptr<ShapePlan> fresh, MakeShapePlan(shapes));
   std::vector<std::shared_ptr<ShapePlan>> dropped;  // destroyed after the lock
-  std::lock_guard<std::mutex> lock(mu_);
-  if (auto plan = find()) return plan;
-  shapes_.push_front(fresh);
-  while (shapes_.size() > static_cast<size_t>(options_.max_cached_shapes)) {
-    dropped.push_back(std::move(shapes_.back()));
-    shapes_.pop_back();
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    if (auto plan = find()) return plan;
+    shapes_.push_front(fresh);
+    while (shapes_.size() > static_cast<size_t>(options_.max_cached_shapes)) {
+      dropped.push_back(std::move(shapes_.back()));
+      shapes_.pop_back();
+    }
   }
+  dropped.clear();
+  weights_.DropUnusedObjects();
   return fresh;
+}
+
+CudaEngine::DeviceUse CudaEngine::MemoryUse() {
+  DeviceUse use;
+  auto add = [&](const Context& c) {
+    use.activations += c.memory.bytes();
+    for (const auto* list : {&c.inputs, &c.outputs})
+      for (const DeviceBuffer& buffer : *list) use.ports += buffer.bytes();
+  };
+  use.weights = weights_.ObjectBytes();
+  {
+    std::lock_guard<std::mutex> lock(constants_mu_);
+    for (const auto& [tensor, weak] : constants_)
+      if (const auto held = weak.lock()) use.constants += held->copy.bytes();
+  }
+  std::lock_guard<std::mutex> lock(mu_);
+  for (const auto& plan : shapes_) {
+    std::lock_guard<std::mutex> plan_lock(plan->mu);
+    for (const auto& context : plan->free) add(*context);
+  }
+  std::lock_guard<std::mutex> arenas_lock(arenas_mu_);
+  for (const auto& [stream, arena] : arenas_) {
+    std::lock_guard<std::mutex> arena_lock(arena->mu);
+    use.activations += arena->memory.bytes();
+    for (const auto& [plan, context] : arena->contexts) add(*context);
+  }
+  return use;
 }
 
 Result<std::shared_ptr<EngineBase>> CudaEngine::OnCpu() {
@@ -334,6 +361,7 @@ Result<CudaEngine::Context*> CudaEngine::ContextIn(Arena& arena, const std::shar
 }
 
 void CudaEngine::FreeMemory(const Arena* mine) {
+  weights_.DropUnusedObjects();
   std::vector<std::unique_ptr<Context>> idle;  // destroyed after the locks
   std::lock_guard<std::mutex> lock(mu_);
   for (const auto& plan : shapes_) {

@@ -34,6 +34,15 @@ class CudaEngine : public EngineBase {
   std::string DescribeJson() const override;
   // The steps one by one, and "graph_ms": the whole graph, without copies to and from the host.
   Result<std::string> ProfileJson(const std::vector<InputView>& inputs) override;
+  // Bytes on the device, but for runs under way, kernels and graphs.
+  struct DeviceUse {
+    size_t weights = 0;      // packed for kernels
+    size_t constants = 0;    // that kernels read as they are
+    size_t activations = 0;  // with scratch memory
+    size_t ports = 0;        // inputs and outputs of its own
+    size_t total() const { return weights + constants + activations + ports; }
+  };
+  DeviceUse MemoryUse();
 
  private:
   // A captured graph, ready to launch.
@@ -86,11 +95,15 @@ class CudaEngine : public EngineBase {
     std::list<Pointers> seen;
     int misses = 0;  // runs on pointers that had no graph
   };
+  struct DeviceConstant {
+    std::shared_ptr<const Tensor> source;
+    cuda::DeviceBuffer copy;
+  };
   struct ShapePlan {
     std::vector<std::vector<int64_t>> input_shapes;
     Status unsupported;  // not OK: the GPU lacks a kernel, and there is nothing but this
     std::shared_ptr<const Executable> exe;
-    std::vector<const void*> constants;  // device copies, by constant number
+    std::vector<std::shared_ptr<const DeviceConstant>> constants;  // by constant number
     std::atomic<bool> warm{false};       // ran once: libraries have loaded their code, which a capture does not allow
     std::mutex mu;
     std::vector<std::unique_ptr<Context>> free;
@@ -117,7 +130,7 @@ class CudaEngine : public EngineBase {
 
   Result<std::shared_ptr<ShapePlan>> GetShapePlan(const std::vector<std::vector<int64_t>>& shapes);
   Result<std::shared_ptr<ShapePlan>> MakeShapePlan(const std::vector<std::vector<int64_t>>& shapes);
-  Result<const void*> ConstantOnDevice(const std::shared_ptr<const Tensor>& constant);
+  Result<std::shared_ptr<const DeviceConstant>> ConstantOnDevice(const std::shared_ptr<const Tensor>& constant);
   // The engine that runs unsupported shapes.
   Result<std::shared_ptr<EngineBase>> OnCpu();
 
@@ -155,7 +168,7 @@ class CudaEngine : public EngineBase {
   std::shared_ptr<const cuda::CudaBackend> backend_;
   cuda::Device& device_;
   std::mutex constants_mu_;
-  std::map<const Tensor*, std::pair<std::shared_ptr<const Tensor>, cuda::DeviceBuffer>> constants_;
+  std::map<const Tensor*, std::weak_ptr<const DeviceConstant>> constants_;  // those that shapes use
   mutable std::mutex cpu_mu_;
   std::shared_ptr<EngineBase> cpu_;
   std::mutex mu_;  // guards shapes_

@@ -60,7 +60,7 @@ char* CudaEngine::Resolve(const BufferRef& ref, const ShapePlan& plan, const Con
     // Kernels only read inputs and constants.
     case BufferRef::Kind::kInput: return const_cast<char*>(static_cast<const char*>(at.inputs[index])) + ref.offset;
     case BufferRef::Kind::kOutput: return static_cast<char*>(at.outputs[index]) + ref.offset;
-    case BufferRef::Kind::kConstant: return const_cast<char*>(static_cast<const char*>(plan.constants[index])) + ref.offset;
+    case BufferRef::Kind::kConstant: return const_cast<char*>(static_cast<const char*>(plan.constants[index]->copy.data())) + ref.offset;
   }
   return nullptr;
 }

@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "backends/cuda/backend.h"
+#include "backends/cuda/device.h"
 #include "base/errors.h"
 #include "base/gang.h"
 #include "base/status_macros.h"
@@ -136,13 +137,6 @@ class Stream {
   cuda::CUstream stream_ = nullptr;
 };
 
-size_t FreeBytes(const Device& device) {
-  const Device::Scope scope(device);
-  size_t free = 0, total = 0;
-  device.driver().MemGetInfo(&free, &total);
-  return free;
-}
-
 size_t ResidentPages() {
   std::ifstream statm("/proc/self/statm");
   size_t size = 0, resident = 0;
@@ -172,6 +166,7 @@ class Checks {
     Check("eight threads on one stream", [&] { return Threads(true); });
     Check("threads with host memory and with device memory", [&] { return Mixed(); });
     Check("more shapes than the cache keeps", [&] { return Shapes(); });
+    Check("what constants take on the device", [&] { return Forms(); });
     Check("wrong pointers and shapes", [&] { return WrongPointers(); });
     Check("memory of the caller, that runs out", [&] { return CallersMemory(); });
     Check("a full GPU", [&] { return FullGpu(); });
@@ -320,6 +315,32 @@ class Checks {
     return OkStatus();
   }
 
+  // One form of each constant, whatever was tried, and nothing of shapes that are gone.
+  Status Forms() {
+    TFE_ASSIGN_OR_RETURN(auto engine, NewEngine(options_));
+    TFE_ASSIGN_OR_RETURN(const Network network, TestNetwork());
+    size_t bytes = 0;
+    for (const Value& v : network.values()) bytes += v.constant ? v.constant->num_bytes() : 0;
+    TFE_RETURN_IF_ERROR(static_cast<Engine&>(*engine).Run(InputsOf(2, 1)).status());
+    const CudaEngine::DeviceUse use = engine->MemoryUse();
+    note_ = fmt::format("{} bytes of constants take {}", bytes, use.weights + use.constants);
+    TFE_RETURN_IF_ERROR(Expect(use.weights + use.constants <= bytes + bytes / 8, note_));
+
+    TFE_ASSIGN_OR_RETURN(const Network moving, ParseNetwork(R"(network {
+        input %x: f32[n,8]
+        const %row: f32[1,8] @0
+        %t: f32[n,8] = broadcast(%row) {shape=[n,8]} "t"
+        %y: f32[n,8] = binary(%x, %t) {kind="add"} "y"
+        return %y
+      })", {Random({1, 8}, 1)}));
+    EngineOptions options = options_;
+    options.max_cached_shapes = 1;
+    TFE_ASSIGN_OR_RETURN(auto small, CudaEngine::Create(moving, Numerics(), DeviceChoices(), options));
+    for (int64_t n = 8; n > 0; --n) TFE_RETURN_IF_ERROR(static_cast<Engine&>(*small).Run({*Random({n, 8}, 2)}).status());
+    const size_t left = small->MemoryUse().constants;
+    return Expect(left == 8 * sizeof(float), fmt::format("constants of {} bytes are left", left));
+  }
+
   Status WrongPointers() {
     TFE_ASSIGN_OR_RETURN(auto engine, NewEngine(options_));
     const Stream stream(device_);
@@ -385,6 +406,8 @@ class Checks {
         TFE_RETURN_IF_ERROR(small.Run(*engine, stream.get()));
         TFE_RETURN_IF_ERROR(small.Compare(device_, stream.get()));
       }
+      TFE_RETURN_IF_ERROR(Expect(engine->MemoryUse().total() == pool->used,
+                                 fmt::format("the engine knows of {} bytes, and uses {}", engine->MemoryUse().total(), pool->used)));
       pool->limit = pool->used + 1000;
       TFE_RETURN_IF_ERROR(ExpectError(large.Run(*engine, stream.get()), ErrorId::kOutOfMemory));
       for (int i = 0; i < 3; ++i) {
@@ -519,6 +542,13 @@ class Checks {
 };
 
 }  // namespace
+
+size_t FreeBytes(const Device& device) {
+  const Device::Scope scope(device);
+  size_t free = 0, total = 0;
+  device.driver().MemGetInfo(&free, &total);
+  return free;
+}
 
 int CheckEngines(const std::string& kernel_cache, int runs) {
   auto device = Device::Get(0);

@@ -6,6 +6,8 @@
 //   gpu_test engine [--runs 10000] [--cache DIR]               engines: device pointers, streams, threads, memory, leaks
 //   gpu_test compile [--arch 90]                               compiles every kernel without a GPU
 //   gpu_test network FILE [--batch 1,8] [--precision FP16] [--tune CACHE] [--profile] [--no-check]
+//                                                              times, errors, device memory (with --tune: that of a second run,
+//                                                              as tuning has the libraries load kernels)
 // Exit code 1 if anything is wrong.
 #include <fmt/format.h>
 
@@ -401,6 +403,9 @@ Result<int> RunNetwork(const Options& o) {
   }
   TFE_ASSIGN_OR_RETURN(auto backend, OpenBackend(options.device, backend_options));
   TFE_ASSIGN_OR_RETURN(auto typed, AssignFor(network, numerics, *backend));
+  TFE_ASSIGN_OR_RETURN(const cuda::Device* const opened, cuda::Device::Get(cuda::DeviceIndex(options.device).value_or(0)));
+  const cuda::Device& device = *opened;
+  auto megabytes = [](auto bytes) { return static_cast<double>(bytes) / 1e6; };
   int failed = 0;
   TimingCache cache = TimingCache::Load(o.get("tune", "/nonexistent"));
   for (const int64_t batch : batches) {
@@ -421,10 +426,13 @@ Result<int> RunNetwork(const Options& o) {
       if (!cache.Save(o.get("tune", "")).ok()) std::cout << "timing cache not saved\n";
     }
     const double tuned = Milliseconds(start);
+    const size_t free_before = FreeBytes(device);
     start = Clock::now();
     TFE_ASSIGN_OR_RETURN(auto engine, CudaEngine::Create(network, numerics, choices, options));
     TFE_RETURN_IF_ERROR(engine->Prepare(ShapesOf(views)));
     const double prepared = Milliseconds(start);
+    const size_t free_after = FreeBytes(device);
+    const CudaEngine::DeviceUse use = engine->MemoryUse();
     TFE_ASSIGN_OR_RETURN(std::vector<Tensor> got, static_cast<Engine&>(*engine).Run(inputs));
     std::vector<double> host;
     for (int i = 0; i < 30; ++i) {
@@ -465,9 +473,12 @@ Result<int> RunNetwork(const Options& o) {
     const auto profile = nlohmann::json::parse(profile_text);
     double sum = 0;
     for (const auto& s : profile["steps"]) sum += s["ms"].get<double>();
-    std::cout << fmt::format("{} {}{} batch {}: graph {:.4f} ms, back to back {:.4f}, {} steps (sum {:.4f}), host run {:.4f} (min {:.4f}); {}; tuned {:.0f} ms, prepared {:.0f} ms\n",
+    std::cout << fmt::format("{} {}{} batch {}: graph {:.4f} ms, back to back {:.4f}, {} steps (sum {:.4f}), host run {:.4f} (min {:.4f}); {}; tuned {:.0f} ms, prepared {:.0f} ms\n"
+                             "  {:.1f} MB on the device: weights {:.1f}, other constants {:.1f}, activations and scratch {:.1f}, inputs and outputs {:.1f}; kernels, graph and rounding the rest\n",
                              o.words[1].substr(o.words[1].rfind('/') + 1), numerics.precision, options.tf32 ? " tf32" : "", batch, profile["graph_ms"].get<double>(),
-                             profile["graph_back_to_back_ms"].get<double>(), profile["steps"].size(), sum, host[host.size() / 2], host[0], errors, tuned, prepared) << std::flush;
+                             profile["graph_back_to_back_ms"].get<double>(), profile["steps"].size(), sum, host[host.size() / 2], host[0], errors, tuned, prepared, megabytes(free_before) - megabytes(free_after), megabytes(use.weights),
+                             megabytes(use.constants), megabytes(use.activations), megabytes(use.ports))
+              << std::flush;
     if (o.has("profile")) {
       std::map<std::string, std::pair<double, int>> by_kind;
       std::vector<std::string> lines;

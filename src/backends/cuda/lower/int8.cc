@@ -243,15 +243,16 @@ LowerResult LowerInt8(const LowerContext& c) {
   const std::string key = fmt::format("{} {} {} {}", conv.fp8 ? "fp8" : "int8", w.data(), steps.data(), conv.run);
   TFE_ASSIGN_OR_RETURN(auto weights, DeviceWeights(c, fmt::format("{} x{}", key, run), static_cast<size_t>(Int8PackedRows(conv) * Int8PackedPitch(conv)),
                                                    [&](void* to) { PackInt8Weights(conv, run, codes, static_cast<signed char*>(to)); }));
-  auto sums = c.weights.GetObject(key + " sums", [&]() -> Result<std::shared_ptr<const void>> {
-    auto sum = std::make_shared<std::vector<int64_t>>(static_cast<size_t>(conv.filters), 0);
-    for (int64_t ch = 0; ch < conv.filters && !conv.fp8; ++ch)
-      for (int64_t i = 0; i < conv.reduction(); ++i) (*sum)[static_cast<size_t>(ch)] += codes(ch, i);
-    return std::shared_ptr<const void>(std::move(sum));
+  const size_t sum_bytes = static_cast<size_t>(conv.filters) * sizeof(int64_t);
+  const auto sums = c.weights.Get(key + " sums", sum_bytes, [&](void* to) {
+    for (int64_t ch = 0; ch < conv.filters; ++ch) {
+      int64_t& sum = static_cast<int64_t*>(to)[ch] = 0;
+      for (int64_t i = 0; i < conv.reduction() && !conv.fp8; ++i) sum += codes(ch, i);
+    }
   });
-  if (!sums.ok()) return sums.status();
+  if (!sums) return Error(ErrorId::kOutOfMemory, "cannot allocate {} bytes of packed weights", sum_bytes);
   Int8Channels channels = ChannelsOf(node, conv.filters);
-  channels.sum = *std::static_pointer_cast<const std::vector<int64_t>>(*sums);
+  channels.sum.assign(static_cast<const int64_t*>(sums->data()), static_cast<const int64_t*>(sums->data()) + conv.filters);
   std::vector<int> in = {0};
   if (conv.residual) in.push_back(3);
   if (tma) {

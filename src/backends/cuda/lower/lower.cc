@@ -32,7 +32,7 @@ Lowered MakeLowered(std::shared_ptr<const Kernel> kernel, std::string tactic, st
 
 Result<std::shared_ptr<const DeviceBuffer>> DeviceWeights(const LowerContext& c, const std::string& key, size_t bytes,
                                                           FunctionRef<void(void*)> fill) {
-  auto object = c.weights.GetObject(key, [&]() -> Result<std::shared_ptr<const void>> {
+  auto object = c.weights.GetObject(key, bytes, [&]() -> Result<std::shared_ptr<const void>> {
     const AlignedBuffer host(bytes);
     if (host.data() == nullptr) return Error(ErrorId::kOutOfMemory, "cannot allocate {} bytes of packed weights", bytes);
     fill(host.data());
