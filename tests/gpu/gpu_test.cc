@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Checks of the CUDA backend against the reference backend and the CPU engine, on a machine with a GPU.
-//   gpu_test ops [--tactics [TEXT] | --tiles [NAME]] [--filter TEXT] [--cache DIR]   every kernel; with --tactics every tactic of every
+//   gpu_test ops [--tactics [TEXT] | --tiles [NAME]] [CHOICE] [--cache DIR]   every kernel; with --tactics every tactic of every
 //                                                              node (that has TEXT in it: "first", "chain: 3"), with --tiles
 //                                                              every cut (that begins with NAME) of products on own kernels
+//     CHOICE of cases: [--filter TEXT|TEXT...] [--most ELEMENTS of a tensor] [--slice 0/4: the first of four parts]
+//     and [--threads N] [--seconds S: start no case later]
 //   gpu_test engine [--runs 10000] [--cache DIR]               engines: device pointers, streams, threads, memory, leaks
 //   gpu_test compile [--arch 90]                               compiles every kernel without a GPU
 //   gpu_test network FILE [--batch 1,8] [--precision FP16] [--tune CACHE] [--profile] [--no-check]
@@ -15,6 +17,7 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <fstream>
 #include <iostream>
 #include <mutex>
@@ -302,9 +305,51 @@ Outcome RunCase(const Case& c, uint32_t seed, const cuda::CudaBackend& backend, 
   return outcome;
 }
 
+std::vector<std::string> Split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  std::stringstream stream(text);
+  for (std::string part; std::getline(stream, part, separator);) parts.push_back(part);
+  return parts;
+}
+
+// Elements of the largest tensor in a network's text.
+int64_t LargestTensor(const std::string& text) {
+  static const std::regex kShape(R"(: [a-z0-9]+\[([0-9,]+)\])");
+  int64_t largest = 1;
+  for (std::sregex_iterator it(text.begin(), text.end(), kShape), end; it != end; ++it) {
+    int64_t elements = 1;
+    for (const std::string& dim : Split((*it)[1], ',')) elements *= std::stoll(dim);
+    largest = std::max(largest, elements);
+  }
+  return largest;
+}
+
+// The numbers of the cases that the options choose. nullopt: the options make no sense.
+std::optional<std::vector<size_t>> Chosen(const Options& o, const std::vector<Case>& cases) {
+  const std::vector<std::string> filters = Split(o.get("filter", ""), '|');
+  const int64_t most = std::stoll(o.get("most", "0"));
+  size_t slice = 0, slices = 1;
+  char rest = 0;
+  if (o.has("slice") && (std::sscanf(o.get("slice", "").c_str(), "%zu/%zu%c", &slice, &slices, &rest) != 2 || slice >= slices)) return std::nullopt;
+  std::vector<size_t> chosen;
+  size_t found = 0;
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const std::string& text = cases[i].text;
+    if (!filters.empty() && std::none_of(filters.begin(), filters.end(), [&](const std::string& f) { return text.find(f) != std::string::npos; })) continue;
+    if (most > 0 && LargestTensor(text) > most) continue;
+    if (found++ % slices == slice) chosen.push_back(i);
+  }
+  return chosen;
+}
+
 int RunOps(const Options& o, const cuda::CudaBackend& backend) {
-  std::vector<Case> cases = OpCases();
-  const std::string filter = o.get("filter", "");
+  const std::vector<Case> cases = OpCases();
+  const auto chosen = Chosen(o, cases);
+  if (!chosen) {
+    std::cout << "--slice " << o.get("slice", "") << ": expected <number>/<how many>, numbers from 0\n";
+    return 2;
+  }
+  const double most_ms = 1e3 * std::stod(o.get("seconds", "1e9"));
   std::optional<std::string> wish;
   if (o.has("tactics")) wish = o.get("tactics", "");
   if (o.has("tiles")) wish = ": " + o.get("tiles", "");
@@ -313,8 +358,8 @@ int RunOps(const Options& o, const cuda::CudaBackend& backend) {
   std::mutex mu;
   const auto start = Clock::now();
   auto work = [&] {
-    for (size_t i; (i = next++) < cases.size();) {
-      if (cases[i].text.find(filter) == std::string::npos) continue;
+    for (size_t k; Milliseconds(start) < most_ms && (k = next++) < chosen->size();) {
+      const size_t i = (*chosen)[k];
       const Outcome outcome = RunCase(cases[i], static_cast<uint32_t>(i + 1), backend, wish, o.has("tiles"));
       ++ran;
       tactics += outcome.tactics;
@@ -325,9 +370,12 @@ int RunOps(const Options& o, const cuda::CudaBackend& backend) {
     }
   };
   std::vector<std::thread> threads;
-  for (unsigned t = 0; t < std::max(1u, std::thread::hardware_concurrency()); ++t) threads.emplace_back(work);
+  const int count = std::stoi(o.get("threads", std::to_string(std::max(1u, std::thread::hardware_concurrency()))));
+  for (int t = 0; t < count; ++t) threads.emplace_back(work);
   for (auto& t : threads) t.join();
-  std::cout << fmt::format("ops: {} cases, {} lowerings, {} failed, {:.1f} s\n", ran.load(), tactics.load(), failed.load(), Milliseconds(start) / 1e3);
+  const size_t left = chosen->size() - static_cast<size_t>(ran);
+  std::cout << fmt::format("ops: {} cases, {} lowerings, {} failed, {:.1f} s{}\n", ran.load(), tactics.load(), failed.load(), Milliseconds(start) / 1e3,
+                           left > 0 ? fmt::format(", {} cases left", left) : "");
   return failed > 0;
 }
 
