@@ -450,6 +450,7 @@ void Products(Cases& c) {
         const std::string attrs = fmt::format("act=\"{}\"{}{}", act, p[4], out);
         c.Add(base + Cases::In("wb", fmt::format("f32[{}]", p[2])), fmt::format("%y = matmul(%x, %w, %wb, _) {{{}}}", attrs), tolerance, true);
         c.Add(base + Cases::In("wb", fmt::format("f32[{}]", p[2])) + Cases::In("r", type + p[3]), fmt::format("%y = matmul(%x, %w, %wb, %r) {{{}}}", attrs), tolerance, true);
+        c.Add(base + Cases::In("r", type + p[3]), fmt::format("%y = matmul(%x, %w, _, %r) {{{}}}", attrs), tolerance, true);
         if (t == "f16" && std::string(act) == "none")
           c.Add(base + Cases::In("wb", fmt::format("f32[{}]", p[2])), fmt::format("%y = matmul(%x, %w, %wb, _) {{act=\"none\"{}, out=1}}", p[4]), 1e-4, true);
       }

@@ -80,8 +80,10 @@ constexpr char kBody[] = R"cuda(
       const unsigned bytes = 4 * min(BN, n - tile_n * BN);
       const unsigned whole = LINEAR ? min(BM, m - first) * n * OUT_SIZE : BM * BN * OUT_SIZE;
       expect_bytes(barrier, RESIDUAL * whole + TABLES * bytes);
+#if TABLES > 0
 #pragma unroll
       for (int t = 0; t < TABLES; ++t) load_bytes(to + BM * BN * OUT_SIZE + t * BN * 4, columns + t * table + (i64)group * n + tile_n * BN, bytes, barrier);
+#endif
 #else
       arrive(barrier, 1);
 #endif
