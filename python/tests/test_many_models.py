@@ -5,12 +5,14 @@ import concurrent.futures
 import gc
 import os
 import threading
+import weakref
 
 import numpy as np
 import tensorflow as tf
 from conftest import engines_of, original, save_small_model
 
 import tfengine
+from tfengine import _tensorflow
 
 
 def classify(model, images):
@@ -47,6 +49,27 @@ def test_a_model_loaded_twice_shares_engines_and_survives_the_loss_of_one(conver
         np.testing.assert_allclose(classify(second, images), expected, rtol=1e-4, atol=1e-5)
         assert tfengine.wait_for_engines(60)
     assert any(e.runs for e in engines_of(converted_dir).values())
+
+
+def test_a_model_goes_with_its_memory(converted_dir, images):
+    expected = original().classify(tf.constant(images))["logits"].numpy()
+    for run in (0, 1, 2):
+        model = tf.saved_model.load(str(converted_dir))
+        handles = [weakref.ref(value.handle) for value in vars(model).values() if isinstance(value, tf.Variable)]
+        assert len(handles) == 4
+        if run > 0:
+            np.testing.assert_allclose(classify(model, images), expected, rtol=1e-4, atol=1e-5)
+        if run == 2:
+            with _tensorflow.failing_engines():
+                np.testing.assert_allclose(classify(model, images), expected, rtol=1e-5, atol=1e-6)
+        signature = model.signatures["serving_default"]
+        del model
+        gc.collect()
+        np.testing.assert_allclose(signature(image=tf.constant(images))["logits"], expected, rtol=1e-4, atol=1e-5)
+        del signature
+        gc.collect()
+        assert not any(handle() is not None for handle in handles)
+        assert not engines_of(converted_dir)
 
 
 def test_a_loaded_model_can_be_saved_and_loaded_again(converted_dir, images, tmp_path):

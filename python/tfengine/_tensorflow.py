@@ -67,6 +67,7 @@ def op_library() -> ctypes.CDLL:
                 f"together ({error.message}); {_GET_IT}"
             ) from error
         _allow_loading_in_strategies(tf)
+        _let_go_of_functions(tf)
         library = ctypes.CDLL(str(_LIBRARY))
         library.tfengine_tf_engine_stats.restype = ctypes.c_void_p
         library.tfengine_tf_free.argtypes = [ctypes.c_void_p]
@@ -116,6 +117,34 @@ def _allow_loading_in_strategies(tf: Any) -> None:
         add(self, name, value)
 
     RestoredResource._add_trackable_child = add_child
+
+
+def _let_go_of_functions(tf: Any) -> None:
+    """Lets the memory of a loaded model go with the model.
+
+    For the sake of TF-TRT, TensorFlow's loader puts every function with a TRTEngineOp into the thread's default graph too, where it
+    stays for good, and with it all variables and engines of the model. Here functions hold those that they call.
+    """
+    try:
+        from tensorflow.python.framework import ops
+        from tensorflow.python.saved_model import function_deserialization
+
+        load, _ = function_deserialization.load_function_def_library, ops.Graph._remove_function
+    except (ImportError, AttributeError):  # another TensorFlow
+        return
+
+    @functools.wraps(load)
+    def load_functions(*args: Any, **kwargs: Any) -> Any:
+        if not tf.executing_eagerly():
+            return load(*args, **kwargs)  # nodes of that graph will call them
+        graph = ops.get_default_graph()
+        present = set(graph._functions)
+        functions = load(*args, **kwargs)
+        for name in set(graph._functions) - present:
+            graph._remove_function(name)
+        return functions
+
+    function_deserialization.load_function_def_library = load_functions
 
 
 def engine_stats() -> list[EngineStats]:
