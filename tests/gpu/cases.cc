@@ -406,7 +406,7 @@ void PieceCases(Cases& c) {
         std::string nodes = fmt::format("  %q = convert(%x) {{{}}}\n", from);
         if (rich) nodes += fmt::format("  %rq = convert(%r) {{{}}}\n", codes ? "out=4, out_scale=0.03, out_zero=100" : "out=25, out_scale=0.0134");
         nodes += fmt::format("  %c = conv2d(%q, %w, %wb, {}, %wsteps) {{{}, {}}}\n  %y = convert(%c) {{out=1}}\n", rich ? "%rq" : "_", *v.attrs ? v.attrs : "act=\"none\"", to);
-        c.AddNodes(Cases::In("x", "f32" + x) + (rich ? Cases::In("r", "f32" + y) : "") + steps, nodes, rich ? 1e-6 : 2e-3, rich ? codes ? 0.03 : 0.05 / 512 : 0, rich && !codes ? 0.126 : 0);
+        c.AddNodes(Cases::In("x", "f32" + x) + (rich ? Cases::In("r", "f32" + y) : "") + steps, nodes, rich ? 1e-6 : codes ? 2e-3 : 5e-3, rich ? codes ? 0.03 : 0.05 / 512 : 0, rich && !codes ? 0.126 : 0);
       }
 }
 
