@@ -274,7 +274,9 @@ def check_memory(context: Context, name: str) -> None:
     """Too little memory for a large batch: TensorFlow's own error or its result, and the next call works."""
     tf = context.tf
     gpu = tf.config.list_physical_devices("GPU")[0]
-    tf.config.set_logical_device_configuration(gpu, [tf.config.LogicalDeviceConfiguration(memory_limit=700)])
+    # Beside TensorFlow's copy of the weights and the engine's.
+    weights = sum(file.stat().st_size for file in (context.arguments.converted / name / "variables").iterdir()) >> 20
+    tf.config.set_logical_device_configuration(gpu, [tf.config.LogicalDeviceConfiguration(memory_limit=600 + 2 * weights)])
     engine = context.load("converted", name)
     small = context.inputs(engine, 1)
     context.ready(engine, small)
