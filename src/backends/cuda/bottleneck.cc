@@ -15,9 +15,6 @@ namespace {
 
 constexpr int64_t kMostRows = 16;  // and columns, of results a block makes
 
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t RoundUp(int64_t n, int64_t to) { return CeilDiv(n, to) * to; }
-int64_t MostShared(int architecture) { return (architecture == 80 ? 164 : architecture == 90 || architecture == 100 ? 228 : 100) << 10; }
 
 // Tiles of 8 filters whose columns a thread has as neighbours, given the tiles of a warp.
 int64_t GroupOf(int64_t tiles) { return tiles % 4 == 0 ? 4 : 2; }
@@ -118,7 +115,7 @@ void AddGuesses(const Bottleneck& b, BottleneckPlan p, int architecture, int pro
         Divisors(p.columns, kMostStrip / strip_rows, [&](int64_t strip_columns) {
           p.strip_rows = strip_rows, p.strip_columns = strip_columns;
           for (p.warps_across = 1; p.warps_across <= (b.projects ? p.warps : 1); p.warps_across *= 2) {
-            if (p.registers() > kMostRegisters || p.shared_bytes() > MostShared(architecture) - 1024) continue;
+            if (p.registers() > kMostRegisters || p.shared_bytes() > SharedMemory(architecture) - 1024) continue;
             const double cost = CostOf(b, p, architecture, processors);
             if (!best || cost < best->cost) best = Guess{p, cost};
           }
@@ -511,7 +508,7 @@ int64_t BottleneckPlan::registers() const {
 
 int64_t BottleneckPlan::resident(int architecture) const {
   constexpr int64_t kRegisters = 65536, kMost = 6, kMostThreads = 1536;
-  return std::clamp<int64_t>(std::min({MostShared(architecture) / (shared_bytes() + 1024), kRegisters / (registers() * threads()), kMostThreads / threads()}), 1, kMost);
+  return std::clamp<int64_t>(std::min({SharedMemory(architecture) / (shared_bytes() + 1024), kRegisters / (registers() * threads()), kMostThreads / threads()}), 1, kMost);
 }
 
 std::string BottleneckPlan::Name() const {

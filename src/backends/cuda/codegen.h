@@ -45,6 +45,19 @@ std::string For16Bits(std::string expression);
 // A number as a literal of float or double.
 std::string Literal(double v, const std::string& wide);
 
+inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t RoundUp(int64_t n, int64_t to) { return CeilDiv(n, to) * to; }
+
+// Bytes of shared memory of a multiprocessor. A block may have all but 1 KiB, which is taken from every block.
+inline int64_t SharedMemory(int architecture) {
+  switch (architecture) {
+    case 80: case 87: return 164 << 10;
+    case 90: case 100: case 103: case 110: return 228 << 10;
+    case 75: return 64 << 10;
+    default: return 100 << 10;
+  }
+}
+
 // The index type of a kernel over n elements.
 inline const char* IndexType(int64_t n) { return n < (int64_t{1} << 31) ? "unsigned" : "unsigned long long"; }
 

@@ -11,8 +11,6 @@ namespace {
 constexpr int kWarps = 8;
 constexpr int64_t kMostPixels = 512, kAlignment = 512;
 
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t RoundUp(int64_t n, int64_t to) { return CeilDiv(n, to) * to; }
 
 // Sizes that follow from the layer and the cut.
 struct Cut {
@@ -69,10 +67,8 @@ Cut CutOf(const FirstLayer& l, int64_t rows, int64_t columns) {
   return c;
 }
 
-int64_t MostShared(int architecture) { return (architecture == 80 ? 164 : architecture == 90 || architecture == 100 ? 228 : 100) << 10; }
-
 // Blocks of a multiprocessor.
-int64_t AtOnce(const Cut& c, int architecture) { return std::min(c.resident(), MostShared(architecture) / (c.shared_bytes() + 1024)); }
+int64_t AtOnce(const Cut& c, int architecture) { return std::min(c.resident(), SharedMemory(architecture) / (c.shared_bytes() + 1024)); }
 
 // A guess in clock cycles of a multiprocessor. Only the order counts.
 double CostOf(const FirstLayer& l, const Cut& c, int architecture, int processors) {
@@ -96,7 +92,7 @@ std::optional<Cut> BestCut(const FirstLayer& l, int architecture, int processors
   for (int64_t rows = 1; rows <= std::min<int64_t>(l.pooled_h, 32); ++rows)
     for (int64_t columns = 1; columns <= std::min<int64_t>(l.pooled_w, 128); ++columns) {
       const Cut c = CutOf(l, rows, columns);
-      if (c.pixels() > kMostPixels || c.shared_bytes() > MostShared(architecture) / 2 - 1024) continue;
+      if (c.pixels() > kMostPixels || c.shared_bytes() > SharedMemory(architecture) / 2 - 1024) continue;
       const double cost = CostOf(l, c, architecture, processors);
       if (best && cost >= least) continue;
       best = c;

@@ -11,16 +11,7 @@ namespace {
 
 constexpr int64_t kMostColumns = 8192;  // keys whose masks are kept in shared memory
 
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t To16(int64_t n) { return CeilDiv(n, 16) * 16; }
-
-int64_t MostShared(int architecture) {
-  switch (architecture) {
-    case 80: case 87: return 163 << 10;
-    case 90: case 100: case 103: case 110: return 227 << 10;
-    default: return 99 << 10;
-  }
-}
 
 // Cycles that a cut takes, roughly; only the order matters, and that only where nothing is timed.
 double Cost(const FlashProblem& p, const FlashShape& s, const FlashPlan& plan, int processors) {
@@ -88,7 +79,7 @@ std::vector<FlashShape> FlashShapes(const FlashProblem& p, int architecture, int
   std::set<std::array<int64_t, 5>> known;  // short sequences: tiles that differ in name only
   for (const FlashShape& s : all) {
     const FlashPlan plan = FlashPlanOf(p, s);
-    if (plan.shared + 2048 > MostShared(architecture) || plan.Registers(s) > std::min<int64_t>(250, 65536 / s.threads())) continue;
+    if (plan.shared + 2048 > SharedMemory(architecture) - 1024 || plan.Registers(s) > std::min<int64_t>(250, 65536 / s.threads())) continue;
     if (s.key_warps > 1 && p.keys <= 16 * (s.key_warps - 1)) continue;
     if (!known.insert({s.wgmma, s.query_warps, s.rows, s.key_warps, plan.warp_keys}).second) continue;
     found.emplace_back(Cost(p, s, plan, processors), s);

@@ -14,7 +14,6 @@ namespace {
 constexpr int64_t kMostRows = 256;   // of weights that a tile reads: packed rows are a multiple
 constexpr int64_t kPitch = 128;      // the largest bk
 
-int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 int64_t Ceil(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
 // The kernel's argument; the source declares the same.
@@ -80,15 +79,6 @@ constexpr Int8Tile kTiles[] = {
 constexpr size_t kMostTrials = 18;
 constexpr int kMostFp8Sums = 64;  // of a thread, twice in registers
 
-// Bytes of shared memory that a block may have.
-size_t MostShared(int architecture) {
-  switch (architecture) {
-    case 80: case 87: return 163 << 10;
-    case 90: case 100: case 103: return 227 << 10;
-    default: return 99 << 10;
-  }
-}
-
 // Loads divide evenly among the threads, and shared memory permutes in rows of 8.
 bool Fits(const Int8Tile& t, int unit) {
   const int units = t.bk / unit, chunks = t.bk / 16;
@@ -152,7 +142,7 @@ std::vector<Int8Tile> Int8Tiles(const Int8Conv& conv, const Device& device) {
     if (conv.fp8 && t.sums() > kMostFp8Sums) continue;
     if (t.splits > 1 && (device.architecture() < 90 || conv.reduction() < t.bk * t.splits)) continue;
     if (t.bn > 64 && conv.filters <= t.bn / 2) continue;
-    if (t.shared_bytes() > MostShared(device.architecture())) continue;
+    if (static_cast<int64_t>(t.shared_bytes()) > SharedMemory(device.architecture()) - 1024) continue;
     if (conv.unit() < 16 && !Fits(t, conv.unit())) continue;
     if (conv.unit() == 4 && t.bk > 64) continue;
     guesses.push_back({Cost(conv, t, device.processors()), t});

@@ -8,8 +8,6 @@
 namespace tfengine::cuda {
 namespace {
 
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 constexpr int64_t kAlignment = 1024, kBarrier = 8;
 constexpr int64_t kLongestBox = 256;  // of a dimension
 

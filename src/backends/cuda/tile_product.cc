@@ -225,7 +225,6 @@ constexpr char kAddParts[] = R"cuda(
     }
 )cuda";
 
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Cycles that a cut takes, roughly: blocks on the busiest multiprocessor, each bound by its arithmetic, its loads or their
 // latency. Only the order matters; the device decides among the first few.

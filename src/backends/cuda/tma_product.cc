@@ -8,8 +8,6 @@
 namespace tfengine::cuda {
 namespace {
 
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // Of shared memory: what its start is rounded up by, and what a slot has beside its bytes.
 constexpr int kAlignment = 1024, kBarriers = 16;
 

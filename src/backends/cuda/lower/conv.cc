@@ -20,7 +20,6 @@ struct DnnForm {
   bool separate_act = false;
 };
 
-int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 // nullopt: not for cuDNN (types, groups, dynamic filters).
 std::optional<DnnForm> FormOf(const ConcreteNode& node, const BackendOptions& options) {

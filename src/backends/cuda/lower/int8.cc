@@ -13,7 +13,6 @@
 namespace tfengine::cuda {
 namespace {
 
-int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 // The code that a bound of a clip becomes.
 int CodeOf(double real, const Elem& y) {
