@@ -655,7 +655,8 @@ std::vector<int> JointProducts(const Network& network, int index) {
   for (int i = index; i < static_cast<int>(network.nodes().size()); ++i) {
     const Node& node = network.nodes()[i];
     if (node.op != Op::kMatMul || node.inputs[0] != first.inputs[0] || !(node.attrs == first.attrs) || !constant(node, 1) || !absent(node, 3)) continue;
-    if (absent(node, 2) != absent(first, 2) || (!absent(node, 2) && !constant(node, 2))) continue;
+    auto alike = [&](size_t k) { return absent(node, k) ? absent(first, k) : constant(node, k) && constant(first, k); };
+    if (!alike(2) || !alike(4)) continue;
     if (network.value(node.inputs[1]).constant->shape() != network.value(first.inputs[1]).constant->shape()) continue;
     found.push_back(i);
   }

@@ -141,6 +141,28 @@ TEST(Specialize, AnErrorAheadIsReportedForItsNode) {
   EXPECT_THAT(exe.status().ToString(), HasSubstr("m: no kernel"));
 }
 
+TEST(JointProducts, DifferInTheirConstantsOnly) {
+  auto network = ParseNetwork(R"(network {
+    input %x: f32[batch,8]
+    input %steps: f32[4]
+    const %w1: f32[8,4] @0
+    const %w2: f32[8,4] @1
+    const %s1: f32[4] @2
+    const %s2: f32[4] @3
+    %q = convert(%x) {out=4, out_scale=0.1, out_zero=7}
+    %a = matmul(%q, %w1, _, _, %s1) {out=1}
+    %b = matmul(%q, %w2, _, _, %s2) {out=1}
+    %c = matmul(%q, %w2, %s1, _, %s2) {out=1}
+    %d = matmul(%q, %w2, _, _, %s2) {out=4, out_scale=0.1, out_zero=7}
+    %e = matmul(%x, %w1) {}
+    %f = matmul(%q, %w1, _, _, %steps) {out=1}
+    return %a, %b, %c, %d, %e, %f
+  })", {Random({8, 4}, 1), Random({8, 4}, 2), Random({4}, 3), Random({4}, 4)});
+  ASSERT_TRUE(network.ok()) << network.status().ToString();
+  EXPECT_THAT(JointProducts(*network, 1), testing::ElementsAre(1, 2));
+  for (int alone = 3; alone <= 5; ++alone) EXPECT_THAT(JointProducts(*network, alone), testing::ElementsAre(alone));
+}
+
 // Weights that are constants at fixed sizes only: nothing of other sizes may stand for them.
 TEST(Specialize, PackedFormsAreOfTheirOwnWeights) {
   auto network = ParseNetwork(R"(network {

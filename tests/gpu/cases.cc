@@ -161,6 +161,28 @@ void JointProductCases(Cases& c) {
         c.AddNetwork(inputs, lines, results, ToleranceOf(type) * 4, true);
       }
     }
+  // The same of codes and E4M3.
+  struct Form { const char *x, *w, *n; int members; const char *attrs; };
+  const Form forms[] = {{"[2,33,96]", "[96,80]", "80", 3, "act=\"none\""},     {"[128,768]", "[768,768]", "768", 3, "act=\"none\""}, {"[5,40]", "[40,24]", "24", 2, "act=\"relu\""},
+                        {"[70,17]", "[17,13]", "13", 2, "act=\"gelu_erf\""}, {"[129,64]", "[144,64]", "144", 2, "act=\"gelu_erf\", transpose_b=true"}};
+  int turn = 0;
+  for (const bool fp8 : {false, true})
+    for (const Form& f : forms)
+      for (const char* out : {fp8 ? ", out=25, out_scale=0.05" : ", out=4, out_scale=0.03, out_zero=100", ", out=19", ", out=1"}) {
+        const std::string o = out;
+        const bool bias = turn++ % 2 == 0, eight = o.find("scale") != std::string::npos;
+        const char* from = fp8 ? "out=25, out_scale=0.0067" : turn / 2 % 2 == 0 ? "out=4, out_scale=0.024, out_zero=128" : "out=4, out_scale=0.012, out_zero=0";
+        std::string inputs = Cases::In("x", "f32" + std::string(f.x)), lines = fmt::format("  %q = convert(%x) {{{}}}\n", from), reals, results;
+        for (int i = 0; i < f.members; ++i) {
+          inputs += Cases::In(fmt::format("w{}", i), "f32" + std::string(f.w)) + Cases::In(fmt::format("wsteps{}", i), fmt::format("f32[{}]", f.n));
+          if (bias) inputs += Cases::In(fmt::format("wb{}", i), fmt::format("f32[{}]", f.n));
+          lines += fmt::format("  %c{0} = matmul(%q, %w{0}, {1}, _, %wsteps{0}) {{{2}{3}}}\n", i, bias ? fmt::format("%wb{}", i) : "_", f.attrs, out);
+          reals += fmt::format("  %y{0} = convert(%c{0}) {{out=1}}\n", i);
+          results += fmt::format("{}%y{}", i == 0 ? "" : ", ", i);
+        }
+        c.AddNetwork(inputs, lines + reals, results, eight ? 1e-6 : fp8 || o == ", out=19" ? 1e-3 : 1e-5, true);
+        if (eight) c.all.back().step = fp8 ? 0.05 / 512 : 0.03, c.all.back().ulp = fp8 ? 0.125 : 0;
+      }
 }
 
 void Elementwise(Cases& c) {

@@ -102,7 +102,7 @@ std::vector<std::shared_ptr<const Tensor>> RandomConstants(const std::string& te
     for (std::string d; std::getline(dims, d, ',');) shape.push_back(std::stoll(d));
     auto t = std::make_shared<Tensor>(DTypeFromShortName((*it)[2].str()), shape);
     std::string name = (*it)[1].str().substr(1);
-    if (name.size() == 2 && name[0] == 'w' && std::isdigit(static_cast<unsigned char>(name[1]))) name = "w";
+    while (name[0] == 'w' && std::isdigit(static_cast<unsigned char>(name.back()))) name.pop_back();
     Fill(name == "wb" || name == "w" || name == "wsteps" ? name : "x", random, t.get());
     if (trained && t->dtype() == DType::kFloat32) {
       double fan_in = 1;
@@ -276,6 +276,10 @@ Outcome RunCase(const Case& c, uint32_t seed, const cuda::CudaBackend& backend, 
   size_t tested = 0;
   for (size_t i = 0; i < network->nodes().size() && network->nodes()[0].op == Op::kConvert; ++i)
     if (network->nodes()[i].op == Op::kConv2d || network->nodes()[i].op == Op::kMatMul) tested = i;
+  for (size_t i = 0; i < tested; ++i) {  // of several that run together, the first
+    const std::vector<int> together = network->nodes()[i].op == Op::kMatMul ? JointProducts(*network, static_cast<int>(i)) : std::vector<int>();
+    if (std::ranges::count(together, static_cast<int>(tested)) > 0) tested = i;
+  }
   if (wish) {
     auto found = WaysOf(*network, tested, backend, tiles);
     if (!found.ok()) return {"tactics: " + found.status().ToString()};

@@ -26,6 +26,7 @@ struct Params {
   float residual_scale, residual_zero, inverse;
   int32_t zero, lo, hi;
   float least, most;
+  int32_t columns;
 };
 
 class Int8Kernel : public DeviceKernel {
@@ -209,6 +210,7 @@ Result<std::shared_ptr<const DeviceKernel>> MakeInt8Conv(Device& device, const s
   p.inverse = codes ? 1 / conv.y.quant.scale : 1;
   p.zero = conv.y.quant.zero, p.lo = conv.lo, p.hi = conv.hi;
   p.least = conv.least, p.most = conv.most;
+  p.columns = i32(conv.columns);
   p.tiles = i32(Ceil(conv.rows(), tile.bm) * p.n_tiles);
   int resident = tile.resident(conv.fp8);
   if (!device.offline()) {

@@ -42,6 +42,7 @@ struct Int8Conv {
   int64_t k_h = 1, k_w = 1;     // taps; a tap is `run` bytes that lie together in x
   int64_t run = 0;
   int64_t filters = 0;
+  int64_t columns = 0;          // > 0: filters are several products' of so many each, whose results lie one behind the other
   int64_t stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1, pad_h = 0, pad_w = 0;  // outside lies the code of zero
   int zero = 0;                 // of x
   bool fp8 = false;             // x and weights are E4M3; no zero then

@@ -10,6 +10,7 @@
 namespace tfengine::cuda {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -146,6 +147,14 @@ TEST(Int8Conv, SizesAreNoConstantsOfTheCode) {
   EXPECT_THAT(Int8Source(shifted, tile), HasSubstr("#define COMPENSATE 1"));
   EXPECT_THAT(Int8Source(Rows(4, 64, 128), tile), HasSubstr("#define PLAIN 1"));
   EXPECT_THAT(Int8Source(Rows(4, 64, 128), tile), Not(HasSubstr("FOLDED 1")));
+}
+
+TEST(Int8Conv, VectorsOfJointProductsStayInARowOfOne) {
+  const Int8Tile tile{64, 64, 128, 4, 1, 4};
+  Int8Conv joint = Rows(4, 64, 144);
+  EXPECT_THAT(Int8Source(joint, tile), AllOf(HasSubstr("#define JOINT 0"), HasSubstr("#define VECTOR 16")));
+  joint.columns = 72;
+  EXPECT_THAT(Int8Source(joint, tile), AllOf(HasSubstr("#define JOINT 1"), HasSubstr("#define VECTOR 8")));
 }
 
 TEST(Int8Conv, KernelsCompile) {

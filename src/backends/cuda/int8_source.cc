@@ -16,6 +16,7 @@ struct Params {
   float residual_scale, residual_zero, inverse;
   int zero, lo, hi;
   float least, most;
+  int columns;
 };
 )cuda";
 
@@ -73,20 +74,24 @@ template <int N> __forceinline__ void load_codes(const Params& p, int row, int c
     }
   }
 }
+// Where the result of channel ch + j lies. JOINT: products of `columns` channels, one behind the other.
+__forceinline__ size_t result_at(const Params& p, int row, int ch, int j) {
+  return JOINT ? ((size_t)((ch + j) / p.columns) * p.rows + row) * p.columns + (ch + j) % p.columns : (size_t)row * p.filters + ch + j;
+}
 template <int N> __forceinline__ void store_codes(const Params& p, int row, int ch, const unsigned (&r)[N / 4]) {
   constexpr int V = N < VECTOR ? N : VECTOR;
   if (row >= p.rows) return;
-  u8* to = (u8*)p.out + (size_t)row * p.filters + ch;
 #pragma unroll
   for (int j = 0; j < N; j += V) {
     if (ch + j >= p.filters) break;
+    u8* to = (u8*)p.out + result_at(p, row, ch, j);
     if constexpr (V == 1) {
-      to[j] = (u8)(r[j / 4] >> j % 4 * 8);
+      *to = (u8)(r[j / 4] >> j % 4 * 8);
     } else {
       Words<V / 4> u;
 #pragma unroll
       for (int e = 0; e < V / 4; ++e) u.v[e] = r[j / 4 + e];
-      *(Words<V / 4>*)(to + j) = u;
+      *(Words<V / 4>*)to = u;
     }
   }
 }
@@ -106,7 +111,6 @@ __forceinline__ unsigned finish(const Params& p, int row, int ch, const Channels
 #if RESIDUAL == 2 || !CODES
   constexpr int V = VECTOR < 4 ? 1 : 4;
   const bool row_is_there = row < p.rows;
-  const size_t at = (size_t)row * p.filters + ch;
 #endif
 #if RESIDUAL == 1
   add_codes(p, codes, z);
@@ -114,7 +118,7 @@ __forceinline__ unsigned finish(const Params& p, int row, int ch, const Channels
 #pragma unroll
   for (int j = 0; j < 4; j += V) {
     if (!row_is_there || ch + j >= p.filters) break;
-    const vec<RESIDUAL_T, V> u = *(const vec<RESIDUAL_T, V>*)((const RESIDUAL_T*)p.residual + at + j);
+    const vec<RESIDUAL_T, V> u = *(const vec<RESIDUAL_T, V>*)((const RESIDUAL_T*)p.residual + result_at(p, row, ch, j));
 #pragma unroll
     for (int e = 0; e < V; ++e) z[j + e] += RESIDUAL_LOAD(u.v[e]);
   }
@@ -132,7 +136,7 @@ __forceinline__ unsigned finish(const Params& p, int row, int ch, const Channels
     vec<OUT_T, V> u;
 #pragma unroll
     for (int e = 0; e < V; ++e) u.v[e] = OUT_STORE(z[j + e]);
-    *(vec<OUT_T, V>*)((OUT_T*)p.out + at + j) = u;
+    *(vec<OUT_T, V>*)((OUT_T*)p.out + result_at(p, row, ch, j)) = u;
   }
   return 0;
 #endif
@@ -443,8 +447,10 @@ std::string Int8Source(const Int8Conv& conv, const Int8Tile& tile) {
   define("PLAIN", conv.plain() ? 1 : 0);
   define("COMPENSATE", conv.zero != 0 ? 1 : 0);
   define("CODES", codes ? 1 : 0);
+  define("JOINT", conv.columns > 0 ? 1 : 0);
+  const int64_t row = conv.columns > 0 ? conv.columns : conv.filters;
   int vector = 16;
-  while (vector > 1 && conv.filters % vector != 0) vector = vector == 4 ? 1 : vector / 2;
+  while (vector > 1 && row % vector != 0) vector = vector == 4 ? 1 : vector / 2;
   define("VECTOR", vector);
   define("RESIDUAL", !conv.residual ? 0 : conv.code_residual() ? 1 : 2);
   if (conv.residual && !conv.code_residual()) {

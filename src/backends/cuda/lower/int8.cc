@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <span>
 
 #include "backends/cuda/lower/staged.h"
 #include "backends/cuda/lower/tma.h"
@@ -151,7 +152,8 @@ TmaProduct TmaOf(const Form& form) {
 }
 
 Result<std::shared_ptr<const DeviceKernel>> MakeTma(const LowerContext& c, const Int8Conv& conv, TmaProduct p, std::shared_ptr<const DeviceBuffer> weights, const Int8Channels& channels) {
-  const auto n = static_cast<size_t>(p.n);
+  p.table = p.n * p.groups;
+  const auto n = static_cast<size_t>(p.table);
   std::vector<float> table(3 * n);
   for (size_t i = 0; i < n; ++i) {
     const Int8Channel channel = ChannelOf(conv, channels, i);
@@ -161,7 +163,6 @@ Result<std::shared_ptr<const DeviceKernel>> MakeTma(const LowerContext& c, const
   }
   TFE_ASSIGN_OR_RETURN(DeviceBuffer uploaded, DeviceBuffer::Upload(c.device, table.data(), table.size() * 4));
   p.columns = std::make_shared<const DeviceBuffer>(std::move(uploaded));
-  p.table = p.n;
   p.weights = std::move(weights);
   return MakeKernel(c.device, c.options.kernel_cache, TmaCode(p, c.device, c.tactic));
 }
@@ -212,36 +213,70 @@ Generated PrepareCode(const Form& form) {
   return g;
 }
 
-}  // namespace
+// A node, or matmuls of one input as one product.
+struct Products {
+  Form form;      // of each
+  Int8Conv conv;  // all of them: the first's filters, then the second's ...
+  TmaProduct tma;
+};
 
-bool IsInt8(const ConcreteNode& node) { return node.inputs[0].quant.quantized(); }
-
-std::vector<std::string> Int8Tactics(const ConcreteNode& node, const Device& device) {
-  std::vector<std::string> names;
-  const auto form = FormOf(node);
-  if (!form || !Int8Possible(form->conv, device)) return names;
-  for (const Int8Tile& tile : Int8Tiles(form->conv, device)) names.push_back(tile.name());
-  return BothTactics(TmaTactics(TmaOf(*form), device), names, false);
+std::optional<Products> ProductsOf(std::span<const ConcreteNode> nodes) {
+  auto form = FormOf(nodes[0]);
+  if (!form) return std::nullopt;
+  Products p{*std::move(form), {}, {}};
+  p.conv = p.form.conv;
+  p.tma = TmaOf(p.form);
+  if (nodes.size() == 1) return p;
+  for (const ConcreteNode& node : nodes)
+    if (!HasConstants(node)) return std::nullopt;
+  p.tma.groups = static_cast<int>(nodes.size());
+  p.conv.columns = p.conv.filters;
+  p.conv.filters *= p.tma.groups;
+  return p;
 }
 
-LowerResult LowerInt8(const LowerContext& c) {
-  const ConcreteNode& node = c.node;
-  const auto form = FormOf(node);
-  if (!form || !Int8Possible(form->conv, c.device)) return std::optional<Lowered>();
-  const Int8Conv& conv = form->conv;
+std::vector<std::string> TacticsOf(std::span<const ConcreteNode> nodes, const Device& device) {
+  std::vector<std::string> names;
+  const auto products = ProductsOf(nodes);
+  if (!products || !Int8Possible(products->conv, device)) return names;
+  for (const Int8Tile& tile : Int8Tiles(products->conv, device)) names.push_back(tile.name());
+  return BothTactics(TmaTactics(products->tma, device), names, false);
+}
+
+LowerResult LowerProducts(const LowerContext& c, std::span<const ConcreteNode> nodes) {
+  const auto products = ProductsOf(nodes);
+  if (!products || !Int8Possible(products->conv, c.device)) return std::optional<Lowered>();
+  const Form& form = products->form;
+  const Int8Conv& conv = products->conv;
   const std::vector<Int8Tile> tiles = Int8Tiles(conv, c.device);
   const auto wanted = std::find_if(tiles.begin(), tiles.end(), [&](const Int8Tile& t) { return t.name() == c.tactic; });
   const Int8Tile& tile = wanted == tiles.end() ? tiles.front() : *wanted;
 
-  const TmaProduct product = TmaOf(*form);
-  const bool tma = IsTmaTactic(product, c.device, c.tactic);
-  const int run = tma ? product.run() : tile.run();
+  const bool tma = IsTmaTactic(products->tma, c.device, c.tactic);
+  const int run = tma ? products->tma.run() : tile.run();
 
-  const Codes codes(node, *form);
-  const Tensor &w = *node.inputs[1].constant, &steps = *node.inputs[4].constant;
-  const std::string key = fmt::format("{} {} {} {}", conv.fp8 ? "fp8" : "int8", w.data(), steps.data(), conv.run);
-  TFE_ASSIGN_OR_RETURN(auto weights, DeviceWeights(c, fmt::format("{} x{}", key, run), static_cast<size_t>(Int8PackedRows(conv) * Int8PackedPitch(conv)),
-                                                   [&](void* to) { PackInt8Weights(conv, run, codes, static_cast<signed char*>(to)); }));
+  std::vector<Codes> members;
+  Int8Channels channels;
+  std::string key = fmt::format("{} {}", conv.fp8 ? "fp8" : "int8", conv.run);
+  for (const ConcreteNode& node : nodes) {
+    members.emplace_back(node, form);
+    const Int8Channels own = ChannelsOf(node, form.conv.filters);
+    channels.scale.insert(channels.scale.end(), own.scale.begin(), own.scale.end());
+    channels.bias.insert(channels.bias.end(), own.bias.begin(), own.bias.end());
+    key += fmt::format(" {} {}", node.inputs[1].constant->data(), node.inputs[4].constant->data());
+  }
+  auto codes = [&](int64_t ch, int64_t at) {
+    size_t k = 0;
+    for (; ch >= form.conv.filters; ch -= form.conv.filters) ++k;
+    return members[k](ch, at);
+  };
+  // The accelerator's boxes are of one product each, whose weights start with a row of their own.
+  const Int8Conv& packed = tma ? form.conv : conv;
+  const size_t piece = static_cast<size_t>(Int8PackedRows(packed) * Int8PackedPitch(packed)), pieces = tma ? nodes.size() : 1;
+  TFE_ASSIGN_OR_RETURN(auto weights, DeviceWeights(c, fmt::format("{} x{} {}", key, run, pieces), pieces * piece, [&](void* to) {
+    for (size_t i = 0; i < pieces; ++i)
+      PackInt8Weights(packed, run, [&](int64_t ch, int64_t at) { return codes(static_cast<int64_t>(i) * packed.filters + ch, at); }, static_cast<signed char*>(to) + i * piece);
+  }));
   const size_t sum_bytes = static_cast<size_t>(conv.filters) * sizeof(int64_t);
   const auto sums = c.weights.Get(key + " sums", sum_bytes, [&](void* to) {
     for (int64_t ch = 0; ch < conv.filters; ++ch) {
@@ -250,24 +285,35 @@ LowerResult LowerInt8(const LowerContext& c) {
     }
   });
   if (!sums) return Error(ErrorId::kOutOfMemory, "cannot allocate {} bytes of packed weights", sum_bytes);
-  Int8Channels channels = ChannelsOf(node, conv.filters);
   channels.sum.assign(static_cast<const int64_t*>(sums->data()), static_cast<const int64_t*>(sums->data()) + conv.filters);
   std::vector<int> in = {0};
   if (conv.residual) in.push_back(3);
   if (tma) {
-    TFE_ASSIGN_OR_RETURN(auto kernel, MakeTma(c, conv, product, std::move(weights), channels));
+    TFE_ASSIGN_OR_RETURN(auto kernel, MakeTma(c, conv, products->tma, std::move(weights), channels));
     return std::optional<Lowered>(MakeLowered(std::move(kernel), c.tactic, std::move(in)));
   }
   TFE_ASSIGN_OR_RETURN(auto kernel, MakeInt8Conv(c.device, c.options.kernel_cache, conv, tile, std::move(weights), channels));
-  if (!form->prepares) return std::optional<Lowered>(MakeLowered(std::move(kernel), tile.name(), std::move(in)));
-  TFE_ASSIGN_OR_RETURN(auto prepare, MakeKernel(c.device, c.options.kernel_cache, PrepareCode(*form)));
+  if (!form.prepares) return std::optional<Lowered>(MakeLowered(std::move(kernel), tile.name(), std::move(in)));
+  TFE_ASSIGN_OR_RETURN(auto prepare, MakeKernel(c.device, c.options.kernel_cache, PrepareCode(form)));
   std::vector<int> conv_in = {StagedKernel::kBuffer};
   if (conv.residual) conv_in.push_back(1);
   auto staged = std::make_shared<StagedKernel>(
       std::vector<StagedKernel::Stage>{{prepare, {0}, StagedKernel::kBuffer}, {kernel, conv_in, StagedKernel::kOutput}},
-      std::vector<size_t>{static_cast<size_t>(form->images * conv.in_h * conv.in_w * form->padded)});
+      std::vector<size_t>{static_cast<size_t>(form.images * conv.in_h * conv.in_w * form.padded)});
   return std::optional<Lowered>(MakeLowered(std::move(staged), tile.name(), std::move(in)));
 }
+
+}  // namespace
+
+bool IsInt8(const ConcreteNode& node) { return node.inputs[0].quant.quantized(); }
+
+std::vector<std::string> Int8Tactics(const ConcreteNode& node, const Device& device) { return TacticsOf({&node, 1}, device); }
+
+LowerResult LowerInt8(const LowerContext& c) { return LowerProducts(c, {&c.node, 1}); }
+
+std::vector<std::string> JointInt8Tactics(const std::vector<ConcreteNode>& nodes, const Device& device) { return TacticsOf(nodes, device); }
+
+LowerResult LowerJointInt8(const LowerContext& c, const std::vector<ConcreteNode>& nodes) { return LowerProducts(c, nodes); }
 
 Result<std::shared_ptr<const DeviceBuffer>> SteppedWeights(const LowerContext& c) {
   const Tensor &w = *c.node.inputs[1].constant, &steps = *c.node.inputs[4].constant;

@@ -17,6 +17,9 @@ bool IsFp8(const ConcreteNode& node);
 std::vector<std::string> Int8Tactics(const ConcreteNode& node, const Device& device);
 // nullopt: only plain loops can do it (groups, weights that are no constants, older devices).
 LowerResult LowerInt8(const LowerContext& c);
+// The same for matmuls of one input (LowerJointMatMul).
+std::vector<std::string> JointInt8Tactics(const std::vector<ConcreteNode>& nodes, const Device& device);
+LowerResult LowerJointInt8(const LowerContext& c, const std::vector<ConcreteNode>& nodes);
 
 // Depthwise convolutions of codes. nullopt: not one, or with a residual.
 LowerResult LowerDepthwiseInt8(const LowerContext& c);

@@ -311,6 +311,7 @@ bool JoinsForm(const MatMulForm& form) { return form.possible && form.packs && !
 }  // namespace
 
 std::vector<std::string> JointMatMulTactics(const std::vector<ConcreteNode>& nodes, const Device& device) {
+  if (IsInt8(nodes[0])) return JointInt8Tactics(nodes, device);
   const MatMulForm form = FormOf(nodes[0]);
   if (!JoinsForm(form)) return {};
   std::vector<std::string> names;
@@ -321,6 +322,7 @@ std::vector<std::string> JointMatMulTactics(const std::vector<ConcreteNode>& nod
 }
 
 LowerResult LowerJointMatMul(const LowerContext& c, const std::vector<ConcreteNode>& nodes) {
+  if (IsInt8(c.node)) return LowerJointInt8(c, nodes);
   const MatMulForm form = FormOf(c.node);
   if (!JoinsForm(form)) return std::optional<Lowered>();
   const Gemm& g = form.gemm;
