@@ -401,9 +401,9 @@ class Assigner {
 
   bool EightBits() const { return options_.precision > Precision::kHalf; }
 
-  // Products of 16 bits would need loops of their own for results in E4M3; what converts them is cheaper.
+  // Layers of 16 bits would need loops of their own for results in E4M3; what converts them is cheaper.
   bool MayWriteCodes(const Node& node, Precision precision) const {
-    return !fp8_ || precision == Precision::kFp8 || !IsProduct(node) || IsDepthwise(node);
+    return !fp8_ || precision == Precision::kFp8 || !IsProduct(node) || IsDepthwise(node) || node.op == Op::kAttention;
   }
 
   // A product that only feeds a conversion writes what the conversion would make of its result.

@@ -175,6 +175,42 @@ TEST(AssignTest, GroupsHaveNoFp8FormAndDepthwiseLayersWriteIt) {
   EXPECT_EQ(Count(a->network, Op::kConvert), 2);  // of x and g
 }
 
+TEST(AssignTest, AttentionWritesWhatAnFp8ProductReads) {
+  auto net = ParseNetwork(R"(network {
+    input %x: f32[batch,4,16]
+    const %wq: f32[16,16] @0
+    const %wk: f32[16,16] @1
+    const %wv: f32[16,16] @2
+    const %wo: f32[16,16] @3
+    %q = matmul(%x, %wq)
+    %k = matmul(%x, %wk)
+    %v = matmul(%x, %wv)
+    %qh = reshape(%q) {shape=[batch,4,2,8]}
+    %kh = reshape(%k) {shape=[batch,4,2,8]}
+    %vh = reshape(%v) {shape=[batch,4,2,8]}
+    %a = attention(%qh, %kh, %vh) {scale=0.35}
+    %r = reshape(%a) {shape=[batch,4,16]}
+    %o = matmul(%r, %wo, _, %x)
+    return %o
+  })", {Random({16, 16}, 1, 0.25f), Random({16, 16}, 2, 0.25f), Random({16, 16}, 3, 0.25f), Random({16, 16}, 4, 0.25f)});
+  ASSERT_TRUE(net.ok()) << net.status().ToString();
+  AssignOptions o = Options(Precision::kFp8);
+  for (const char* name : {"x", "q", "k", "v", "a", "o"}) o.ranges[name] = {-4, 4};
+  auto a = Assign(*net, o);
+  ASSERT_TRUE(a.ok()) << a.status().ToString();
+  for (const char* name : {"q", "k", "v"}) EXPECT_EQ(Named(a->network, name).dtype, DType::kBfloat16) << name;
+  for (const char* name : {"a", "r"}) EXPECT_EQ(Named(a->network, name).dtype, DType::kFloat8E4m3) << name;
+  EXPECT_EQ(Count(a->network, Op::kConvert), 1);  // of x, for all three
+  const std::vector<Node>& nodes = a->network.nodes();
+  const Node& q = nodes[Named(a->network, "q").producer];
+  for (const char* name : {"k", "v"}) {  // they can run as one product
+    const Node& node = nodes[Named(a->network, name).producer];
+    EXPECT_EQ(node.inputs[0], q.inputs[0]) << name;
+    EXPECT_TRUE(node.attrs == q.attrs) << name;
+  }
+  EXPECT_LT(Error(*net, a->network, *Random({2, 4, 16}, 9)), 0.1);
+}
+
 TEST(AssignTest, HalfStoresEverythingInside16Bits) {
   auto a = Assign(ConvNet(), Options(Precision::kHalf));
   ASSERT_TRUE(a.ok()) << a.status().ToString();

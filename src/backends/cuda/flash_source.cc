@@ -16,7 +16,7 @@ constexpr char kSetup[] = R"cuda(
 #define TAIL (SK % TILE != 0)
 #define STAGES (TILES > 1 ? 2 : 1)
 #define EN (EP / 8)
-#define OUT_PITCH (EP * 2 + 16)
+#define OUT_PITCH (EP * OUT_SIZE + 16)
 __forceinline__ unsigned shared_address(const void* p) { return (unsigned)__cvta_generic_to_shared(p); }
 __forceinline__ float power_of_2(float x) { float y; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
 __forceinline__ float infinity() { return __int_as_float(0x7f800000); }
@@ -300,22 +300,32 @@ constexpr char kSteps[] = R"cuda(
 
 // Rows of a warp go through shared memory (the queries' place), so that a thread has 16 bytes of a row.
 constexpr char kStagedOutput[] = R"cuda(
+#define CHUNK (16 / OUT_SIZE)
 #pragma unroll
   for (int m = 0; m < MT; ++m)
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      const float inverse = __fdividef(1.0f, sum[m][r]);
-      u8* const to = memory + (q_warp + m * 16 + r * 8 + row) * OUT_PITCH + pair * 2;
+      const float inverse = __fdividef(1.0f, sum[m][r]) * OUT_STEPS;
+      u8* const to = memory + (q_warp + m * 16 + r * 8 + row) * OUT_PITCH + pair * OUT_SIZE;
 #pragma unroll
-      for (int n = 0; n < EN; ++n) *(unsigned*)(to + n * 16) = pack(o[m][n][2 * r] * inverse, o[m][n][2 * r + 1] * inverse);
+      for (int n = 0; n < EN; ++n) *(OUT_PAIR*)(to + n * 8 * OUT_SIZE) = pack_out(o[m][n][2 * r] * inverse, o[m][n][2 * r + 1] * inverse);
     }
   __syncwarp();
-  EACH(i, MT * 16 * (E / 8), lane, 32) {
-    const unsigned line = i / (E / 8), c = i % (E / 8);
-    if (SQ % QROWS == 0 || q_first + line < SQ) *(uint4*)(out + (i64)(q_first + line) * (H * E) + c * 8) = *(const uint4*)(memory + (q_warp + line) * OUT_PITCH + c * 16);
+  EACH(i, MT * 16 * (E / CHUNK), lane, 32) {
+    const unsigned line = i / (E / CHUNK), c = i % (E / CHUNK);
+    if (SQ % QROWS == 0 || q_first + line < SQ) *(uint4*)(out + (i64)(q_first + line) * (H * E) + c * CHUNK) = *(const uint4*)(memory + (q_warp + line) * OUT_PITCH + c * 16);
   }
 }
 )cuda";
+
+// `pack_out`: two results, of 16 bits or, given in steps, of 8.
+std::string StagedOutputSetup(const Elem& y) {
+  if (y.size() == 2) return "#define OUT_STEPS 1.0f\n#define OUT_PAIR unsigned\n#define pack_out pack\n";
+  Elem steps = y;
+  steps.quant.scale = 1;
+  return fmt::format("#define OUT_STEPS {}\n#define OUT_PAIR u16\n__forceinline__ u16 pack_out(float a, float b) {{ vec<{}, 2> v; v.v[0] = {}; v.v[1] = {}; return *(const u16*)&v; }}\n",
+                     Literal(1 / static_cast<double>(y.quant.scale), "float"), y.storage(), steps.Store("a"), steps.Store("b"));
+}
 
 std::string DirectOutput(const Elem& y) {
   return fmt::format(R"cuda(
@@ -393,14 +403,15 @@ Generated FlashCode(const FlashProblem& p, const FlashShape& s) {
   const FlashPlan plan = FlashPlanOf(p, s);
   const char* type = p.type.dtype == DType::kFloat16 ? "f16" : "bf16";
   const MaskCode masks = MaskCodeOf(p, plan);
+  const bool staged = s.key_warps == 1 && (p.out.dtype == p.type.dtype || (p.out.quant.quantized() && p.value_depth % 16 == 0));
   // As many blocks as registers are likely to allow: the compiler keeps within that.
   const int64_t blocks = std::clamp<int64_t>(65536 / (plan.Registers(s) * s.threads()), 1, 16);
   Generated g;
   g.source = fmt::format(
       "#define T {}\n#define D {}\n#define E {}\n#define DP {}\n#define EP {}\n#define SQ {}\n#define SK {}\n#define H {}\n#define QW {}\n#define MT {}\n#define KW {}\n#define NT {}\n"
-      "#define Q_BYTES {}\n#define K_BYTES {}\n#define V_BYTES {}\n#define COLUMNS {}\n#define POWERS {}\n#define ZERO_SUMS {}\n",
+      "#define Q_BYTES {}\n#define K_BYTES {}\n#define V_BYTES {}\n#define COLUMNS {}\n#define POWERS {}\n#define ZERO_SUMS {}\n#define OUT_SIZE {}\n",
       type, p.depth, p.value_depth, plan.depth, plan.value_depth, p.queries, p.keys, p.heads, s.query_warps, s.rows, s.key_warps, plan.warp_keys / 8, plan.q_bytes, plan.k_bytes,
-      plan.v_bytes, plan.q_bytes + plan.stages * (plan.k_bytes + plan.v_bytes), masks.factor, s.wgmma ? "(TILES > 1)" : "true");
+      plan.v_bytes, plan.q_bytes + plan.stages * (plan.k_bytes + plan.v_bytes), masks.factor, s.wgmma ? "(TILES > 1)" : "true", p.out.size());
   if (s.wgmma) {
     g.source += std::string(kGroupLayout) + kGroupProducts + GroupProduct("scores", plan.tile, type, false, false) + GroupProduct("values", plan.value_depth, type, true, true);
   } else {
@@ -408,6 +419,7 @@ Generated FlashCode(const FlashProblem& p, const FlashShape& s) {
     g.source += kSyncProducts;
   }
   g.source += fmt::format("__forceinline__ unsigned pack(float a, float b) {{ unsigned r; asm(\"cvt.rn.{}x2.f32 %0, %1, %2;\" : \"=r\"(r) : \"f\"(b), \"f\"(a)); return r; }}\n", type);
+  if (staged) g.source += StagedOutputSetup(p.out);
   g.source += kSetup + masks.declared;
   g.source += fmt::format("extern \"C\" __global__ void __launch_bounds__(THREADS, {}) k(const T* query, const T* key, const T* value, {}{}* out) {{\n", blocks,
                           p.mask ? fmt::format("const {}* mask, ", p.mask_elem.storage()) : "", p.out.storage());
@@ -421,7 +433,7 @@ Generated FlashCode(const FlashProblem& p, const FlashShape& s) {
   g.source += await_products + Replaced(kSoftmax, "PREPARE", masks.prepare);
   g.source += s.wgmma ? std::string(kGroupValues) + kFillValues : std::string(kFillValues) + kSyncValues;
   g.source += std::string(await_products) + kSteps;
-  g.source += s.key_warps > 1 ? JoinedOutput(p.out) : p.out.dtype == p.type.dtype ? kStagedOutput : DirectOutput(p.out);
+  g.source += s.key_warps > 1 ? JoinedOutput(p.out) : staged ? kStagedOutput : DirectOutput(p.out);
   g.inputs = 3 + p.mask;
   g.shared = static_cast<size_t>(plan.shared);
   g.waits = true;

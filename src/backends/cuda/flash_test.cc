@@ -61,6 +61,16 @@ TEST(Flash, ABatchChangesNoKernel) {
   EXPECT_EQ(FlashCode(one, s).source, FlashCode(many, s).source);
 }
 
+TEST(Flash, ResultsOf8BitsAreStagedWhereRowsAreWholeVectors) {
+  FlashProblem p = Problem(32, 128);
+  p.out = Elem{DType::kFloat8E4m3, Quant{0.05f, 0}};
+  for (const int64_t depth : {64, 40}) {
+    p.depth = p.value_depth = depth;
+    const std::string source = FlashCode(p, FlashShapes(p, 90, 132)[0]).source;
+    EXPECT_EQ(source.find("#define OUT_PAIR u16") != std::string::npos, depth == 64);
+  }
+}
+
 TEST(Flash, MasksOfKeysAreReadOncePerBlock) {
   FlashProblem p = Problem(2, 128);
   p.mask = true;
