@@ -124,6 +124,11 @@ class CompileBackend {
   virtual Result<std::optional<Lowered>> LowerJoint(const std::vector<ConcreteNode>& nodes, const std::string& tactic, WeightStore& weights) const {
     return std::optional<Lowered>();
   }
+  // One kernel for a layer_norm and a conversion of its result; its outputs are both results. Lowered::in numbers the inputs of
+  // `norm`. nullopt: there is no such kernel.
+  virtual Result<std::optional<Lowered>> LowerConverted(const ConcreteNode& norm, const ConcreteNode& convert, const std::string& tactic, WeightStore& weights) const {
+    return std::optional<Lowered>();
+  }
   // Whether operands may start anywhere inside a buffer, and Lower heeds pitches where it says so.
   virtual bool views() const { return false; }
   // Calls `job` with 0 to count - 1, jobs that lower nodes: on several threads where that means to compile code.

@@ -88,7 +88,7 @@ class Specializer {
   };
 
   // The nodes that one step computes.
-  enum class Kind { kNode, kChain, kJoint };
+  enum class Kind { kNode, kChain, kJoint, kConverted };
   using Unit = std::pair<Kind, std::vector<int>>;
 
   Result<Executable::Port> MakePort(ValueId v) const {
@@ -119,6 +119,7 @@ class Specializer {
       if (nodes[i].op == Op::kReshape) alias_root_[nodes[i].outputs[0]] = alias_root_[nodes[i].inputs[0]];
       for (ValueId in : nodes[i].inputs)
         if (in != kNoValue) last_use_[alias_root_[in]] = static_cast<int>(i);
+      if (nodes[i].op == Op::kConvert) conversions_.emplace(alias_root_[nodes[i].inputs[0]], static_cast<int>(i));
     }
     is_output_.assign(network_.values().size(), false);
     for (ValueId out : network_.outputs()) is_output_[alias_root_[out]] = true;
@@ -222,6 +223,9 @@ class Specializer {
       if (!concrete.ok()) break;
       if (IsConstant(node)) {
         if (!Fold(node, *concrete).ok()) break;
+      } else if (const int convert = ConversionOf(i); convert >= 0) {
+        jobs.push_back({{Kind::kConverted, {i, convert}}, [this, i, convert] { return LowerConverted(i, convert); }, std::nullopt});
+        taken[convert] = true;
       } else if (IsView(node)) {
         continue;
       } else if (node.op != Op::kConcat || !MarkPlaced(node, &*concrete)) {
@@ -304,9 +308,42 @@ class Specializer {
       return OkStatus();
     }
 
+    if (const int convert = ConversionOf(index); convert >= 0) {
+      TFE_ASSIGN_OR_RETURN(const bool both, LowerWithConversion(index, convert, concrete));
+      if (both) return OkStatus();
+    }
     TFE_ASSIGN_OR_RETURN(std::optional<Lowered> lowered, Take({Kind::kNode, {index}}, [&] { return LowerAlone(index, concrete); }));
     TFE_RETURN_IF_ERROR(CheckViews(HasPitch(concrete), *lowered));
     return AddStep(node, index, node.inputs, concrete, *lowered);
+  }
+
+  // The conversion that the kernel of a layer_norm can do too: its result is a residual and what an 8-bit product reads. -1: none.
+  int ConversionOf(int index) {
+    const Node& node = network_.nodes()[index];
+    const auto found = node.op == Op::kLayerNorm ? conversions_.find(node.outputs[0]) : conversions_.end();
+    return found == conversions_.end() || ChosenChain(found->second).length > 0 ? -1 : found->second;
+  }
+
+  Result<std::optional<Lowered>> LowerConverted(int index, int convert) const {
+    const Node& node = network_.nodes()[index];
+    TFE_ASSIGN_OR_RETURN(const ConcreteNode norm, Concrete(node, views_plan_));
+    TFE_ASSIGN_OR_RETURN(const ConcreteNode conversion, Concrete(network_.nodes()[convert], views_plan_));
+    if (HasPitch(norm) || HasPitch(conversion)) return std::optional<Lowered>();
+    return backend_.LowerConverted(norm, conversion, TacticOf(node), WeightsOf({index}));
+  }
+
+  // Adds a step for both nodes if there is such a kernel.
+  Result<bool> LowerWithConversion(int index, int convert, const ConcreteNode& concrete) {
+    TFE_ASSIGN_OR_RETURN(const std::optional<Lowered> lowered, Take({Kind::kConverted, {index, convert}}, [&] { return LowerConverted(index, convert); }));
+    if (!lowered) return false;
+    TFE_ASSIGN_OR_RETURN(const ConcreteNode conversion, Concrete(network_.nodes()[convert], views_plan_));
+    Node both = network_.nodes()[index];
+    ConcreteNode concrete_both = concrete;
+    both.outputs.push_back(network_.nodes()[convert].outputs[0]);
+    concrete_both.outputs.push_back(conversion.outputs[0]);
+    joined_[convert] = true;
+    TFE_RETURN_IF_ERROR(AddStep(both, index, both.inputs, concrete_both, *lowered));
+    return true;
   }
 
   std::string TacticOf(const Node& node) const {
@@ -618,6 +655,7 @@ class Specializer {
   std::vector<int> memory_root_;  // of roots, the one whose memory they share; empty: their own
   std::vector<bool> is_output_;
   std::vector<bool> joined_;  // nodes that a step of an earlier node computes
+  std::map<ValueId, int> conversions_;  // of a root, the first node that converts it
   std::map<Unit, std::optional<Lowered>> ahead_;
   std::vector<int> uses_;
   std::vector<Storage> storages_;

@@ -52,6 +52,16 @@ class SideBySide : public CompileBackend {
     lowered.tactic = "joint";
     return std::optional<Lowered>(lowered);
   }
+  // Stands for a kernel with two results; nobody runs it either.
+  Result<std::optional<Lowered>> LowerConverted(const ConcreteNode&, const ConcreteNode&, const std::string&, WeightStore&) const override {
+    ++(in_job ? ahead : in_turn);
+    if (!converts) return std::optional<Lowered>();
+    Lowered lowered;
+    lowered.kernel = cpu_.Copy(4);
+    lowered.in = {0};
+    lowered.tactic = "converted";
+    return std::optional<Lowered>(lowered);
+  }
   bool views() const override { return cpu_.views(); }
   bool on_host() const override { return on_the_host; }
   void LowerEach(size_t count, FunctionRef<void(size_t)> job) const override {
@@ -64,7 +74,7 @@ class SideBySide : public CompileBackend {
     for (std::thread& thread : threads) thread.join();
   }
 
-  bool on_the_host = false;
+  bool on_the_host = false, converts = true;
   Op refused = Op::kTopK;
   mutable std::atomic<int> ahead{0}, in_turn{0};
   static inline thread_local bool in_job = false;
@@ -128,6 +138,44 @@ TEST(Specialize, KernelsThatAreMadeAheadAreThoseOfTheSteps) {
     EXPECT_EQ(in_turn.ahead, 0);
     EXPECT_EQ(backend.ahead + backend.in_turn, in_turn.in_turn);
     EXPECT_GE(backend.ahead, static_cast<int>((*exe)->steps.size()));
+  }
+}
+
+// A residual needs the result of the normalisation itself, a product its codes.
+TEST(Specialize, ANormalisationAndAConversionOfItsResultAreOneStep) {
+  auto network = ParseNetwork(R"(network {
+    input %x: f32[batch,6]
+    const %g: f32[6] @0
+    const %b: f32[6] @1
+    const %w: f32[6,6] @2
+    const %steps: f32[6] @3
+    %t = unary(%x) {kind="tanh"}
+    %n = layer_norm(%t, %g, %b, _) {epsilon=0.001}
+    %r = reshape(%n) {shape=[1,batch,6]}
+    %q = convert(%r) {out=4, out_scale=0.02, out_zero=128}
+    %p = matmul(%q, %w, _, _, %steps) {out=1}
+    %v = reshape(%p) {shape=[batch,6]}
+    %y = binary(%v, %n) {kind="add"}
+    return %y
+  })", {Random({6}, 1), Random({6}, 2), Random({6, 6}, 3), Random({6}, 4)});
+  ASSERT_TRUE(network.ok()) << network.status().ToString();
+  for (const bool converts : {true, false}) {
+    SideBySide backend, in_turn;
+    in_turn.on_the_host = true;
+    backend.converts = in_turn.converts = converts;
+    WeightStore weights, other_weights;
+    auto exe = Specialize(*network, backend, {3}, {}, weights, 1), want = Specialize(*network, in_turn, {3}, {}, other_weights, 1);
+    ASSERT_TRUE(exe.ok() && want.ok()) << exe.status().ToString() << want.status().ToString();
+    EXPECT_EQ(Describe(**exe), Describe(**want));
+    ASSERT_EQ((*exe)->steps.size(), converts ? 4u : 5u) << Describe(**exe);
+    const Step& norm = (*exe)->steps[1];
+    EXPECT_EQ(norm.tactic == "converted", converts);
+    ASSERT_EQ(norm.out.size(), converts ? 2u : 1u);
+    if (!converts) continue;
+    const BufferRef &real = norm.out[0], &codes = norm.out[1];
+    EXPECT_TRUE(real.offset + 72 <= codes.offset || codes.offset + 18 <= real.offset) << Describe(**exe);
+    EXPECT_EQ((*exe)->steps[2].in[0].offset, codes.offset);
+    EXPECT_EQ(norm.values.size(), 2u);
   }
 }
 

@@ -272,6 +272,18 @@ void Rows(Cases& c) {
         c.Add(Cases::In("x", type + s) + Cases::In("wg", "f32[" + last) + Cases::In("wb", "f32[" + last), "%y = layer_norm(%x, %wg, %wb, _) {epsilon=0.001}", ToleranceOf(type) * 8, true);
       }
     c.Add(Cases::In("x", fmt::format("{}[2300,96]", type)), "%y = layer_norm(%x, _, _, _) {epsilon=0.001}", ToleranceOf(type) * 8, true);
+    if (std::string(type) != "f64")  // the result and what it is converted to, by one kernel
+      for (const char* shape : {"[5,7]", "[4,10,768]", "[2300,768]", "[3,5000]", "[2,20000]"})
+        for (const char* to : {"out=25, out_scale=0.0067", "out=4, out_scale=0.024, out_zero=120, out_lo=1"}) {
+          const std::string s = shape, last = s.substr(s.rfind(',') + 1), t = type, out = t == "f32" ? "out=1" : t == "f16" ? "out=19" : "out=14";
+          const bool fp8 = std::string(to).find("25") != std::string::npos, three = s == "[4,10,768]";
+          const std::string reshape = three ? "  %v = reshape(%n) {shape=[40,768]}\n" : "";
+          c.AddNetwork(Cases::In("x", t + s) + (three ? Cases::In("r", t + s) : "") + Cases::In("g", "f32[" + last) + Cases::In("b", "f32[" + last),
+                       fmt::format("  %n = layer_norm(%x, %g, %b, {}) {{epsilon=0.001, {}}}\n{}  %q = convert(%{}) {{{}}}\n  %y = unary(%n) {{kind=\"neg\", {}}}\n  %z = convert(%q) {{out=1}}\n", three ? "%r" : "_", out,
+                                   reshape, three ? "v" : "n", to, out),
+                       "%y, %z", ToleranceOf(type), true);
+          c.all.back().step = fp8 ? 0.0067 / 512 : 0.024, c.all.back().ulp = fp8 ? 0.125 : 1e-9;
+        }
     for (const char* kind : {"sum", "mean", "max", "min", "prod"})
       for (const char* form : {"[6,40]|[1]", "[6,40]|[0]", "[3,5,7,8]|[1,2]", "[3,5,7,8]|[0,3]", "[2,300]|[0,1]", "[4,9000]|[1]", "[9000,4]|[0]", "[2,49,2048]|[1]", "[3,7,5,24]|[1,2]", "[130,6,40]|[1]"}) {
         const std::string f = form;
@@ -653,6 +665,16 @@ void Float8(Cases& c) {
                "  %d = conv2d(%c, %w2) {act=\"silu\"}\n  %e = conv2d(%d, %w3) {pads=[1,1,1,1], groups=64, act=\"relu6\"}\n  %f = conv2d(%e, %w4, _, %c)\n"
                "  %m = reduce(%f) {kind=\"mean\", axes=[1,2]}\n  %l = matmul(%m, %w5)\n  %s = softmax(%l)\n",
                "%s", 2e-2, true);
+  c.all.back().range = 12;
+  // A layer of a transformer: projections of one input, attention and normalisations between FP8 products.
+  std::string layer = Cases::In("x", "f32[2,33,64]");
+  for (const char* name : {"0", "1", "2", "3"}) layer += weight(name, "[64,64]");
+  c.AddNetwork(layer + weight("4", "[64,256]") + weight("5", "[256,64]"),
+               "  %e = layer_norm(%x, _, _, _) {epsilon=0.001}\n  %q = matmul(%e, %w0)\n  %k = matmul(%e, %w1)\n  %v = matmul(%e, %w2)\n  %qh = reshape(%q) {shape=[2,33,2,32]}\n"
+               "  %kh = reshape(%k) {shape=[2,33,2,32]}\n  %vh = reshape(%v) {shape=[2,33,2,32]}\n  %a = attention(%qh, %kh, %vh) {scale=0.17}\n  %m = reshape(%a) {shape=[2,33,64]}\n"
+               "  %o = matmul(%m, %w3, _, %e)\n  %n = layer_norm(%o, _, _, _) {epsilon=0.001}\n  %f = matmul(%n, %w4) {act=\"gelu_erf\"}\n  %p = matmul(%f, %w5, _, %n)\n"
+               "  %y = layer_norm(%p, _, _, _) {epsilon=0.001}\n",
+               "%y", 4e-2, true);
   c.all.back().range = 12;
   // Every rounding: subnormals, ties, what saturates; a layer of 16 bits that writes E4M3.
   c.AddNodes(Cases::In("x", "f32[4096]"), "  %q = convert(%x) {out=25, out_scale=0.0005}\n  %y = convert(%q) {out=1}\n", 0, 0);

@@ -122,6 +122,12 @@ Result<std::optional<Lowered>> CudaBackend::LowerJoint(const std::vector<Concret
   return LowerJointMatMul({nodes[0], tactic, weights, device_, options_}, nodes);
 }
 
+Result<std::optional<Lowered>> CudaBackend::LowerConverted(const ConcreteNode& norm, const ConcreteNode& convert, const std::string& tactic, WeightStore& weights) const {
+  if (norm.outputs[0].num_elements() == 0) return std::optional<Lowered>();
+  const Device::Scope scope(device_);
+  return LowerLayerNormConverted({norm, tactic, weights, device_, options_}, convert);
+}
+
 void CudaBackend::LowerEach(size_t count, FunctionRef<void(size_t)> job) const {
   constexpr size_t kMostThreads = 16;  // NVRTC takes some 100 MB in each
   const size_t workers = std::min({count, static_cast<size_t>(AvailableCpus()), kMostThreads});

@@ -30,6 +30,7 @@ class CudaBackend : public CompileBackend {
   std::vector<std::string> ChainTactics(const std::vector<ConcreteNode>& nodes) const override;
   std::vector<std::string> JointTactics(const std::vector<ConcreteNode>& nodes) const override;
   Result<std::optional<Lowered>> LowerJoint(const std::vector<ConcreteNode>& nodes, const std::string& tactic, WeightStore& weights) const override;
+  Result<std::optional<Lowered>> LowerConverted(const ConcreteNode& norm, const ConcreteNode& convert, const std::string& tactic, WeightStore& weights) const override;
   void LowerEach(size_t count, FunctionRef<void(size_t)> job) const override;
   std::shared_ptr<const Kernel> Copy(size_t bytes) const override;
   bool on_host() const override { return false; }

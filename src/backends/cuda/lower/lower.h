@@ -34,6 +34,7 @@ LowerResult LowerPointwise(const LowerContext& c);  // unary, binary, select, ca
 LowerResult LowerPointwiseChain(const LowerContext& c, const std::vector<ConcreteNode>& nodes);
 LowerResult LowerSoftmax(const LowerContext& c);
 LowerResult LowerLayerNorm(const LowerContext& c);
+LowerResult LowerLayerNormConverted(const LowerContext& c, const ConcreteNode& convert);  // writes what `convert` makes of the result too
 LowerResult LowerReduce(const LowerContext& c);
 LowerResult LowerArgReduce(const LowerContext& c);
 LowerResult LowerTopK(const LowerContext& c);

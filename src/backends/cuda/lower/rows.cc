@@ -99,6 +99,7 @@ struct RowKernel {
   int64_t n;
   std::vector<Elem> operands;
   Elem out;
+  std::optional<Elem> converted;  // the result is written once more, as `out` rounds it: to `out2`
   std::string more;      // further parameters, each with a leading comma
   std::string first;     // statements in front of after_previous()
   std::string second;    // behind it
@@ -124,8 +125,8 @@ struct RowKernel {
     Generated g;
     g.source = fmt::format("typedef {} W;\n", operands[0].wide()) + ReduceCode(s) + fmt::format("extern \"C\" __global__ void __launch_bounds__({}) k(", s.lanes * s.most_rows());
     for (size_t i = 0; i < operands.size(); ++i) g.source += fmt::format("{}const {}* in{}", i == 0 ? "" : ", ", operands[i].storage(), i) + (i == 0 ? more : "");
-    g.source += fmt::format(", {}* out, i64 n, i64 groups) {{\n{}  after_previous();\n{}  const i64 first = ((i64)blockIdx.x * groups + threadIdx.y) * {};\n", out.storage(), first,
-                            second, s.each);
+    g.source += fmt::format(", {}* out, {}i64 n, i64 groups) {{\n{}  after_previous();\n{}  const i64 first = ((i64)blockIdx.x * groups + threadIdx.y) * {};\n", out.storage(),
+                            converted ? converted->storage() + "* out2, " : "", first, second, s.each);
     std::string loads, row = "  const bool real = first + r < n;\n";
     for (size_t i = 0; i < operands.size(); ++i) {
       const std::string pointer = fmt::format("  const {1}* row{0} = in{0} + (first + r < n ? first + r : 0) * {2};\n", i, operands[i].storage(), n);
@@ -145,8 +146,14 @@ struct RowKernel {
     }
     g.source += each_row + row + reduce;
     g.source += fmt::format("  {}* to = out + (first + r) * {};\n", out.storage(), n);
-    g.source += EachVector(s, Again() + per_vector + fmt::format("      vec<{}, {}> result;\n", out.storage(), s.v) + EachElement(s, fmt::format("result.v[e] = {};", out.Store("(W)(" + finish + ")"))) +
-                                  fmt::format("      if (real) *(vec<{0}, {1}>*)(to + (i64)p * {1}) = result;\n", out.storage(), s.v));
+    std::string write = fmt::format("      if (real) *(vec<{0}, {1}>*)(to + (i64)p * {1}) = result;\n", out.storage(), s.v);
+    if (converted) {
+      write += fmt::format("      vec<{}, {}> result2;\n", converted->storage(), s.v) + EachElement(s, fmt::format("result2.v[e] = {};", converted->Store(out.Load("result.v[e]")))) +
+               fmt::format("      if (real) *(vec<{0}, {1}>*)(out2 + (first + r) * {2} + (i64)p * {1}) = result2;\n", converted->storage(), s.v, n);
+      g.outputs = 2;
+    }
+    g.source += EachVector(s, Again() + per_vector + fmt::format("      vec<{}, {}> result;\n", out.storage(), s.v) +
+                                  EachElement(s, fmt::format("result.v[e] = {};", out.Store("(W)(" + finish + ")"))) + write);
     g.source += "  }\n}\n";
     // Few rows: on as many processors as there are; whole warps.
     int64_t groups = s.most_rows();
@@ -187,13 +194,15 @@ LowerResult LowerSoftmax(const LowerContext& c) {
   return Finish(c, k.Code(RowsOf(c.node), c.device.processors()), s.Name(), {0});
 }
 
-LowerResult LowerLayerNorm(const LowerContext& c) {
+namespace {
+
+LowerResult LowerNorm(const LowerContext& c, const std::optional<Elem>& converted) {
   const auto elems = ElemsOf(c.node);
   if (!elems) return std::optional<Lowered>();
   const Elem& x = (*elems)[0];
   const bool residual = c.node.has_input(3);
   const Spread s = Wanted(SpreadsOf(c.node, *elems, c.device), c.tactic);
-  RowKernel k{s, c.node.inputs[0].shape.back(), {x}, elems->back()};
+  RowKernel k{s, c.node.inputs[0].shape.back(), {x}, elems->back(), converted};
   if (residual) k.operands.push_back((*elems)[3]);
   // Scale and offset are on their way while rows are summed up: constants even while the kernel in front still runs.
   const bool hoists = s.kept() && s.chunks * s.v <= 24;
@@ -220,6 +229,15 @@ LowerResult LowerLayerNorm(const LowerContext& c) {
   Generated g = k.Code(RowsOf(c.node), c.device.processors());
   g.inputs = PresentInputs(c.node).size();
   return Finish(c, g, s.Name(), PresentInputs(c.node));
+}
+
+}  // namespace
+
+LowerResult LowerLayerNorm(const LowerContext& c) { return LowerNorm(c, std::nullopt); }
+
+LowerResult LowerLayerNormConverted(const LowerContext& c, const ConcreteNode& convert) {
+  const auto converted = OutElem(convert);
+  return converted ? LowerNorm(c, converted) : LowerResult(std::optional<Lowered>());
 }
 
 }  // namespace tfengine::cuda
