@@ -2,13 +2,11 @@
 #include "compiler/chain_tactics.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <map>
 #include <mutex>
-#include <thread>
 
 #include "base/errors.h"
 #include "base/status_macros.h"
@@ -97,21 +95,15 @@ class ChainChooser {
     for (const auto& [key, chain] : chains_)
       for (const std::string& wish : chain.wishes)
         if (!wish.empty() && !Known(key, wish)) jobs.push_back({&chain, &wish});
-    std::atomic<size_t> next{0};
     std::mutex mu;
-    auto compile = [&] {
-      for (size_t at; (at = next++) < jobs.size();) {
-        const Job& job = jobs[at];
-        WeightStore weights;
-        auto lowered = backend_.LowerChain(job.chain->nodes, job.chain->tactics, *job.wish, weights, options_.threads);
-        if (!lowered.ok() || !*lowered) continue;
-        std::lock_guard<std::mutex> lock(mu);
-        ahead_.emplace(std::pair(job.chain->key, *job.wish), **std::move(lowered));
-      }
-    };
-    std::vector<std::thread> threads;
-    for (size_t t = 0; t < std::min<size_t>(std::max(1u, std::thread::hardware_concurrency()), jobs.size()); ++t) threads.emplace_back(compile);
-    for (std::thread& thread : threads) thread.join();
+    backend_.LowerEach(jobs.size(), [&](size_t at) {
+      const Job& job = jobs[at];
+      WeightStore weights;
+      auto lowered = backend_.LowerChain(job.chain->nodes, job.chain->tactics, *job.wish, weights, options_.threads);
+      if (!lowered.ok() || !*lowered) return;
+      std::lock_guard<std::mutex> lock(mu);
+      ahead_.emplace(std::pair(job.chain->key, *job.wish), **std::move(lowered));
+    });
     return OkStatus();
   }
 
