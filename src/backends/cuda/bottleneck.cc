@@ -15,20 +15,17 @@ namespace {
 
 constexpr int64_t kMostRows = 16;  // and columns, of results a block makes
 
-
 // Tiles of 8 filters whose columns a thread has as neighbours, given the tiles of a warp.
 int64_t GroupOf(int64_t tiles) { return tiles % 4 == 0 ? 4 : 2; }
 
-// What column n of tile j multiplies: columns 2 t and 2 t + 1 of every tile of a group are neighbours, those of thread t.
-int64_t FilterOf(int64_t j, int64_t n, int64_t group) { return j / group * 8 * group + n / 2 * 2 * group + j % group * 2 + n % 2; }
-
 // [step of 16 terms][pair of tiles][lane][8]: what lane l multiplies with column l / 4 of two tiles: terms l % 4 * 2 + {0, 1, 8, 9}.
+// Columns of a thread are neighbouring filters.
 template <class Weight>
 float* FillTiles(int64_t terms, int64_t tiles, int64_t group, float* to, const Weight& weight) {
   for (int64_t q = 0; q < terms / 16; ++q)
     for (int64_t pair = 0; pair < tiles / 2; ++pair)
       for (int64_t lane = 0; lane < 32; ++lane)
-        for (int64_t e = 0; e < 8; ++e) *to++ = weight(q * 16 + lane % 4 * 2 + e % 2 + e % 4 / 2 * 8, FilterOf(pair * 2 + e / 4, lane / 4, group));
+        for (int64_t e = 0; e < 8; ++e) *to++ = weight(q * 16 + lane % 4 * 2 + e % 2 + e % 4 / 2 * 8, ColumnOfRow((pair * 2 + e / 4) * 8 + lane / 4, 2 * group));
   return to;
 }
 

@@ -370,9 +370,14 @@ Generated PointwiseCode(const Pointwise& p) {
   return g;
 }
 
-int64_t RowOfColumn(int64_t n, int run) {
+int64_t RowOfColumn(int64_t n, int64_t run) {
   const int64_t group = 4 * run, in = n % group, quad = in / run, t = in % run;
   return n - in + t / 2 * 8 + quad * 2 + t % 2;
+}
+
+int64_t ColumnOfRow(int64_t row, int64_t run) {
+  const int64_t group = 4 * run, in = row % group, tile = in / 8, n = in % 8;
+  return row - in + n / 2 * run + tile * 2 + n % 2;
 }
 
 const char kPackCodes[] = R"cuda(

@@ -90,7 +90,9 @@ Generated PointwiseCode(const Pointwise& p);
 
 // Where a tensor core product's row for column `n` of the result lies: a thread of a quad holds columns 2q and 2q + 1 of every
 // 8; so stored, those are `run` neighbours.
-int64_t RowOfColumn(int64_t n, int run);
+int64_t RowOfColumn(int64_t n, int64_t run);
+// The column whose row that is.
+int64_t ColumnOfRow(int64_t row, int64_t run);
 
 // pack4(a, b, c, d): four ints clamped to u8 codes, pack2(a, b): two floats as E4M3 (8.9 and later); the first in the low byte.
 extern const char kPackCodes[], kPackE4m3[];

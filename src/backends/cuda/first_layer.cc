@@ -9,8 +9,7 @@ namespace tfengine::cuda {
 namespace {
 
 constexpr int kWarps = 8;
-constexpr int64_t kMostPixels = 512, kAlignment = 512;
-
+constexpr int64_t kMostPixels = 512;
 
 // Sizes that follow from the layer and the cut.
 struct Cut {
@@ -27,6 +26,7 @@ struct Cut {
   bool staged;                      // results go through shared memory, to be pooled
   int64_t tiles;                    // of 16 pixels that a warp multiplies at a time
   int64_t together;                 // pixels of these, of the warps that multiply together: one or four
+  int64_t alignment;                // of the weights beyond what shared memory has
 
   int64_t pixels() const { return conv_rows * conv_columns; }
   int64_t passes() const { return CeilDiv(pixels(), kWarps * 16 * tiles); }
@@ -34,7 +34,7 @@ struct Cut {
   int64_t image_bytes() const { return RoundUp(image_rows * pitch * 2, 16); }
   // Of a pixel's results: the vectors that eight lanes write or read fall into different banks.
   int64_t stage_pitch() const { return block_filters % 32 == 0 ? block_filters : block_filters + 8; }
-  int64_t shared_bytes() const { return weight_bytes() + image_bytes() + block_filters * 8 + (staged ? RoundUp(pixels(), together) * stage_pitch() * 2 : 0) + (weight_terms % 32 == 0 ? kAlignment : 0); }
+  int64_t shared_bytes() const { return weight_bytes() + image_bytes() + block_filters * 8 + (staged ? RoundUp(pixels(), together) * stage_pitch() * 2 : 0) + alignment; }
   // Blocks of a multiprocessor, by registers: sums and what is loaded ahead take half of them.
   int64_t resident() const { return block_filters <= 32 ? 4 : 2; }
 };
@@ -62,6 +62,7 @@ Cut CutOf(const FirstLayer& l, int64_t rows, int64_t columns) {
   while (c.block_filters > 8 && l.filters % c.block_filters != 0) c.block_filters -= 8;
   c.tiles = l.warp_groups ? 1 : 2;
   c.together = (l.warp_groups ? 64 : 16) * c.tiles;
+  c.alignment = l.warp_groups ? 512 : 0;
   c.group = c.block_filters % 32 == 0 ? 4 : c.block_filters % 16 == 0 ? 2 : 1;
   c.staged = l.pool_h * l.pool_w > 1;
   return c;
@@ -353,7 +354,7 @@ void FirstLayer::FillWeights(const float* filter, float* to) const {
   // The filters of columns 2 t and 2 t + 1 of every tile of a group are neighbours: those of thread t.
   auto value = [&](int64_t block, int64_t term, int64_t j, int64_t column) {
     const int64_t ky = term / c.row_terms, kk = term % c.row_terms, kx = kk / c.depth, ch = kk % c.depth;
-    const int64_t k = block * c.block_filters + j / c.group * 8 * c.group + column / 2 * 2 * c.group + j % c.group * 2 + column % 2;
+    const int64_t k = block * c.block_filters + ColumnOfRow(j * 8 + column, 2 * c.group);
     const bool real = ky < k_h && kx < k_w && ch < channels;
     return real ? filter[((ky * k_w + kx) * channels + ch) * filters + k] : 0.0f;
   };

@@ -225,7 +225,6 @@ constexpr char kAddParts[] = R"cuda(
     }
 )cuda";
 
-
 // Cycles that a cut takes, roughly: blocks on the busiest multiprocessor, each bound by its arithmetic, its loads or their
 // latency. Only the order matters; the device decides among the first few.
 double Cost(const TileProduct& p, const TileShape& s, int processors) {

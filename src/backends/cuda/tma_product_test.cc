@@ -37,6 +37,7 @@ TEST(RowOfColumn, PutsWhatOneThreadHoldsIntoNeighbouringColumns) {
     std::set<int64_t> rows;
     for (int64_t n = 0; n < 4 * run; ++n) {
       const int64_t row = RowOfColumn(n, run);
+      EXPECT_EQ(ColumnOfRow(row, run), n);
       rows.insert(row);
       EXPECT_EQ(row % 8 / 2, n / run) << "the quad's thread";
     }

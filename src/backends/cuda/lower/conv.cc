@@ -20,7 +20,6 @@ struct DnnForm {
   bool separate_act = false;
 };
 
-
 // nullopt: not for cuDNN (types, groups, dynamic filters).
 std::optional<DnnForm> FormOf(const ConcreteNode& node, const BackendOptions& options) {
   const Operand &x = node.inputs[0], &filter = node.inputs[1];

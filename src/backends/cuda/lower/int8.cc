@@ -14,7 +14,6 @@
 namespace tfengine::cuda {
 namespace {
 
-
 // The code that a bound of a clip becomes.
 int CodeOf(double real, const Elem& y) {
   return static_cast<int>(std::clamp(std::nearbyint(real / static_cast<double>(y.quant.scale)) + y.quant.zero, static_cast<double>(y.lo), static_cast<double>(y.hi)));
