@@ -281,7 +281,7 @@ Generated PieceConvCode(const TmaProduct& p, const PieceShape& s, int processors
   const auto size = static_cast<int64_t>(p.size());
   const int64_t row = p.row_bytes(), tiles_n = CeilDiv(p.n, s.bn), filters_at = int64_t{memory.slots} * memory.slot, numbers_at = filters_at + memory.filters * s.bn * row, places_at = numbers_at + p.tables() * s.bn * 4;
   const std::pair<const char*, int64_t> numbers[] = {
-      {"BM", s.bm()}, {"BN", s.bn}, {"ROW", row}, {"SIZE", size}, {"RUN", p.run()}, {"OUT_SIZE", static_cast<int64_t>(p.out.size())}, {"PROMOTE", p.fp8()}, {"FLOATS", !p.codes()},
+      {"BM", s.bm()},
       {"WARPS", s.warps()}, {"THREADS", s.threads()}, {"TEAMS", s.teams}, {"GROUPS", s.groups}, {"BLOCKS", s.blocks}, {"IN_TURN", s.teams > 1 && !p.fp8()},
       {"SLOTS", memory.slots}, {"SLOT", memory.slot}, {"FILTER_SLOTS", memory.filters}, {"STREAMS", memory.streams},
       {"FILTERS_AT", filters_at}, {"NUMBERS_AT", numbers_at}, {"PLACES_AT", places_at}, {"BARRIERS_AT", places_at + s.bm() * 4},
@@ -290,20 +290,14 @@ Generated PieceConvCode(const TmaProduct& p, const PieceShape& s, int processors
       {"TRAIL", std::max<int64_t>(0, piece.used - piece.box_pixels())}, {"COLUMNS_N", p.n}, {"TILES_N", tiles_n}, {"TABLES", p.tables()}, {"TABLE", p.table}};
   Generated g;
   for (const auto& [name, value] : numbers) g.source += fmt::format("#define {} {}\n", name, value);
-  const bool columns = p.tables() > 0;
-  g.source += kPlaces;
-  g.source += kTmaInstructions;
-  g.source += TmaMultiply(p, s.bn);
-  g.source += TmaEpilogue(p);
-  g.source += fmt::format("extern \"C\" __global__ void __launch_bounds__({}, {}) k(const u8* x, const u8* w, {}{}{}* out, i64 images_, const __grid_constant__ TensorMap a_map, "
+  g.source += kPlaces + TmaFunctions(p, s.bn);
+  g.source += fmt::format("extern \"C\" __global__ void __launch_bounds__({}, {}) k({}, i64 images_, const __grid_constant__ TensorMap a_map, "
                           "const __grid_constant__ TensorMap b_map) {{\n",
-                          s.threads(), s.resident, columns ? "const float* columns, " : "", p.residual ? fmt::format("const {}* residual, ", p.residual->storage()) : "", p.out.storage());
+                          s.threads(), s.resident, TmaParameters(p));
   g.source += kStart;
   g.source += kTmaFinish;
   g.source += kEnd;
-  g.inputs = static_cast<size_t>(2 + columns + p.residual.has_value());
-  g.bound.push_back({1, p.weights, true});
-  if (columns) g.bound.push_back({2, p.columns, false});
+  BindTmaOperands(p, &g);
   g.sizes = {p.batch};
   auto u64 = [](int64_t v) { return static_cast<uint64_t>(v); };
   auto u32 = [](int64_t v) { return static_cast<uint32_t>(v); };

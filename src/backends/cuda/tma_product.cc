@@ -260,25 +260,19 @@ Generated TmaProductCode(const TmaProduct& p, const TmaShape& s, int processors)
   const int row = p.row_bytes(), out_row = p.out_row_bytes(s.bn);
   const bool linear = p.n <= s.bn && p.groups == 1;
   Generated g;
-  const std::pair<const char*, int64_t> numbers[] = {{"BM", s.bm()}, {"BN", s.bn}, {"ROW", row}, {"SIZE", static_cast<int64_t>(p.size())}, {"RUN", p.run()}, {"SLOTS", s.Slots(p)}, {"SLOT", s.SlotBytes(p)},
-                                                     {"WARPS", 4 * s.warp_groups}, {"IMAGE", p.image}, {"RESIDUAL", p.residual.has_value()}, {"TABLES", p.tables()}, {"LINEAR", linear}, {"PROMOTE", p.fp8()}, {"FLOATS", !p.codes()}, {"OUT_SIZE", static_cast<int64_t>(p.out.size())}, {"OUT_ROW", out_row}};
+  const std::pair<const char*, int64_t> numbers[] = {{"BM", s.bm()}, {"SLOTS", s.Slots(p)}, {"SLOT", s.SlotBytes(p)},
+                                                     {"WARPS", 4 * s.warp_groups}, {"IMAGE", p.image}, {"RESIDUAL", p.residual.has_value()}, {"TABLES", p.tables()}, {"LINEAR", linear}, {"OUT_ROW", out_row}};
   for (const auto& [name, value] : numbers) g.source += fmt::format("#define {} {}\n", name, value);
-  g.source += Places(linear);
-  g.source += kTmaInstructions;
-  g.source += TmaMultiply(p, s.bn);
-  g.source += TmaEpilogue(p);
-  const bool columns = p.tables() > 0;
-  g.source += fmt::format("extern \"C\" __global__ void __launch_bounds__({}, {}) k(const u8* x, const u8* w, {}{}{}* out, i64 m_, i64 n_, i64 taps, i64 chunks_, i64 groups_, i64 b_rows, i64 table{}, "
+  g.source += Places(linear) + TmaFunctions(p, s.bn);
+  g.source += fmt::format("extern \"C\" __global__ void __launch_bounds__({}, {}) k({}, i64 m_, i64 n_, i64 taps, i64 chunks_, i64 groups_, i64 b_rows, i64 table{}, "
                           "const __grid_constant__ TensorMap a_map, const __grid_constant__ TensorMap b_map, const __grid_constant__ TensorMap out_map{}) {{\n",
-                          s.threads(), s.resident, columns ? "const float* columns, " : "", p.residual ? fmt::format("const {}* residual, ", p.residual->storage()) : "", p.out.storage(),
+                          s.threads(), s.resident, TmaParameters(p),
                           p.image ? ", i64 out_h, i64 out_w, i64 k_w, i64 stride_h, i64 stride_w, i64 dilation_h, i64 dilation_w, i64 pad_h, i64 pad_w" : "",
                           p.residual ? ", const __grid_constant__ TensorMap residual_map" : "");
   g.source += kBody;
   g.source += kTmaFinish;
   g.source += kEnd;
-  g.inputs = static_cast<size_t>(2 + columns + p.residual.has_value());
-  g.bound.push_back({1, p.weights, true});
-  if (columns) g.bound.push_back({2, p.columns, false});
+  BindTmaOperands(p, &g);
   const int64_t run_bytes = p.channels * static_cast<int64_t>(p.size()), chunks = CeilDiv(run_bytes, row), taps = p.k_h * p.k_w;
   g.sizes = {p.m, p.n, taps, chunks, p.groups, p.b_rows, p.table};
   if (p.image)

@@ -4,8 +4,9 @@
 #include <limits>
 
 namespace tfengine::cuda {
+namespace {
 
-const char kTmaInstructions[] = R"cuda(
+constexpr char kInstructions[] = R"cuda(
 struct alignas(64) TensorMap { u64 words[16]; };
 __forceinline__ unsigned shared_address(const void* p) { return (unsigned)__cvta_generic_to_shared(p); }
 __forceinline__ void init_barrier(unsigned at, unsigned count) { asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(at), "r"(count) : "memory"); }
@@ -41,32 +42,7 @@ __forceinline__ void sync_group(unsigned id) { asm volatile("bar.sync %0, 128;" 
 __forceinline__ u64 descriptor(unsigned address) { return ((u64)(ROW == 128 ? 1 : 2) << 62) | ((u64)(8 * ROW / 16) << 32) | ((u64)1 << 16) | ((address & 0x3ffff) >> 4); }
 )cuda";
 
-const char kTmaFinish[] = R"cuda(
-#pragma unroll
-    for (int g = 0; g < BN / (4 * RUN); ++g) {
-      const int at = (g * 4 + lane % 4) * RUN * OUT_SIZE;
-      RESULT result[2];
-      RESIDUALS
-#pragma unroll
-      for (int part = 0; part < RUN / 4; ++part) {
-        COLUMNS
-#pragma unroll
-        for (int h = 0; h < 2; ++h) {
-          float z[4];
-#pragma unroll
-          for (int e = 0; e < 4; ++e) z[e] = WITH_COLUMN(acc[g * (RUN / 2) + part * 2 + e / 2][2 * h + e % 2], e);
-          FINISH
-        }
-      }
-#pragma unroll
-      for (int h = 0; h < 2; ++h)
-#pragma unroll
-        for (int v = 0; v < RUN * OUT_SIZE / 16; ++v)
-          if (INSIDE(h)) *(uint4*)(RESULT_AT(h, v)) = ((const uint4*)&result[h])[v];
-    }
-)cuda";
-
-std::string TmaMultiply(const TmaProduct& p, int bn) {
+std::string Multiply(const TmaProduct& p, int bn) {
   const bool bytes = p.size() == 1;
   std::string list, operands;
   for (int i = 0; i < bn / 2; ++i) {
@@ -82,7 +58,7 @@ std::string TmaMultiply(const TmaProduct& p, int bn) {
 }
 
 // Four neighbouring sums at a time.
-std::string TmaEpilogue(const TmaProduct& p) {
+std::string Epilogue(const TmaProduct& p) {
   std::string s;
   auto define = [&](const char* name, const std::string& value) { s += fmt::format("#define {} {}\n", name, value); };
   const bool codes = p.out.quant.quantized(), folded = p.folded;
@@ -136,6 +112,53 @@ std::string TmaEpilogue(const TmaProduct& p) {
   }
   define("FINISH", finish);
   return s;
+}
+
+}  // namespace
+
+const char kTmaFinish[] = R"cuda(
+#pragma unroll
+    for (int g = 0; g < BN / (4 * RUN); ++g) {
+      const int at = (g * 4 + lane % 4) * RUN * OUT_SIZE;
+      RESULT result[2];
+      RESIDUALS
+#pragma unroll
+      for (int part = 0; part < RUN / 4; ++part) {
+        COLUMNS
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+          float z[4];
+#pragma unroll
+          for (int e = 0; e < 4; ++e) z[e] = WITH_COLUMN(acc[g * (RUN / 2) + part * 2 + e / 2][2 * h + e % 2], e);
+          FINISH
+        }
+      }
+#pragma unroll
+      for (int h = 0; h < 2; ++h)
+#pragma unroll
+        for (int v = 0; v < RUN * OUT_SIZE / 16; ++v)
+          if (INSIDE(h)) *(uint4*)(RESULT_AT(h, v)) = ((const uint4*)&result[h])[v];
+    }
+)cuda";
+
+std::string TmaFunctions(const TmaProduct& p, int bn) {
+  const std::pair<const char*, int64_t> numbers[] = {{"BN", bn}, {"ROW", p.row_bytes()}, {"SIZE", static_cast<int64_t>(p.size())}, {"RUN", p.run()}, {"OUT_SIZE", static_cast<int64_t>(p.out.size())},
+                                                     {"PROMOTE", p.fp8()}, {"FLOATS", !p.codes()}};
+  std::string s;
+  for (const auto& [name, value] : numbers) s += fmt::format("#define {} {}\n", name, value);
+  return s + kInstructions + Multiply(p, bn) + Epilogue(p);
+}
+
+std::string TmaParameters(const TmaProduct& p) {
+  return fmt::format("const u8* x, const u8* w, {}{}{}* out", p.tables() > 0 ? "const float* columns, " : "", p.residual ? fmt::format("const {}* residual, ", p.residual->storage()) : "",
+                     p.out.storage());
+}
+
+void BindTmaOperands(const TmaProduct& p, Generated* g) {
+  const bool columns = p.tables() > 0;
+  g->inputs = static_cast<size_t>(2 + columns + p.residual.has_value());
+  g->bound.push_back({1, p.weights, true});
+  if (columns) g->bound.push_back({2, p.columns, false});
 }
 
 bool TmaOperands(const TmaProduct& p, const Device& device) {

@@ -5,15 +5,16 @@
 
 #include "backends/cuda/tma_product.h"
 
-// What the sources of a TmaProduct's kernels have in common. They define ROW, BN, RUN and OUT_SIZE.
+// What a TmaProduct's kernels have in common.
 namespace tfengine::cuda {
 
-// Barriers, loads and stores of the tensor memory accelerator, descriptors of tiles in shared memory.
-extern const char kTmaInstructions[];
-// multiply(acc, a, b, keep): 64 rows and bn columns of a warp group.
-std::string TmaMultiply(const TmaProduct& p, int bn);
-// The types and pieces of code that kTmaFinish is made of.
-std::string TmaEpilogue(const TmaProduct& p);
+// The start of a source: sizes of the operands (BN, ROW, SIZE, RUN, OUT_SIZE; PROMOTE and FLOATS, of their sums); barriers, loads and
+// stores of the tensor memory accelerator, descriptors of tiles in shared memory; multiply(acc, a, b, keep), of 64 rows and bn columns
+// of a warp group; what kTmaFinish is made of.
+std::string TmaFunctions(const TmaProduct& p, int bn);
+// The kernel's first parameters: x, w, columns (if any), residual (if any), out; and what they are bound to.
+std::string TmaParameters(const TmaProduct& p);
+void BindTmaOperands(const TmaProduct& p, Generated* g);
 // A warp group's sums `acc` become results: `lane` of a warp has rows h = 0 and 1, 8 apart, of which column `at`, counted in bytes
 // of the result, comes next. `column` is where the numbers of the thread's first column lie. The kernel defines, for 16 bytes v
 // of a row's run: RESULT_AT(h, v), RESIDUAL_AT(h, v), and INSIDE(h), whether they are there.
