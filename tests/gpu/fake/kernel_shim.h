@@ -8,7 +8,8 @@ namespace fake_cuda {
 inline constexpr const char* kReplaced[][2] = {
     {R"(asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h.b));)", "f = fake_up(h.b);"},
     {R"(asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h.b) : "f"(f));)", "h.b = fake_down(f);"},
-    {R"(asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(p * x));)", "e = exp2f(p * x);"},
+    {R"(asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(p));)", "e = exp2f(p);"},
+    {R"(asm("max.NaN.f32 %0, %1, 0f00000000;" : "=f"(positive) : "f"(x));)", "positive = x < 0 ? 0 : x;"},
 };
 
 inline constexpr char kBeforeKernel[] = R"cpp(
