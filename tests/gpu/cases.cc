@@ -141,6 +141,27 @@ void BottleneckCases(Cases& c) {
     }
 }
 
+// Products whose rows are normalised: columns that tiles divide and do not, rows of several tiles.
+void NormProductCases(Cases& c) {
+  struct Form { const char* rows; int k, n; bool bias; const char* act; int residual; bool scale, offset; };  // residual of: 1, the product; 2, the norm
+  const Form forms[] = {{"[2,33,64]", 64, 768, true, "none", 1, true, true}, {"[300,40]", 40, 200, false, "none", 0, false, false}, {"[77,136]", 136, 1000, true, "gelu_erf", 0, true, false},
+                        {"[128,768]", 768, 768, true, "none", 2, false, true}, {"[1,64]", 64, 96, false, "relu", 1, true, true},    {"[600,32]", 32, 512, true, "none", 2, true, true}};
+  for (const char* type : {"f16", "bf16"})
+    for (const Form& f : forms)
+      for (const bool wide : {false, true}) {
+        if (wide && f.residual > 0) continue;  // of two sizes
+        const std::string t = type, out = t == "f16" ? "out=19" : "out=14", rows = f.rows, result = fmt::format("{}{}]", rows.substr(0, rows.rfind(',') + 1), f.n);
+        std::string inputs = Cases::In("x", t + rows) + Cases::In("w", fmt::format("f32[{},{}]", f.k, f.n));
+        if (f.bias) inputs += Cases::In("wb", fmt::format("f32[{}]", f.n));
+        if (f.residual > 0) inputs += Cases::In("r", t + result);
+        if (f.scale) inputs += Cases::In("wg", fmt::format("f32[{}]", f.n));
+        if (f.offset) inputs += Cases::In("wo", fmt::format("f32[{}]", f.n));
+        c.AddNodes(inputs, fmt::format("  %m = matmul(%x, %w, {}, {}) {{act=\"{}\", {}}}\n  %y = layer_norm(%m, {}, {}, {}) {{epsilon=0.001, {}}}\n", f.bias ? "%wb" : "_", f.residual == 1 ? "%r" : "_", f.act, out,
+                                       f.scale ? "%wg" : "_", f.offset ? "%wo" : "_", f.residual == 2 ? "%r" : "_", wide ? "out=1" : out),
+                   ToleranceOf(type) * 8, 0);
+      }
+}
+
 // Matmuls of one input that differ in their constants only.
 void JointProductCases(Cases& c) {
   for (const char* type : {"f32", "f16", "bf16"})
@@ -694,6 +715,7 @@ std::vector<Case> OpCases() {
   Products(c);
   AttentionCases(c);
   PieceCases(c);
+  NormProductCases(c);
   JointProductCases(c);
   Quantized(c);
   Float8(c);

@@ -220,11 +220,11 @@ Result<std::vector<TacticMap>> WaysOf(const Network& network, size_t tested, con
   std::vector<std::string> tactics = nodes.size() > 1 ? backend.JointTactics(nodes) : backend.Tactics(nodes[0]);
   if (tiles) {
     tactics = cuda::TileNames(backend.device().architecture());
-    for (const auto& more : {cuda::TmaNames(), cuda::PieceNames()}) tactics.insert(tactics.end(), more.begin(), more.end());
+    for (const auto& more : {cuda::TmaNames(false), cuda::PieceNames()}) tactics.insert(tactics.end(), more.begin(), more.end());
   }
   std::vector<TacticMap> ways;
   for (const std::string& tactic : tactics) ways.push_back({{name(index) + (nodes.size() > 1 ? kJointSuffix : ""), tactic}});
-  for (int begin = 0; begin <= index && !tiles; ++begin)
+  for (int begin = 0; begin <= index; ++begin)
     for (int length = ChainLength(network, network.UseCounts(), begin); length > 1 && begin + length > index; --length) {
       std::vector<ConcreteNode> chain;
       for (int i = begin; i < begin + length; ++i) {
@@ -235,6 +235,7 @@ Result<std::vector<TacticMap>> WaysOf(const Network& network, size_t tested, con
       TFE_ASSIGN_OR_RETURN(const auto lowered, backend.LowerChain(chain, {}, "", weights, 1));
       if (!lowered) continue;
       std::vector<std::string> choices = backend.ChainTactics(chain);
+      if (tiles) choices = cuda::TmaNames(true);
       if (choices.empty()) choices.push_back("");
       for (const std::string& tactic : choices) ways.push_back({{name(begin) + kChainSuffix, ChainRecord(length, tactic)}});
     }
@@ -243,7 +244,7 @@ Result<std::vector<TacticMap>> WaysOf(const Network& network, size_t tested, con
 
 std::string Describe(const TacticMap& way) {
   std::string text;
-  for (const auto& [name, tactic] : way) text = name + ": " + tactic;
+  for (const auto& [name, tactic] : way) text = name + ": " + std::regex_replace(tactic, std::regex(":"), ": ");
   return text;
 }
 

@@ -113,7 +113,10 @@ Result<std::optional<Lowered>> CudaBackend::LowerChain(const std::vector<Concret
   return LowerChainOf({nodes.back(), wish, weights, device_, options_}, nodes);
 }
 
-std::vector<std::string> CudaBackend::ChainTactics(const std::vector<ConcreteNode>& nodes) const { return BottleneckTactics(nodes, device_); }
+std::vector<std::string> CudaBackend::ChainTactics(const std::vector<ConcreteNode>& nodes) const {
+  std::vector<std::string> names = BottleneckTactics(nodes, device_);
+  return names.empty() ? MatMulNormTactics(nodes, device_) : names;
+}
 
 std::vector<std::string> CudaBackend::JointTactics(const std::vector<ConcreteNode>& nodes) const { return JointMatMulTactics(nodes, device_); }
 

@@ -20,13 +20,23 @@ constexpr char kBody[] = R"cuda(
   extern __shared__ u8 raw_memory[];
   u8* memory = raw_memory + ((1024 - (shared_address(raw_memory) & 1023)) & 1023);
   const unsigned base = shared_address(memory), full = base + SLOTS * SLOT, empty = full + 8 * SLOTS;
-  const int m = (int)m_, n = (int)n_, chunks = (int)chunks_, steps = (int)taps * chunks, tiles_n = (n + BN - 1) / BN, tiles_m = (m + BM - 1) / BM, tiles = tiles_n * tiles_m * (int)groups_;
+  const int m = (int)m_, n = (int)n_, chunks = (int)chunks_, steps = (int)taps * chunks, tiles_n = CLUSTER > 1 ? 1 : (n + BN - 1) / BN, tiles_m = (m + BM - 1) / BM, tiles = tiles_n * tiles_m * (int)groups_;
+#if CLUSTER > 1
+  const unsigned rows_known = empty + 8 * SLOTS, rows_at = rows_known + 16;
+#endif
   if (threadIdx.x == 0) {
 #pragma unroll
     for (int s = 0; s < SLOTS; ++s) init_barrier(full + 8 * s, 1), init_barrier(empty + 8 * s, WARPS);
+#if CLUSTER > 1
+    init_barrier(rows_known, 1), init_barrier(rows_known + 8, 1);
+#endif
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
   }
+#if CLUSTER > 1
+  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+#else
   __syncthreads();
+#endif
   if (threadIdx.x >= 32 * WARPS) {
     if (threadIdx.x > 32 * WARPS) return;
     int slot = 0;
@@ -34,7 +44,7 @@ constexpr char kBody[] = R"cuda(
     // Weights do not depend on the kernel in front: they are asked for before waiting for it.
     int early = 0;
     if ((int)blockIdx.x < tiles) {
-      const int row = (int)blockIdx.x / tiles_n / tiles_m * (int)b_rows + (int)blockIdx.x % tiles_n * BN;
+      const int row = (int)blockIdx.x / tiles_n / tiles_m * (int)b_rows + TILE_N((int)blockIdx.x) * BN;
       for (int c = 0, tap = 0; early < SLOTS && early < steps; ++early) {
         expect_bytes(full + 8 * early, (BM + BN) * ROW);
         load_tensor(base + early * SLOT + BM * ROW, &b_map, full + 8 * early, c * (ROW / SIZE), tap, row);
@@ -43,7 +53,7 @@ constexpr char kBody[] = R"cuda(
     }
     after_previous();
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-      const int rest = tile / tiles_n, tile_n = tile % tiles_n, group = rest / tiles_m, row = group * (int)b_rows + tile_n * BN, first = rest % tiles_m * BM;
+      const int rest = tile / tiles_n, tile_n = TILE_N(tile), group = rest / tiles_m, row = group * (int)b_rows + tile_n * BN, first = rest % tiles_m * BM;
 #if IMAGE
       const int column = first % (int)out_w, line = first / (int)out_w % (int)out_h, image = first / (int)out_w / (int)out_h;
       const int x = column * (int)stride_w - (int)pad_w, y = line * (int)stride_h - (int)pad_h;
@@ -100,8 +110,11 @@ constexpr char kBody[] = R"cuda(
   const int warp = threadIdx.x / 32, lane = threadIdx.x & 31, part_of = warp / 4;
   int slot = 0, stored = -1;  // the slot whose result may still be on its way
   unsigned parity = 0;
+#if CLUSTER > 1
+  unsigned turn = 0, turn_parity = 0;
+#endif
   for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    const int rest = tile / tiles_n, group = rest / tiles_m, tile_n = tile % tiles_n;
+    const int rest = tile / tiles_n, group = rest / tiles_m, tile_n = TILE_N(tile);
     SUM acc[BN / 8][4];
 #pragma unroll
     for (int j = 0; j < BN / 8; ++j) acc[j][0] = acc[j][1] = acc[j][2] = acc[j][3] = 0;
@@ -169,7 +182,11 @@ constexpr char kEnd[] = R"cuda(
 }
 )cuda";
 
-constexpr TmaShape kShapes[] = {{2, 256, 1}, {2, 192, 1}, {2, 128, 1}, {2, 128, 2}, {2, 96, 2}, {2, 64, 2}, {2, 64, 3}, {2, 32, 3}, {1, 256, 1}, {1, 192, 2}, {1, 128, 2}, {1, 128, 3}, {1, 96, 3}, {1, 64, 4}};
+constexpr TmaShape kShapes[] = {{2, 256, 1}, {2, 192, 1}, {2, 128, 1}, {2, 128, 2}, {2, 96, 2}, {2, 64, 2}, {2, 64, 3}, {2, 32, 3}, {1, 256, 1}, {1, 192, 2}, {1, 128, 2}, {1, 128, 3}, {1, 96, 3}, {1, 64, 4},
+                               {2, 256, 1, true}, {2, 192, 1, true}, {2, 128, 1, true}, {2, 128, 2, true}, {2, 96, 1, true}, {2, 64, 1, true}, {2, 64, 2, true},
+                               {1, 256, 1, true}, {1, 192, 1, true}, {1, 192, 2, true}, {1, 128, 1, true}, {1, 128, 2, true}, {1, 96, 1, true}, {1, 96, 2, true}, {1, 64, 1, true}, {1, 64, 2, true}};
+constexpr int64_t kMostOfCluster = 8;  // blocks, as every device can
+
 
 // Where kTmaFinish reads residuals and puts results: boxes of OUT_ROW bytes one behind the other, 16 byte chunks permuted.
 std::string Places(bool linear) {
@@ -194,6 +211,7 @@ bool Suits(const TmaProduct& p, const TmaShape& s) {
   // Sums of E4M3 take twice the registers; a multiprocessor's quarters have 16384 each, shared out by warp.
   const int warps = (s.resident * s.threads() / 32 + 3) / 4, registers = 16384 / (32 * warps);
   if (p.fp8() && s.bn + 36 > registers) return false;
+  if (s.normalises != p.norm.has_value() || (s.normalises && (p.groups > 1 || s.bn >= p.n || CeilDiv(p.n, s.bn) > kMostOfCluster))) return false;
   return s.bn % (4 * p.run()) == 0 && (s.bn <= 64 || s.bn / 2 < p.n) && s.Slots(p) >= 2;
 }
 
@@ -225,27 +243,33 @@ int TmaShape::SlotBytes(const TmaProduct& p) const {
 
 int TmaShape::Slots(const TmaProduct& p) const {
   constexpr int kShared = 227 << 10, kOfABlock = 1024;
-  return std::min(8, (kShared / resident - kOfABlock - kAlignment) / (SlotBytes(p) + kBarriers));
+  return std::min(8, (kShared / resident - kOfABlock - kAlignment - ClusterBytes(p)) / (SlotBytes(p) + kBarriers));
 }
 
-size_t TmaShape::SharedBytes(const TmaProduct& p) const { return static_cast<size_t>(kAlignment + Slots(p) * (SlotBytes(p) + kBarriers)); }
+// What two tiles' rows are in each block, and barriers of that.
+int TmaShape::ClusterBytes(const TmaProduct& p) const { return normalises ? 2 * (8 + 8 * bm() * Cluster(p)) : 0; }
 
-std::string TmaShape::Name() const { return fmt::format("tma{}x{}{}", bm(), bn, resident > 1 ? fmt::format("r{}", resident) : ""); }
+int TmaShape::Cluster(const TmaProduct& p) const { return normalises ? static_cast<int>(CeilDiv(p.n, bn)) : 1; }
 
-std::vector<std::string> TmaNames() {
+size_t TmaShape::SharedBytes(const TmaProduct& p) const { return static_cast<size_t>(kAlignment + Slots(p) * (SlotBytes(p) + kBarriers) + ClusterBytes(p)); }
+
+std::string TmaShape::Name() const { return fmt::format("{}{}x{}{}", normalises ? "norm" : "tma", bm(), bn, resident > 1 ? fmt::format("r{}", resident) : ""); }
+
+std::vector<std::string> TmaNames(bool normalises) {
   std::vector<std::string> names;
-  for (const TmaShape& s : kShapes) names.push_back(s.Name());
+  for (const TmaShape& s : kShapes)
+    if (s.normalises == normalises) names.push_back(s.Name());
   return names;
 }
 
 std::vector<TmaShape> TmaShapes(const TmaProduct& p, const Device& device) {
   std::vector<TmaShape> shapes;
   // Fewer rows: other kernels share out the terms of a tile.
-  if (!Possible(p, device) || p.m * p.groups * p.n < int64_t{64} * 64 * device.processors() / 2) return shapes;
+  if (!Possible(p, device) || (!p.norm && p.m * p.groups * p.n < int64_t{64} * 64 * device.processors() / 2)) return shapes;
   for (const TmaShape& s : kShapes)
     if (Suits(p, s)) shapes.push_back(s);
   std::stable_sort(shapes.begin(), shapes.end(), [&](const TmaShape& a, const TmaShape& b) { return Cost(p, a, device.processors()) < Cost(p, b, device.processors()); });
-  constexpr size_t kMost = 6;
+  const size_t kMost = p.norm ? 5 : 6;
   if (shapes.size() > kMost) shapes.resize(kMost);
   return shapes;
 }
@@ -258,19 +282,22 @@ std::optional<TmaShape> FindTmaShape(const TmaProduct& p, const Device& device, 
 
 Generated TmaProductCode(const TmaProduct& p, const TmaShape& s, int processors) {
   const int row = p.row_bytes(), out_row = p.out_row_bytes(s.bn);
+  const int cluster = s.Cluster(p);
   const bool linear = p.n <= s.bn && p.groups == 1;
   Generated g;
   const std::pair<const char*, int64_t> numbers[] = {{"BM", s.bm()}, {"SLOTS", s.Slots(p)}, {"SLOT", s.SlotBytes(p)},
-                                                     {"WARPS", 4 * s.warp_groups}, {"IMAGE", p.image}, {"RESIDUAL", p.residual.has_value()}, {"TABLES", p.tables()}, {"LINEAR", linear}, {"OUT_ROW", out_row}};
+                                                     {"WARPS", 4 * s.warp_groups}, {"IMAGE", p.image}, {"RESIDUAL", p.residual.has_value()}, {"TABLES", p.tables()}, {"LINEAR", linear}, {"OUT_ROW", out_row}, {"CLUSTER", cluster}};
   for (const auto& [name, value] : numbers) g.source += fmt::format("#define {} {}\n", name, value);
-  g.source += Places(linear) + TmaFunctions(p, s.bn);
+  g.source += cluster > 1 ? "#define TILE_N(tile) ((int)blockIdx.z)\n" : "#define TILE_N(tile) ((tile) % tiles_n)\n";
+  if (cluster > 1) g.source += fmt::format("#define COLUMN_INSIDE(g) ({})\n", p.n % s.bn == 0 ? "true" : "tile_n * BN + ((g) * 4 + lane % 4) * RUN < n");
+  g.source += Places(linear) + TmaFunctions(p, s.bn) + (cluster > 1 ? kClusterFunctions : "");
   g.source += fmt::format("extern \"C\" __global__ void __launch_bounds__({}, {}) k({}, i64 m_, i64 n_, i64 taps, i64 chunks_, i64 groups_, i64 b_rows, i64 table{}, "
                           "const __grid_constant__ TensorMap a_map, const __grid_constant__ TensorMap b_map, const __grid_constant__ TensorMap out_map{}) {{\n",
                           s.threads(), s.resident, TmaParameters(p),
                           p.image ? ", i64 out_h, i64 out_w, i64 k_w, i64 stride_h, i64 stride_w, i64 dilation_h, i64 dilation_w, i64 pad_h, i64 pad_w" : "",
                           p.residual ? ", const __grid_constant__ TensorMap residual_map" : "");
   g.source += kBody;
-  g.source += kTmaFinish;
+  g.source += cluster > 1 ? kTmaNormFinish : kTmaFinish;
   g.source += kEnd;
   BindTmaOperands(p, &g);
   const int64_t run_bytes = p.channels * static_cast<int64_t>(p.size()), chunks = CeilDiv(run_bytes, row), taps = p.k_h * p.k_w;
@@ -317,8 +344,9 @@ Generated TmaProductCode(const TmaProduct& p, const TmaShape& s, int processors)
   g.shared = s.SharedBytes(p);
   g.waits = true;
   g.block[0] = static_cast<unsigned>(s.threads());
-  const int64_t tiles = CeilDiv(p.m, s.bm()) * CeilDiv(p.n, s.bn) * p.groups, at_once = int64_t{processors} * s.resident;
+  const int64_t tiles = CeilDiv(p.m, s.bm()) * CeilDiv(p.n, s.bn) / cluster * p.groups, at_once = std::max<int64_t>(1, int64_t{processors} * s.resident / cluster);
   g.grid[0] = static_cast<unsigned>(CeilDiv(tiles, CeilDiv(tiles, at_once)));
+  g.grid[2] = g.cluster = static_cast<unsigned>(cluster);
   return g;
 }
 

@@ -13,7 +13,8 @@
 // Products of many rows on compute capability 9.0. One warp lets the tensor memory accelerator fill a ring of shared memory
 // with tiles of A and B; the other warp groups multiply (wgmma), finish their sums and put them where the residual was, from
 // where the accelerator stores them. Blocks stay and take tile after tile, so that the next tile is on its way while a tile is
-// finished. The rows of A may be the windows of an image (the accelerator's im2col mode), which makes it a convolution.
+// finished. The rows of A may be the windows of an image (the accelerator's im2col mode), which makes it a convolution. Blocks that
+// share their rows can be a cluster: they tell each other what their rows amount to, and normalise them.
 namespace tfengine::cuda {
 
 // How the work is cut.
@@ -21,14 +22,17 @@ struct TmaShape {
   int warp_groups = 2;  // of 64 rows each
   int bn = 128;         // columns
   int resident = 1;     // blocks of a multiprocessor: one multiplies while another finishes
+  bool normalises = false;  // for TmaProduct::norm
 
   int bm() const { return 64 * warp_groups; }
   int threads() const { return 128 * warp_groups + 32; }
   // Shared memory is a ring of slots.
   int Slots(const struct TmaProduct& p) const;
   int SlotBytes(const struct TmaProduct& p) const;
+  int Cluster(const struct TmaProduct& p) const;  // blocks of a cluster
+  int ClusterBytes(const struct TmaProduct& p) const;
   size_t SharedBytes(const struct TmaProduct& p) const;
-  std::string Name() const;  // "tma128x256", "tma128x128r2": two blocks a multiprocessor
+  std::string Name() const;  // "tma128x256", "tma128x128r2": two blocks a multiprocessor; "norm128x192"
   bool operator==(const TmaShape&) const = default;
 };
 
@@ -41,6 +45,12 @@ struct TmaProduct {
   int groups = 1;  // products of one A with several B; results, B and biases lie one behind the other
   bool bias = false;
   std::string act;  // expression in x, or ""
+  // The rows are normalised: (row - mean) / sqrt(variance + epsilon) [* scale[n]] [+ offset[n]]. Of 16 bits.
+  struct Norm {
+    float epsilon = 0;
+    bool scale = false, offset = false;
+  };
+  std::optional<Norm> norm;
 
   // A's rows: k_h * k_w runs of `channels` elements each. Without an image: one run, rows one behind the other.
   bool image = false;
@@ -56,7 +66,7 @@ struct TmaProduct {
   // B: rows of k elements in the order of RowOfColumn(n, run()), `b_rows` of them a group, `b_pitch` bytes apart.
   int64_t b_rows = 0, b_pitch = 0;
   std::shared_ptr<const DeviceBuffer> weights;
-  // f32 per column of all groups: the biases; of 8-bit operands: scales, biases, and zeros as integers, `table` of each.
+  // f32 per column of all groups: the biases, scales and offsets of rows; of 8-bit operands: scales, biases, and zeros as integers, `table` of each.
   std::shared_ptr<const DeviceBuffer> columns;
   int64_t table = 0;
 
@@ -64,7 +74,7 @@ struct TmaProduct {
   bool fp8() const { return type == DType::kFloat8E4m3; }
   size_t size() const { return DTypeSize(type); }
   // Numbers of each column.
-  int tables() const { return size() == 2 ? bias : compensates ? 3 : 2; }
+  int tables() const { return size() == 2 ? bias + (norm ? norm->scale + norm->offset : 0) : compensates ? 3 : 2; }
   // Columns next to each other that one thread finishes: 16 bytes of the operands' type.
   int run() const { return 16 / static_cast<int>(size()); }
   // Bytes of a row of A or B in shared memory.
@@ -76,8 +86,8 @@ struct TmaProduct {
 std::vector<TmaShape> TmaShapes(const TmaProduct& p, const Device& device);
 // nullopt: no such name, or not for these sizes.
 std::optional<TmaShape> FindTmaShape(const TmaProduct& p, const Device& device, const std::string& name);
-// All names, for tests.
-std::vector<std::string> TmaNames();
+// All names of those that normalise rows, or do not; for tests.
+std::vector<std::string> TmaNames(bool normalises);
 
 // The kernel: inputs A, B, columns (if any), residual (if any).
 Generated TmaProductCode(const TmaProduct& p, const TmaShape& shape, int processors);

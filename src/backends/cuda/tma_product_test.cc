@@ -88,10 +88,11 @@ TEST_F(TmaProductTest, OnlyWhatTheAcceleratorCanLoad) {
 
 TEST_F(TmaProductTest, NamesFindTheirShapes) {
   const TmaProduct p = Product(DType::kFloat16, 4096, 3072, 768);
-  for (const std::string& name : TmaNames()) {
+  for (const std::string& name : TmaNames(false)) {
     const auto s = FindTmaShape(p, Gpu(90), name);
     if (s) EXPECT_EQ(s->Name(), name);
   }
+  for (const std::string& name : TmaNames(true)) EXPECT_FALSE(FindTmaShape(p, Gpu(90), name)) << "nothing to normalise";
   EXPECT_FALSE(FindTmaShape(p, Gpu(90), "tma17x3"));
 }
 
@@ -110,6 +111,26 @@ TEST_F(TmaProductTest, MapsSayWhereWindowsLie) {
   EXPECT_EQ(a.upper, (std::array<int, 2>{13 * 2 - 1 - 29, 27 * 2 - 1 - 55}));
   EXPECT_THAT(code.maps[1].box, ::testing::ElementsAre(64, 1, 128));
   EXPECT_THAT(code.source, HasSubstr("#define IMAGE 1"));
+}
+
+TEST_F(TmaProductTest, BlocksOfAClusterHaveWholeRows) {
+  TmaProduct p = Product(DType::kFloat16, 1000, 768, 768);
+  p.norm = TmaProduct::Norm{0.001f, true, true};
+  const auto shapes = TmaShapes(p, Gpu(90));
+  ASSERT_THAT(shapes, Not(IsEmpty()));
+  for (const TmaShape& s : shapes) {
+    EXPECT_TRUE(s.normalises);
+    EXPECT_THAT(s.Cluster(p), ::testing::AllOf(::testing::Ge(2), ::testing::Le(8))) << s.Name();
+    EXPECT_LE(s.SharedBytes(p), size_t{227} << 10) << s.Name();
+    const Generated code = TmaProductCode(p, s, 132);
+    EXPECT_EQ(code.cluster, static_cast<unsigned>(s.Cluster(p)));
+    EXPECT_EQ(code.grid[2], code.cluster);
+  }
+  EXPECT_FALSE(FindTmaShape(p, Gpu(90), "tma128x192"));
+  EXPECT_TRUE(FindTmaShape(p, Gpu(90), "norm128x192"));
+  EXPECT_FALSE(FindTmaShape(p, Gpu(90), "norm64x64")) << "twelve blocks";
+  p.n = 192;
+  EXPECT_FALSE(FindTmaShape(p, Gpu(90), "norm128x192")) << "one block";
 }
 
 TEST_F(TmaProductTest, E4m3IsSummedInRegisters) {

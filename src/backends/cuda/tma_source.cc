@@ -75,7 +75,7 @@ std::string Epilogue(const TmaProduct& p) {
     define("COLUMNS", p.bias ? columns("float", "bias", 0) : "");
     define("WITH_COLUMN(sum, e)", p.bias ? "((sum) + bias.v[e])" : "(sum)");
   }
-  std::string finish;
+  std::string finish;  // of z, first its value
   auto each = [&](const std::string& code) { finish += "for (int e = 0; e < 4; ++e) { " + code + " } "; };
   if (p.residual) {
     define("RESIDUALS", fmt::format("vec<{}, RUN> others[2] = {{}}; for (int h = 0; h < 2; ++h) for (int v = 0; v < RUN * OUT_SIZE / 16; ++v) if (INSIDE(h)) ((uint4*)&others[h])[v] = *(const uint4*)(RESIDUAL_AT(h, v));",
@@ -90,6 +90,8 @@ std::string Epilogue(const TmaProduct& p) {
     define("RESIDUALS", "");
   }
   if (!p.act.empty()) each(fmt::format("typedef float W; const W x = z[e]; z[e] = {};", p.act));
+  define("VALUE", finish);
+  finish.clear();
   if (codes) {
     define("RESULT", "vec<unsigned, 4>");
     const std::string inverse = Literal(1 / static_cast<double>(p.out.quant.scale), "float");
@@ -110,7 +112,11 @@ std::string Epilogue(const TmaProduct& p) {
     define("RESULT", fmt::format("vec<{}, RUN>", p.out.storage()));
     each(fmt::format("result[h].v[4 * part + e] = {};", p.out.Store("z[e]")));
   }
-  define("FINISH", finish);
+  define("PUT", finish);
+  if (!p.norm) return s;
+  define("NORM_COLUMNS", (p.norm->scale ? columns("float", "scale", p.bias) : "") + (p.norm->offset ? columns("float", "offset", p.bias + p.norm->scale) : ""));
+  define("EPSILON", Literal(p.norm->epsilon, "float"));
+  define("NORMALISED(z, e)", fmt::format("(((z) - mean[h]) * inverse[h]{}{})", p.norm->scale ? " * scale.v[e]" : "", p.norm->offset ? " + offset.v[e]" : ""));
   return s;
 }
 
@@ -130,7 +136,8 @@ const char kTmaFinish[] = R"cuda(
           float z[4];
 #pragma unroll
           for (int e = 0; e < 4; ++e) z[e] = WITH_COLUMN(acc[g * (RUN / 2) + part * 2 + e / 2][2 * h + e % 2], e);
-          FINISH
+          VALUE
+          PUT
         }
       }
 #pragma unroll
@@ -139,6 +146,107 @@ const char kTmaFinish[] = R"cuda(
         for (int v = 0; v < RUN * OUT_SIZE / 16; ++v)
           if (INSIDE(h)) *(uint4*)(RESULT_AT(h, v)) = ((const uint4*)&result[h])[v];
     }
+)cuda";
+
+const char kTmaNormFinish[] = R"cuda(
+#define SUM_AT(g, part, e) acc[(g) * (RUN / 2) + (part) * 2 + (e) / 2][2 * h + (e) % 2]
+    float sums[2] = {0, 0}, squares[2] = {0, 0}, mean[2] = {0, 0}, inverse[2] = {0, 0};
+#pragma unroll
+    for (int g = 0; g < BN / (4 * RUN); ++g) {
+      const int at = (g * 4 + lane % 4) * RUN * OUT_SIZE;
+      RESIDUALS
+#pragma unroll
+      for (int part = 0; part < RUN / 4; ++part) {
+        COLUMNS
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+          float z[4];
+#pragma unroll
+          for (int e = 0; e < 4; ++e) z[e] = WITH_COLUMN(SUM_AT(g, part, e), e);
+          VALUE
+#pragma unroll
+          for (int e = 0; e < 4; ++e) {
+            SUM_AT(g, part, e) = z[e];
+            if (COLUMN_INSIDE(g)) sums[h] += z[e];
+          }
+        }
+      }
+    }
+    // The four threads of a row, then the blocks: means, and squares of what is left (Chan et al., Updating formulae, 1979).
+    const float columns_here = min(BN, n - tile_n * BN);
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const float own = across_quad(sums[h]) / columns_here;
+#pragma unroll
+      for (int g = 0; g < BN / (4 * RUN); ++g)
+        if (COLUMN_INSIDE(g)) {
+#pragma unroll
+          for (int j = 0; j < RUN; ++j) {
+            const float d = SUM_AT(g, 0, j) - own;
+            squares[h] = fmaf(d, d, squares[h]);
+          }
+        }
+      const float rest_of_row = across_quad(squares[h]);
+      const unsigned row = part_of * 64 + warp % 4 * 16 + lane / 4 + 8 * h;
+      for (unsigned rank = lane % 4; rank < CLUSTER; rank += 4)
+        send_pair(of_block(rows_at + ((turn * CLUSTER + tile_n) * BM + row) * 8, rank), own, rest_of_row, of_block(rows_known + 8 * turn, rank));
+    }
+    if (threadIdx.x == 0) expect_bytes(rows_known + 8 * turn, CLUSTER * BM * 8);
+    await_cluster_phase(rows_known + 8 * turn, turn_parity);
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const float2* const rows = (const float2*)(memory + (rows_at - base)) + turn * CLUSTER * BM + part_of * 64 + warp % 4 * 16 + lane / 4 + 8 * h;
+#pragma unroll
+      for (int b = 0; b < CLUSTER; ++b) mean[h] += rows[b * BM].x * min(BN, n - b * BN);
+      mean[h] /= n;
+      float square = 0;
+#pragma unroll
+      for (int b = 0; b < CLUSTER; ++b) {
+        const float d = rows[b * BM].x - mean[h];
+        square += rows[b * BM].y + d * d * min(BN, n - b * BN);
+      }
+      inverse[h] = rsqrt(square / n + EPSILON);
+    }
+    turn ^= 1, turn_parity ^= turn == 0;
+#pragma unroll
+    for (int g = 0; g < BN / (4 * RUN); ++g) {
+      const int at = (g * 4 + lane % 4) * RUN * OUT_SIZE;
+      RESULT result[2];
+#pragma unroll
+      for (int part = 0; part < RUN / 4; ++part) {
+        NORM_COLUMNS
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+          float z[4];
+#pragma unroll
+          for (int e = 0; e < 4; ++e) z[e] = NORMALISED(SUM_AT(g, part, e), e);
+          PUT
+        }
+      }
+#pragma unroll
+      for (int h = 0; h < 2; ++h)
+#pragma unroll
+        for (int v = 0; v < RUN * OUT_SIZE / 16; ++v) *(uint4*)(RESULT_AT(h, v)) = ((const uint4*)&result[h])[v];
+    }
+)cuda";
+
+const char kClusterFunctions[] = R"cuda(
+// A place in the memory of another block of the cluster.
+__forceinline__ unsigned of_block(unsigned address, unsigned rank) {
+  unsigned remote;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(address), "r"(rank));
+  return remote;
+}
+__forceinline__ void send_pair(unsigned to, float a, float b, unsigned barrier) {
+  asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];" ::"r"(to), "f"(a), "f"(b), "r"(barrier) : "memory");
+}
+__forceinline__ void await_cluster_phase(unsigned at, unsigned parity) {
+  asm volatile("{\n.reg .pred p;\nagain:\nmbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%0], %1;\n@p bra.uni over;\nbra.uni again;\nover:\n}" ::"r"(at), "r"(parity) : "memory");
+}
+__forceinline__ float across_quad(float a) {
+  a += __shfl_xor_sync(0xffffffffu, a, 1);
+  return a + __shfl_xor_sync(0xffffffffu, a, 2);
+}
 )cuda";
 
 std::string TmaFunctions(const TmaProduct& p, int bn) {

@@ -19,6 +19,11 @@ void BindTmaOperands(const TmaProduct& p, Generated* g);
 // of the result, comes next. `column` is where the numbers of the thread's first column lie. The kernel defines, for 16 bytes v
 // of a row's run: RESULT_AT(h, v), RESIDUAL_AT(h, v), and INSIDE(h), whether they are there.
 extern const char kTmaFinish[];
+// The same where the blocks of a cluster have a row's columns, CLUSTER times BN of n: means and deviations of their parts go from
+// block to block (kClusterFunctions). The kernel has two barriers at `rows_known` for them, of which `turn` and `turn_parity` are
+// the next phase, and 2 * CLUSTER * BM pairs at `rows_at`; COLUMN_INSIDE(g) is whether the thread's g-th run of columns is there.
+extern const char kTmaNormFinish[];
+extern const char kClusterFunctions[];
 
 // Whether the accelerator can load the rows of A, and the results can be stored; images beside.
 bool TmaOperands(const TmaProduct& p, const Device& device);

@@ -43,6 +43,7 @@ class Machine {
   virtual void commit_products() = 0;
   virtual void await_products(int keep) = 0;
   virtual unsigned remote(unsigned address, unsigned rank) = 0;
+  virtual void send_pair(unsigned to, float a, float b, unsigned barrier) = 0;
   virtual void load_remote(float* to, unsigned address) = 0;
   virtual void init_barrier(unsigned at, unsigned count) = 0;
   virtual void arrive(unsigned at, unsigned count, unsigned bytes) = 0;
@@ -81,6 +82,7 @@ void to_pair(uint32_t& r, float high, float low) {
   r = l | static_cast<uint32_t>(h) << 16;
 }
 inline void power_of_2(float& y, float x) { y = std::exp2(x); }
+inline void positive(float& y, float x) { y = x < 0 ? 0 : x; }
 template <typename... R>
 void load_matrix(Machine* m, bool transposed, uint32_t& a, uint32_t& b, R&&... rest) {
   uint32_t r[4];

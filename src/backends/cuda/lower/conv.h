@@ -46,6 +46,9 @@ LowerResult LowerTile(const LowerContext& c, TileProduct p, const std::string& w
 // Its tactics; empty if the node is not for this kernel.
 std::vector<std::string> TileTactics(const ConcreteNode& node, TileProduct p, const Device& device);
 inline bool IsTileTactic(const std::string& tactic) { return tactic.rfind("tile", 0) == 0 || tactic.rfind("wg", 0) == 0 || tactic.rfind("tma", 0) == 0 || tactic.rfind("piece", 0) == 0; }
+// The same with layer_norm behind the product: `c.node`. Inputs are numbered `product`'s first.
+LowerResult LowerTileNorm(const LowerContext& c, const ConcreteNode& product, TileProduct p, const std::string& weights_key, FunctionRef<void(float*)> weights);
+std::vector<std::string> TileNormTactics(const ConcreteNode& product, const ConcreteNode& norm, TileProduct p, const Device& device);
 // An activation that no library has in its products.
 bool IsOwnActivation(const ConcreteNode& node);
 

@@ -54,7 +54,12 @@ std::vector<std::string> MatMulTactics(const ConcreteNode& node, const Device& d
 std::vector<std::string> AttentionTactics(const ConcreteNode& node, const Device& device);
 std::vector<std::string> RowTactics(const ConcreteNode& node, const Device& device);  // softmax, log_softmax, layer_norm
 
-// Pointwise nodes, [convert,] conv2d [, max pool], or an inverted bottleneck as one kernel. `c.node`: the last.
+// matmul and layer_norm as one kernel, and its tactics; empty if the nodes are not that. `c.node`: the last.
+std::vector<std::string> MatMulNormTactics(const std::vector<ConcreteNode>& nodes, const Device& device);
+LowerResult LowerMatMulNorm(const LowerContext& c, const std::vector<ConcreteNode>& nodes);
+
+// Pointwise nodes, [convert,] conv2d [, max pool], an inverted bottleneck, or a product whose rows are normalised as one kernel.
+// `c.node`: the last.
 LowerResult LowerChainOf(const LowerContext& c, const std::vector<ConcreteNode>& nodes);
 // The tactics of inverted bottlenecks; empty if the nodes are not one.
 std::vector<std::string> BottleneckTactics(const std::vector<ConcreteNode>& nodes, const Device& device);

@@ -270,6 +270,8 @@ void Pack(const MatMulForm& form, const float* from, float* to) {
     for (int64_t i = 0; i < g.k; ++i) to[j * g.k + i] = form.transposed ? from[j * g.k + i] : from[i * g.n + j];
 }
 
+std::string WeightsKey(const MatMulForm& form, const float* from) { return fmt::format("matmul {} {}", static_cast<const void*>(from), form.transposed); }
+
 // The library's form of joint products: one batch with A at stride 0.
 LowerResult JointOnLibrary(const LowerContext& c, const std::vector<ConcreteNode>& nodes, const MatMulForm& form, const std::string& key, FunctionRef<void(float*)> pack,
                            FunctionRef<void(float*)> biases) {
@@ -358,7 +360,7 @@ LowerResult LowerMatMul(const LowerContext& c) {
     const Gemm& g = form.gemm;
     const Operand& b = c.node.inputs[1];
     const float* from = form.packs ? b.constant->as<float>() : nullptr;
-    const std::string key = form.packs ? fmt::format("matmul {} {}", static_cast<const void*>(from), form.transposed) : "";
+    const std::string key = form.packs ? WeightsKey(form, from) : "";
     auto pack = [&](float* to) { Pack(form, from, to); };
     LowerResult lowered = std::optional<Lowered>();
     if (IsTileTactic(c.tactic) || (c.tactic.empty() && IsOwnActivation(c.node))) lowered = LowerTile(c, TileOf(form), key, pack);
@@ -366,6 +368,27 @@ LowerResult LowerMatMul(const LowerContext& c) {
     if (!lowered.ok() || *lowered) return lowered;
   }
   return LowerPlain(c);
+}
+
+namespace {
+
+bool IsMatMulNorm(const std::vector<ConcreteNode>& nodes) {
+  return nodes.size() == 2 && nodes[0].op == Op::kMatMul && nodes[1].op == Op::kLayerNorm && !IsInt8(nodes[0]) && nodes[0].outputs[0].num_elements() > 0;
+}
+
+}  // namespace
+
+std::vector<std::string> MatMulNormTactics(const std::vector<ConcreteNode>& nodes, const Device& device) {
+  return IsMatMulNorm(nodes) ? TileNormTactics(nodes[0], nodes[1], TileOf(FormOf(nodes[0])), device) : std::vector<std::string>();
+}
+
+LowerResult LowerMatMulNorm(const LowerContext& c, const std::vector<ConcreteNode>& nodes) {
+  if (!IsMatMulNorm(nodes)) return std::optional<Lowered>();
+  const MatMulForm form = FormOf(nodes[0]);
+  const TileProduct p = TileOf(form);
+  if (p.m == 0) return std::optional<Lowered>();
+  const auto* from = nodes[0].inputs[1].constant->as<float>();
+  return LowerTileNorm(c, nodes[0], p, WeightsKey(form, from), [&](float* to) { Pack(form, from, to); });
 }
 
 }  // namespace tfengine::cuda

@@ -51,23 +51,80 @@ Result<std::shared_ptr<const DeviceBuffer>> Biases(const LowerContext& c, const 
   return DeviceWeights(c, fmt::format("bias {} f32", b.data()), b.num_bytes(), [&](void* to) { std::copy_n(b.as<float>(), p.n, static_cast<float*>(to)); });
 }
 
-LowerResult LowerTma(const LowerContext& c, const TileProduct& t, const std::string& weights_key, FunctionRef<void(float*)> weights) {
-  TmaProduct p = TmaOf(t);
+// The rows of B as TmaProduct has them.
+Result<std::shared_ptr<const DeviceBuffer>> TmaWeights(const LowerContext& c, const TileProduct& t, const TmaProduct& p, const std::string& key, FunctionRef<void(float*)> weights) {
   const size_t bytes = static_cast<size_t>(p.groups * p.b_rows * p.b_pitch);
-  TFE_ASSIGN_OR_RETURN(p.weights, DeviceWeights(c, fmt::format("{} {} tma", weights_key, DTypeName(p.type)), bytes, [&](void* to) {
+  return DeviceWeights(c, fmt::format("{} {} tma", key, DTypeName(p.type)), bytes, [&](void* to) {
     std::vector<float> rows(static_cast<size_t>(t.groups * t.n * t.k)), packed(bytes / 2, 0.0f);
     weights(rows.data());
     for (int64_t group = 0; group < t.groups; ++group)
       for (int64_t n = 0; n < t.n; ++n) std::copy_n(rows.data() + (group * t.n + n) * t.k, t.k, packed.data() + (group * p.b_rows + RowOfColumn(n, p.run())) * t.k);
     StoreAs(p.type, packed.data(), static_cast<int64_t>(packed.size()), to);
-  }));
+  });
+}
+
+LowerResult LowerTma(const LowerContext& c, const TileProduct& t, const std::string& weights_key, FunctionRef<void(float*)> weights) {
+  TmaProduct p = TmaOf(t);
+  TFE_ASSIGN_OR_RETURN(p.weights, TmaWeights(c, t, p, weights_key, weights));
   TFE_ASSIGN_OR_RETURN(p.columns, Biases(c, t));
   std::vector<int> in = {0};
   if (p.residual) in.push_back(3);
   return Finish(c, TmaCode(p, c.device, c.tactic), c.tactic, std::move(in));
 }
 
+// A product whose rows are normalised; nullopt: not for this kernel.
+std::optional<TmaProduct> WithNorm(const TileProduct& t, const ConcreteNode& norm) {
+  TmaProduct p = TmaOf(t);
+  const auto elems = ElemsOf(norm);
+  if (norm.op != Op::kLayerNorm || !elems || !IsReal(elems->back()) || norm.inputs[0].shape.back() != t.n) return std::nullopt;
+  p.norm = TmaProduct::Norm{static_cast<float>(norm.attrs.Float("epsilon")), norm.has_input(1), norm.has_input(2)};
+  for (const size_t i : {1, 2}) {
+    const Operand* o = norm.has_input(i) ? &norm.inputs[i] : nullptr;
+    if (o && (!o->constant || o->dtype != DType::kFloat32 || o->num_elements() != t.n)) return std::nullopt;
+  }
+  if (norm.has_input(3)) {
+    if (p.residual || !p.act.empty() || !IsReal((*elems)[3]) || norm.inputs[3].num_elements() != norm.outputs[0].num_elements()) return std::nullopt;
+    p.residual = (*elems)[3];
+  }
+  p.out = elems->back();
+  p.table = t.n;
+  return p;
+}
+
 }  // namespace
+
+std::vector<std::string> TileNormTactics(const ConcreteNode& product, const ConcreteNode& norm, TileProduct t, const Device& device) {
+  std::vector<std::string> names;
+  const auto p = Complete(product, &t) ? WithNorm(t, norm) : std::nullopt;
+  if (!p) return names;
+  for (const TmaShape& s : TmaShapes(*p, device)) names.push_back(s.Name());
+  return names;
+}
+
+LowerResult LowerTileNorm(const LowerContext& c, const ConcreteNode& product, TileProduct t, const std::string& weights_key, FunctionRef<void(float*)> weights) {
+  auto p = Complete(product, &t) ? WithNorm(t, c.node) : std::nullopt;
+  auto shape = p ? FindTmaShape(*p, c.device, c.tactic) : std::nullopt;
+  if (p && c.tactic.empty()) {
+    const auto shapes = TmaShapes(*p, c.device);
+    if (!shapes.empty()) shape = shapes[0];
+  }
+  if (!shape) return std::optional<Lowered>();
+  TFE_ASSIGN_OR_RETURN(p->weights, TmaWeights(c, t, *p, weights_key, weights));
+  std::vector<const Tensor*> columns;
+  if (t.bias) columns.push_back(product.inputs[2].constant.get());
+  for (const size_t i : {1, 2})
+    if (c.node.has_input(i)) columns.push_back(c.node.inputs[i].constant.get());
+  std::string key = "columns";
+  for (const Tensor* column : columns) key += fmt::format(" {}", column->data());
+  if (!columns.empty()) {
+    TFE_ASSIGN_OR_RETURN(p->columns, DeviceWeights(c, key, columns.size() * static_cast<size_t>(t.n) * 4, [&](void* to) {
+      for (size_t i = 0; i < columns.size(); ++i) std::copy_n(columns[i]->as<float>(), t.n, static_cast<float*>(to) + static_cast<int64_t>(i) * t.n);
+    }));
+  }
+  std::vector<int> in = {0};
+  if (p->residual) in.push_back(t.residual ? 3 : static_cast<int>(product.inputs.size()) + 3);
+  return Finish(c, TmaProductCode(*p, *shape, c.device.processors()), shape->Name(), std::move(in));
+}
 
 bool IsOwnActivation(const ConcreteNode& node) {
   const std::string act = node.attrs.Str("act", "none");
