@@ -20,20 +20,20 @@ constexpr char kBody[] = R"cuda(
   extern __shared__ u8 raw_memory[];
   u8* memory = raw_memory + ((1024 - (shared_address(raw_memory) & 1023)) & 1023);
   const unsigned base = shared_address(memory), full = base + SLOTS * SLOT, empty = full + 8 * SLOTS;
-  const int m = (int)m_, n = (int)n_, chunks = (int)chunks_, steps = (int)taps * chunks, tiles_n = CLUSTER > 1 ? 1 : (n + BN - 1) / BN, tiles_m = (m + BM - 1) / BM, tiles = tiles_n * tiles_m * (int)groups_;
-#if CLUSTER > 1
+  const int m = (int)m_, n = (int)n_, chunks = (int)chunks_, steps = (int)taps * chunks, tiles_n = NORM ? 1 : (n + BN - 1) / BN, tiles_m = (m + BM * (1 + PAIR) - 1) / (BM * (1 + PAIR)), tiles = tiles_n * tiles_m * (int)groups_;
+#if NORM
   const unsigned rows_known = empty + 8 * SLOTS, rows_at = rows_known + 16;
 #endif
   if (threadIdx.x == 0) {
 #pragma unroll
-    for (int s = 0; s < SLOTS; ++s) init_barrier(full + 8 * s, 1), init_barrier(empty + 8 * s, WARPS);
-#if CLUSTER > 1
+    for (int s = 0; s < SLOTS; ++s) init_barrier(full + 8 * s, 1), init_barrier(empty + 8 * s, WARPS * (1 + PAIR));
+#if NORM
     init_barrier(rows_known, 1), init_barrier(rows_known + 8, 1);
 #endif
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
   }
 #if CLUSTER > 1
-  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+  sync_cluster();
 #else
   __syncthreads();
 #endif
@@ -47,13 +47,13 @@ constexpr char kBody[] = R"cuda(
       const int row = (int)blockIdx.x / tiles_n / tiles_m * (int)b_rows + TILE_N((int)blockIdx.x) * BN;
       for (int c = 0, tap = 0; early < SLOTS && early < steps; ++early) {
         expect_bytes(full + 8 * early, (BM + BN) * ROW);
-        load_tensor(base + early * SLOT + BM * ROW, &b_map, full + 8 * early, c * (ROW / SIZE), tap, row);
+        LOAD_B(base + early * SLOT + BM * ROW, full + 8 * early, c * (ROW / SIZE), tap, row);
         if (++c == chunks) c = 0, ++tap;
       }
     }
     after_previous();
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-      const int rest = tile / tiles_n, tile_n = TILE_N(tile), group = rest / tiles_m, row = group * (int)b_rows + tile_n * BN, first = rest % tiles_m * BM;
+      const int rest = tile / tiles_n, tile_n = TILE_N(tile), group = rest / tiles_m, row = group * (int)b_rows + tile_n * BN, first = FIRST_ROW(rest);
 #if IMAGE
       const int column = first % (int)out_w, line = first / (int)out_w % (int)out_h, image = first / (int)out_w / (int)out_h;
       const int x = column * (int)stride_w - (int)pad_w, y = line * (int)stride_h - (int)pad_h;
@@ -67,7 +67,7 @@ constexpr char kBody[] = R"cuda(
         } else {
           await_phase(empty + 8 * slot, parity);
           expect_bytes(barrier, (BM + BN) * ROW);
-          load_tensor(to + BM * ROW, &b_map, barrier, c * (ROW / SIZE), tap, row);
+          LOAD_B(to + BM * ROW, barrier, c * (ROW / SIZE), tap, row);
         }
 #if IMAGE
         load_windows(to, &a_map, barrier, c * (ROW / SIZE), x, y, image, (u16)(kx * (int)dilation_w), (u16)(ky * (int)dilation_h));
@@ -110,7 +110,7 @@ constexpr char kBody[] = R"cuda(
   const int warp = threadIdx.x / 32, lane = threadIdx.x & 31, part_of = warp / 4;
   int slot = 0, stored = -1;  // the slot whose result may still be on its way
   unsigned parity = 0;
-#if CLUSTER > 1
+#if NORM
   unsigned turn = 0, turn_parity = 0;
 #endif
   for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
@@ -140,11 +140,11 @@ constexpr char kBody[] = R"cuda(
       for (int q = 0; q < ROW / 32; ++q) multiply(acc, a + 2 * q, b + 2 * q, 1);
       asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 1;" ::: "memory");
 #endif
-      if (step > 0 && lane == 0) arrive(empty + 8 * last, 1);
+      if (step > 0 && lane == 0) RELEASE(empty + 8 * last, 1);
       if (step == 0 && stored >= 0) {
         if (threadIdx.x % 128 == 0) {
           asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
-          arrive(empty + 8 * stored, 4);
+          RELEASE(empty + 8 * stored, 4);
         }
         __syncwarp();
       }
@@ -154,7 +154,7 @@ constexpr char kBody[] = R"cuda(
     asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
 #pragma unroll
     for (int j = 0; j < BN / 8; ++j) asm volatile("" : SUM_OPERANDS(acc[j]) :: "memory");
-    if (lane == 0) arrive(empty + 8 * last, 1);
+    if (lane == 0) RELEASE(empty + 8 * last, 1);
     await_phase(full + 8 * slot, parity);
     u8* const place = memory + slot * SLOT;
     const float* const column = (const float*)(place + BM * BN * OUT_SIZE) + lane % 4 * RUN;
@@ -165,12 +165,12 @@ constexpr char kEnd[] = R"cuda(
     sync_group(1 + part_of);
     if (threadIdx.x % 128 == 0) {
 #if LINEAR
-      const int first = rest % tiles_m * BM + part_of * 64;
+      const int first = FIRST_ROW(rest) + part_of * 64;
       if (first < m) store_bytes(out + (i64)first * n, base + slot * SLOT + part_of * 64 * n * OUT_SIZE, min(64, m - first) * n * OUT_SIZE);
 #else
 #pragma unroll
       for (int b = 0; b < BN * OUT_SIZE / OUT_ROW; ++b)
-        store_tensor(&out_map, base + slot * SLOT + (b * BM + part_of * 64) * OUT_ROW, tile_n * BN + b * (OUT_ROW / OUT_SIZE), rest % tiles_m * BM + part_of * 64, group);
+        store_tensor(&out_map, base + slot * SLOT + (b * BM + part_of * 64) * OUT_ROW, tile_n * BN + b * (OUT_ROW / OUT_SIZE), FIRST_ROW(rest) + part_of * 64, group);
 #endif
       asm volatile("cp.async.bulk.commit_group;" ::: "memory");
     }
@@ -179,12 +179,19 @@ constexpr char kEnd[] = R"cuda(
     if (++slot == SLOTS) slot = 0, parity ^= 1;
   }
   if (threadIdx.x % 128 == 0) asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
+#if PAIR
+  // Nobody leaves while the other block may still write to its memory.
+  __syncwarp();
+  sync_cluster();
+#endif
 }
 )cuda";
 
 constexpr TmaShape kShapes[] = {{2, 256, 1}, {2, 192, 1}, {2, 128, 1}, {2, 128, 2}, {2, 96, 2}, {2, 64, 2}, {2, 64, 3}, {2, 32, 3}, {1, 256, 1}, {1, 192, 2}, {1, 128, 2}, {1, 128, 3}, {1, 96, 3}, {1, 64, 4},
                                {2, 256, 1, true}, {2, 192, 1, true}, {2, 128, 1, true}, {2, 128, 2, true}, {2, 96, 1, true}, {2, 64, 1, true}, {2, 64, 2, true},
-                               {1, 256, 1, true}, {1, 192, 1, true}, {1, 192, 2, true}, {1, 128, 1, true}, {1, 128, 2, true}, {1, 96, 1, true}, {1, 96, 2, true}, {1, 64, 1, true}, {1, 64, 2, true}};
+                               {1, 256, 1, true}, {1, 192, 1, true}, {1, 192, 2, true}, {1, 128, 1, true}, {1, 128, 2, true}, {1, 96, 1, true}, {1, 96, 2, true}, {1, 64, 1, true}, {1, 64, 2, true},
+                               {2, 256, 1, false, true}, {2, 192, 1, false, true}, {2, 128, 1, false, true}, {2, 128, 2, false, true}, {2, 96, 2, false, true}, {2, 64, 2, false, true},
+                               {2, 64, 3, false, true}, {1, 256, 1, false, true}, {1, 192, 2, false, true}, {1, 128, 2, false, true}, {1, 128, 3, false, true}, {1, 96, 3, false, true}, {1, 64, 4, false, true}};
 constexpr int64_t kMostOfCluster = 8;  // blocks, as every device can
 
 
@@ -195,6 +202,18 @@ std::string Places(bool linear) {
                          "((((at + 16 * (v)) % OUT_ROW / 16) ^ (OUT_ROW == 128 ? (lane / 4) & 7 : (lane / 4) >> 1 & 3)) << 4)";
   return fmt::format("#define INSIDE(h) ({})\n#define RESULT_AT(h, v) (place + {})\n#define RESIDUAL_AT RESULT_AT\n", linear ? "at < n * OUT_SIZE" : "true", at);
 }
+
+// Where a block's rows start; how it loads B's tile and gives slots back.
+constexpr char kAlone[] = R"cuda(
+#define FIRST_ROW(rest) ((rest) % tiles_m * BM)
+#define LOAD_B(place, bar, column, tap_, line) load_tensor(place, &b_map, bar, column, tap_, line)
+#define RELEASE arrive
+)cuda";
+constexpr char kPair[] = R"cuda(
+#define FIRST_ROW(rest) (((rest) % tiles_m * 2 + (int)blockIdx.z) * BM)
+#define LOAD_B(place, bar, column, tap_, line) load_tensor_for_both((place) + blockIdx.z * (BN / 2 * ROW), &b_map, bar, column, tap_, (line) + (int)blockIdx.z * (BN / 2))
+#define RELEASE(at, count) do { arrive(at, count); arrive_at_block(of_block(at, blockIdx.z ^ 1), count); } while (0)
+)cuda";
 
 bool Possible(const TmaProduct& p, const Device& device) {
   if (!TmaOperands(p, device)) return false;
@@ -212,6 +231,7 @@ bool Suits(const TmaProduct& p, const TmaShape& s) {
   const int warps = (s.resident * s.threads() / 32 + 3) / 4, registers = 16384 / (32 * warps);
   if (p.fp8() && s.bn + 36 > registers) return false;
   if (s.normalises != p.norm.has_value() || (s.normalises && (p.groups > 1 || s.bn >= p.n || CeilDiv(p.n, s.bn) > kMostOfCluster))) return false;
+  if (s.pairs && (p.image || p.n <= s.bn || p.m <= s.bm())) return false;
   return s.bn % (4 * p.run()) == 0 && (s.bn <= 64 || s.bn / 2 < p.n) && s.Slots(p) >= 2;
 }
 
@@ -249,11 +269,11 @@ int TmaShape::Slots(const TmaProduct& p) const {
 // What two tiles' rows are in each block, and barriers of that.
 int TmaShape::ClusterBytes(const TmaProduct& p) const { return normalises ? 2 * (8 + 8 * bm() * Cluster(p)) : 0; }
 
-int TmaShape::Cluster(const TmaProduct& p) const { return normalises ? static_cast<int>(CeilDiv(p.n, bn)) : 1; }
+int TmaShape::Cluster(const TmaProduct& p) const { return normalises ? static_cast<int>(CeilDiv(p.n, bn)) : pairs ? 2 : 1; }
 
 size_t TmaShape::SharedBytes(const TmaProduct& p) const { return static_cast<size_t>(kAlignment + Slots(p) * (SlotBytes(p) + kBarriers) + ClusterBytes(p)); }
 
-std::string TmaShape::Name() const { return fmt::format("{}{}x{}{}", normalises ? "norm" : "tma", bm(), bn, resident > 1 ? fmt::format("r{}", resident) : ""); }
+std::string TmaShape::Name() const { return fmt::format("{}{}x{}{}{}", normalises ? "norm" : "tma", bm(), bn, resident > 1 ? fmt::format("r{}", resident) : "", pairs ? "p" : ""); }
 
 std::vector<std::string> TmaNames(bool normalises) {
   std::vector<std::string> names;
@@ -267,10 +287,14 @@ std::vector<TmaShape> TmaShapes(const TmaProduct& p, const Device& device) {
   // Fewer rows: other kernels share out the terms of a tile.
   if (!Possible(p, device) || (!p.norm && p.m * p.groups * p.n < int64_t{64} * 64 * device.processors() / 2)) return shapes;
   for (const TmaShape& s : kShapes)
-    if (Suits(p, s)) shapes.push_back(s);
+    if (Suits(p, s) && !s.pairs) shapes.push_back(s);
   std::stable_sort(shapes.begin(), shapes.end(), [&](const TmaShape& a, const TmaShape& b) { return Cost(p, a, device.processors()) < Cost(p, b, device.processors()); });
   const size_t kMost = p.norm ? 5 : 6;
   if (shapes.size() > kMost) shapes.resize(kMost);
+  const size_t alone = shapes.size();
+  for (size_t i = 0; i < std::min<size_t>(alone, 4); ++i)
+    for (const TmaShape& s : kShapes)
+      if (TmaShape{s.warp_groups, s.bn, s.resident} == shapes[i] && s.pairs && Suits(p, s)) shapes.push_back(s);
   return shapes;
 }
 
@@ -286,10 +310,11 @@ Generated TmaProductCode(const TmaProduct& p, const TmaShape& s, int processors)
   const bool linear = p.n <= s.bn && p.groups == 1;
   Generated g;
   const std::pair<const char*, int64_t> numbers[] = {{"BM", s.bm()}, {"SLOTS", s.Slots(p)}, {"SLOT", s.SlotBytes(p)},
-                                                     {"WARPS", 4 * s.warp_groups}, {"IMAGE", p.image}, {"RESIDUAL", p.residual.has_value()}, {"TABLES", p.tables()}, {"LINEAR", linear}, {"OUT_ROW", out_row}, {"CLUSTER", cluster}};
+                                                     {"WARPS", 4 * s.warp_groups}, {"IMAGE", p.image}, {"RESIDUAL", p.residual.has_value()}, {"TABLES", p.tables()}, {"LINEAR", linear}, {"OUT_ROW", out_row}, {"CLUSTER", cluster}, {"NORM", s.normalises}, {"PAIR", s.pairs}};
   for (const auto& [name, value] : numbers) g.source += fmt::format("#define {} {}\n", name, value);
-  g.source += cluster > 1 ? "#define TILE_N(tile) ((int)blockIdx.z)\n" : "#define TILE_N(tile) ((tile) % tiles_n)\n";
-  if (cluster > 1) g.source += fmt::format("#define COLUMN_INSIDE(g) ({})\n", p.n % s.bn == 0 ? "true" : "tile_n * BN + ((g) * 4 + lane % 4) * RUN < n");
+  g.source += s.normalises ? "#define TILE_N(tile) ((int)blockIdx.z)\n" : "#define TILE_N(tile) ((tile) % tiles_n)\n";
+  g.source += s.pairs ? kPair : kAlone;
+  if (s.normalises) g.source += fmt::format("#define COLUMN_INSIDE(g) ({})\n", p.n % s.bn == 0 ? "true" : "tile_n * BN + ((g) * 4 + lane % 4) * RUN < n");
   g.source += Places(linear) + TmaFunctions(p, s.bn) + (cluster > 1 ? kClusterFunctions : "");
   g.source += fmt::format("extern \"C\" __global__ void __launch_bounds__({}, {}) k({}, i64 m_, i64 n_, i64 taps, i64 chunks_, i64 groups_, i64 b_rows, i64 table{}, "
                           "const __grid_constant__ TensorMap a_map, const __grid_constant__ TensorMap b_map, const __grid_constant__ TensorMap out_map{}) {{\n",
@@ -297,7 +322,7 @@ Generated TmaProductCode(const TmaProduct& p, const TmaShape& s, int processors)
                           p.image ? ", i64 out_h, i64 out_w, i64 k_w, i64 stride_h, i64 stride_w, i64 dilation_h, i64 dilation_w, i64 pad_h, i64 pad_w" : "",
                           p.residual ? ", const __grid_constant__ TensorMap residual_map" : "");
   g.source += kBody;
-  g.source += cluster > 1 ? kTmaNormFinish : kTmaFinish;
+  g.source += s.normalises ? kTmaNormFinish : kTmaFinish;
   g.source += kEnd;
   BindTmaOperands(p, &g);
   const int64_t run_bytes = p.channels * static_cast<int64_t>(p.size()), chunks = CeilDiv(run_bytes, row), taps = p.k_h * p.k_w;
@@ -334,7 +359,7 @@ Generated TmaProductCode(const TmaProduct& p, const TmaShape& s, int processors)
   out.strides = {u64(p.n * out_size), u64(p.m * p.n * out_size)};
   out.box = {u32(out_row / out_size), 64, 1};
   out.steps = {1, 1, 1};
-  g.maps = {std::move(a), TmaWeightsMap(p, s.bn), out};
+  g.maps = {std::move(a), TmaWeightsMap(p, s.pairs ? s.bn / 2 : s.bn), out};
   if (p.residual) {
     out.operand = g.inputs - 1;
     out.type = p.residual->dtype;
@@ -344,7 +369,7 @@ Generated TmaProductCode(const TmaProduct& p, const TmaShape& s, int processors)
   g.shared = s.SharedBytes(p);
   g.waits = true;
   g.block[0] = static_cast<unsigned>(s.threads());
-  const int64_t tiles = CeilDiv(p.m, s.bm()) * CeilDiv(p.n, s.bn) / cluster * p.groups, at_once = std::max<int64_t>(1, int64_t{processors} * s.resident / cluster);
+  const int64_t tiles = CeilDiv(p.m, s.bm() * (s.pairs ? 2 : 1)) * (s.normalises ? 1 : CeilDiv(p.n, s.bn)) * p.groups, at_once = std::max<int64_t>(1, int64_t{processors} * s.resident / cluster);
   g.grid[0] = static_cast<unsigned>(CeilDiv(tiles, CeilDiv(tiles, at_once)));
   g.grid[2] = g.cluster = static_cast<unsigned>(cluster);
   return g;

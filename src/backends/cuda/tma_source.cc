@@ -192,7 +192,7 @@ const char kTmaNormFinish[] = R"cuda(
         send_pair(of_block(rows_at + ((turn * CLUSTER + tile_n) * BM + row) * 8, rank), own, rest_of_row, of_block(rows_known + 8 * turn, rank));
     }
     if (threadIdx.x == 0) expect_bytes(rows_known + 8 * turn, CLUSTER * BM * 8);
-    await_cluster_phase(rows_known + 8 * turn, turn_parity);
+    await_phase(rows_known + 8 * turn, turn_parity);
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
       const float2* const rows = (const float2*)(memory + (rows_at - base)) + turn * CLUSTER * BM + part_of * 64 + warp % 4 * 16 + lane / 4 + 8 * h;
@@ -231,17 +231,23 @@ const char kTmaNormFinish[] = R"cuda(
 )cuda";
 
 const char kClusterFunctions[] = R"cuda(
+// Wider scopes of release and acquire would cost a fence of all memory each (1 us): what blocks tell each other here goes through
+// barriers in shared memory that count bytes.
+__forceinline__ void sync_cluster() { asm volatile("barrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory"); }
 // A place in the memory of another block of the cluster.
 __forceinline__ unsigned of_block(unsigned address, unsigned rank) {
   unsigned remote;
   asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(address), "r"(rank));
   return remote;
 }
+__forceinline__ void arrive_at_block(unsigned remote, unsigned count) { asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0], %1;" ::"r"(remote), "r"(count) : "memory"); }
+// To the same place of both blocks of a cluster.
+__forceinline__ void load_tensor_for_both(unsigned to, const TensorMap* map, unsigned barrier, int x, int y, int z) {
+  asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4, %5}], [%2], %6;"
+               ::"r"(to), "l"(map), "r"(barrier), "r"(x), "r"(y), "r"(z), "h"((u16)3) : "memory");
+}
 __forceinline__ void send_pair(unsigned to, float a, float b, unsigned barrier) {
   asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];" ::"r"(to), "f"(a), "f"(b), "r"(barrier) : "memory");
-}
-__forceinline__ void await_cluster_phase(unsigned at, unsigned parity) {
-  asm volatile("{\n.reg .pred p;\nagain:\nmbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%0], %1;\n@p bra.uni over;\nbra.uni again;\nover:\n}" ::"r"(at), "r"(parity) : "memory");
 }
 __forceinline__ float across_quad(float a) {
   a += __shfl_xor_sync(0xffffffffu, a, 1);

@@ -23,6 +23,7 @@ extern const char kTmaFinish[];
 // block to block (kClusterFunctions). The kernel has two barriers at `rows_known` for them, of which `turn` and `turn_parity` are
 // the next phase, and 2 * CLUSTER * BM pairs at `rows_at`; COLUMN_INSIDE(g) is whether the thread's g-th run of columns is there.
 extern const char kTmaNormFinish[];
+// What blocks of a cluster do to each other.
 extern const char kClusterFunctions[];
 
 // Whether the accelerator can load the rows of A, and the results can be stored; images beside.

@@ -136,6 +136,9 @@ inline void load_tensor(Machine* m, unsigned to, const void* map, unsigned barri
   const int place[] = {x, y, z}, offset[] = {0, 0};
   m->load_tensor(to, map, barrier, place, offset);
 }
+inline void load_tensor_for_both(Machine* m, unsigned to, const void* map, unsigned barrier, int x, int y, int z, unsigned) {
+  for (unsigned rank : {0u, 1u}) load_tensor(m, m->remote(to, rank), map, m->remote(barrier, rank), x, y, z);
+}
 inline void load_box(Machine* m, unsigned to, const void* map, unsigned barrier, int c, int x, int y, int image) {
   const int place[] = {c, x, y, image}, offset[] = {0, 0};
   m->load_tensor(to, map, barrier, place, offset);

@@ -492,6 +492,7 @@ std::string TranslateAsm(const std::string& text) {
   if (has("bar.sync")) return "machine->sync_group(" + all + ")";
   if (has("cp.async.bulk.commit_group")) return "(void)0";
   if (has("cp.async.bulk.wait_group")) return "machine->await_stores()";
+  if (has("multicast::cluster")) return "emulated::load_tensor_for_both(machine, " + all + ")";
   if (has("cp.async.bulk.tensor.3d.global")) return "emulated::store_tensor(machine, " + all + ")";
   if (has("cp.async.bulk.global")) return "machine->store_bytes(" + all + ")";
   if (has("cp.async.bulk.shared")) return "machine->load_bytes(" + all + ")";
