@@ -157,6 +157,7 @@ constexpr char kEnd[] = R"cuda(
 
 // Where kTmaFinish reads residuals and puts results: a quad's threads write 64 bytes together.
 constexpr char kPlaces[] = R"cuda(
+#define COLUMN_TABLE BN
 #define INSIDE(h) (where[h] < limit && (COLUMNS_N % BN == 0 || tile_n * BN * OUT_SIZE + at < COLUMNS_N * OUT_SIZE))
 #define BYTE_OF(h, v) ((pixel + where[h]) * (COLUMNS_N * OUT_SIZE) + tile_n * BN * OUT_SIZE + at + 16 * (v))
 #define RESULT_AT(h, v) ((u8*)out + BYTE_OF(h, v))

@@ -20,19 +20,29 @@ constexpr char kBody[] = R"cuda(
   extern __shared__ u8 raw_memory[];
   u8* memory = raw_memory + ((1024 - (shared_address(raw_memory) & 1023)) & 1023);
   const unsigned base = shared_address(memory), full = base + SLOTS * SLOT, empty = full + 8 * SLOTS;
-  const int m = (int)m_, n = (int)n_, chunks = (int)chunks_, steps = (int)taps * chunks, tiles_n = NORM ? 1 : (n + BN - 1) / BN, tiles_m = (m + BM * (1 + PAIR) - 1) / (BM * (1 + PAIR)), tiles = tiles_n * tiles_m * (int)groups_;
+  const int m = (int)m_, n = (int)n_, chunks = (int)chunks_, all_steps = (int)taps * chunks, tiles_n = NORM ? 1 : (n + BN - 1) / BN, tiles_m = (m + BM * (1 + PAIR) - 1) / (BM * (1 + PAIR)), tiles = tiles_n * tiles_m * (int)groups_;
+#if SPLIT > 1
+  const unsigned parts_known = empty + 8 * SLOTS;
+  const int rank = blockIdx.z, first_step = rank * ((all_steps + SPLIT - 1) / SPLIT), steps = min((all_steps + SPLIT - 1) / SPLIT, all_steps - first_step);
+#else
+  constexpr int first_step = 0;
+  const int steps = all_steps;
+#endif
 #if NORM
   const unsigned rows_known = empty + 8 * SLOTS, rows_at = rows_known + 16;
 #endif
   if (threadIdx.x == 0) {
 #pragma unroll
     for (int s = 0; s < SLOTS; ++s) init_barrier(full + 8 * s, 1), init_barrier(empty + 8 * s, WARPS * (1 + PAIR));
+#if SPLIT > 1
+    init_barrier(parts_known, 1);
+#endif
 #if NORM
     init_barrier(rows_known, 1), init_barrier(rows_known + 8, 1);
 #endif
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
   }
-#if CLUSTER > 1
+#if NORM || PAIR
   sync_cluster();
 #else
   __syncthreads();
@@ -45,7 +55,7 @@ constexpr char kBody[] = R"cuda(
     int early = 0;
     if ((int)blockIdx.x < tiles) {
       const int row = (int)blockIdx.x / tiles_n / tiles_m * (int)b_rows + TILE_N((int)blockIdx.x) * BN;
-      for (int c = 0, tap = 0; early < SLOTS && early < steps; ++early) {
+      for (int c = first_step, tap = 0; early < SLOTS && early < steps; ++early) {
         expect_bytes(full + 8 * early, (BM + BN) * ROW);
         LOAD_B(base + early * SLOT + BM * ROW, full + 8 * early, c * (ROW / SIZE), tap, row);
         if (++c == chunks) c = 0, ++tap;
@@ -59,7 +69,7 @@ constexpr char kBody[] = R"cuda(
       const int x = column * (int)stride_w - (int)pad_w, y = line * (int)stride_h - (int)pad_h;
       int kx = 0, ky = 0;
 #endif
-      int c = 0, tap = 0;
+      int c = first_step, tap = 0;
       for (int step = 0; step < steps; ++step) {
         const unsigned to = base + slot * SLOT, barrier = full + 8 * slot;
         if (early > 0) {
@@ -82,6 +92,7 @@ constexpr char kBody[] = R"cuda(
         }
         if (++slot == SLOTS) slot = 0, parity ^= 1;
       }
+#if SPLIT == 1
       const unsigned to = base + slot * SLOT, barrier = full + 8 * slot;
       await_phase(empty + 8 * slot, parity);
 #if RESIDUAL || TABLES > 0
@@ -103,6 +114,7 @@ constexpr char kBody[] = R"cuda(
         load_tensor(to + b * BM * OUT_ROW, &residual_map, barrier, tile_n * BN + b * (OUT_ROW / OUT_SIZE), first, group);
 #endif
       if (++slot == SLOTS) slot = 0, parity ^= 1;
+#endif
     }
     return;
   }
@@ -154,13 +166,16 @@ constexpr char kBody[] = R"cuda(
     asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
 #pragma unroll
     for (int j = 0; j < BN / 8; ++j) asm volatile("" : SUM_OPERANDS(acc[j]) :: "memory");
+#if SPLIT == 1
     if (lane == 0) RELEASE(empty + 8 * last, 1);
     await_phase(full + 8 * slot, parity);
     u8* const place = memory + slot * SLOT;
     const float* const column = (const float*)(place + BM * BN * OUT_SIZE) + lane % 4 * RUN;
+#endif
 )cuda";
 
 constexpr char kEnd[] = R"cuda(
+#if SPLIT == 1
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
     sync_group(1 + part_of);
     if (threadIdx.x % 128 == 0) {
@@ -177,6 +192,7 @@ constexpr char kEnd[] = R"cuda(
     __syncwarp();
     stored = slot;
     if (++slot == SLOTS) slot = 0, parity ^= 1;
+#endif
   }
   if (threadIdx.x % 128 == 0) asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
 #if PAIR
@@ -191,17 +207,30 @@ constexpr TmaShape kShapes[] = {{2, 256, 1}, {2, 192, 1}, {2, 128, 1}, {2, 128, 
                                {2, 256, 1, true}, {2, 192, 1, true}, {2, 128, 1, true}, {2, 128, 2, true}, {2, 96, 1, true}, {2, 64, 1, true}, {2, 64, 2, true},
                                {1, 256, 1, true}, {1, 192, 1, true}, {1, 192, 2, true}, {1, 128, 1, true}, {1, 128, 2, true}, {1, 96, 1, true}, {1, 96, 2, true}, {1, 64, 1, true}, {1, 64, 2, true},
                                {2, 256, 1, false, true}, {2, 192, 1, false, true}, {2, 128, 1, false, true}, {2, 128, 2, false, true}, {2, 96, 2, false, true}, {2, 64, 2, false, true},
-                               {2, 64, 3, false, true}, {1, 256, 1, false, true}, {1, 192, 2, false, true}, {1, 128, 2, false, true}, {1, 128, 3, false, true}, {1, 96, 3, false, true}, {1, 64, 4, false, true}};
+                               {2, 64, 3, false, true}, {1, 256, 1, false, true}, {1, 192, 2, false, true}, {1, 128, 2, false, true}, {1, 128, 3, false, true}, {1, 96, 3, false, true}, {1, 64, 4, false, true},
+                               {2, 256, 1, false, false, 4}, {2, 192, 1, false, false, 2}, {2, 128, 1, false, false, 2}, {2, 128, 1, false, false, 4},
+                               {1, 128, 2, false, false, 2}, {1, 128, 2, false, false, 4}, {1, 64, 2, false, false, 4}};
 constexpr int64_t kMostOfCluster = 8;  // blocks, as every device can
 
 
 // Where kTmaFinish reads residuals and puts results: boxes of OUT_ROW bytes one behind the other, 16 byte chunks permuted.
-std::string Places(bool linear) {
+std::string StagedPlaces(bool linear) {
   const std::string row = "(warp * 16 + lane / 4 + 8 * (h))";
   const std::string at = linear ? row + " * n * OUT_SIZE + at + 16 * (v)" : "(at + 16 * (v)) / OUT_ROW * BM * OUT_ROW + " + row + " * OUT_ROW + "
                          "((((at + 16 * (v)) % OUT_ROW / 16) ^ (OUT_ROW == 128 ? (lane / 4) & 7 : (lane / 4) >> 1 & 3)) << 4)";
   return fmt::format("#define INSIDE(h) ({})\n#define RESULT_AT(h, v) (place + {})\n#define RESIDUAL_AT RESULT_AT\n", linear ? "at < n * OUT_SIZE" : "true", at);
 }
+
+// Where results go that are not staged.
+constexpr char kSplitPlaces[] = R"cuda(
+#define COLUMN_TABLE table
+#define COLUMNS_AT (TABLES > 0 ? COLUMN_POINTER + (i64)group * n + tile_n * BN + lane % 4 * RUN : nullptr)
+#define ROW_OF(h) (FIRST_ROW(rest) + part_of * 64 + warp % 4 * 16 + lane / 4 + 8 * (h))
+#define INSIDE(h) ((h) == (rank & 1) && ROW_OF(h) < m)
+#define RESULT_OF(tensor, h, v) ((tensor) + ((((i64)group * m + ROW_OF(h)) * n + tile_n * BN) * OUT_SIZE + at + 16 * (v)))
+#define RESULT_AT(h, v) RESULT_OF((u8*)out, h, v)
+#define RESIDUAL_AT(h, v) RESULT_OF((const u8*)residual, h, v)
+)cuda";
 
 // Where a block's rows start; how it loads B's tile and gives slots back.
 constexpr char kAlone[] = R"cuda(
@@ -231,13 +260,23 @@ bool Suits(const TmaProduct& p, const TmaShape& s) {
   const int warps = (s.resident * s.threads() / 32 + 3) / 4, registers = 16384 / (32 * warps);
   if (p.fp8() && s.bn + 36 > registers) return false;
   if (s.normalises != p.norm.has_value() || (s.normalises && (p.groups > 1 || s.bn >= p.n || CeilDiv(p.n, s.bn) > kMostOfCluster))) return false;
+  // A block of a cluster has one tile, and some of its terms.
+  const int64_t steps = CeilDiv(p.channels * static_cast<int64_t>(p.size()), p.row_bytes());
+  if (s.split > 1 && (p.image || p.size() != 2 || s.bn / 2 >= p.n || (s.split - 1) * CeilDiv(steps, s.split) >= steps || s.bn % 64 != 0)) return false;
   if (s.pairs && (p.image || p.n <= s.bn || p.m <= s.bm())) return false;
   return s.bn % (4 * p.run()) == 0 && (s.bn <= 64 || s.bn / 2 < p.n) && s.Slots(p) >= 2;
 }
 
+// Blocks that a device has room for. Clusters lie within a group of processors, of which some have fewer than others: an H100 has
+// room for 31 clusters of four.
+int64_t Places(const TmaProduct& p, const TmaShape& s, int processors) {
+  const int64_t places = int64_t{processors} * s.resident, cluster = s.Cluster(p);
+  return cluster <= 2 ? places : std::max<int64_t>(1, places * 19 / 20 / cluster) * cluster;
+}
+
 // Cycles, roughly; only the order counts.
 double Cost(const TmaProduct& p, const TmaShape& s, int processors) {
-  const int64_t tiles = CeilDiv(p.m, s.bm()) * CeilDiv(p.n, s.bn) * p.groups, blocks = int64_t{processors} * s.resident;
+  const int64_t tiles = CeilDiv(p.m, s.bm()) * CeilDiv(p.n, s.bn) * p.groups, blocks = Places(p, s, processors);
   const double steps = static_cast<double>(p.k_h * p.k_w * CeilDiv(p.channels * static_cast<int64_t>(p.size()), p.row_bytes()));
   const double bytes = static_cast<double>(s.bm() + s.bn) * p.row_bytes() / 36;
   const double multiply = steps * std::max(static_cast<double>(s.bm()) * s.bn * p.row_bytes() / 128 / 64 * 1.1, bytes);
@@ -266,14 +305,14 @@ int TmaShape::Slots(const TmaProduct& p) const {
   return std::min(8, (kShared / resident - kOfABlock - kAlignment - ClusterBytes(p)) / (SlotBytes(p) + kBarriers));
 }
 
-// What two tiles' rows are in each block, and barriers of that.
-int TmaShape::ClusterBytes(const TmaProduct& p) const { return normalises ? 2 * (8 + 8 * bm() * Cluster(p)) : 0; }
+// What two tiles' rows are in each block, and barriers of that; of split terms, a barrier.
+int TmaShape::ClusterBytes(const TmaProduct& p) const { return normalises ? 2 * (8 + 8 * bm() * Cluster(p)) : split > 1 ? 8 : 0; }
 
-int TmaShape::Cluster(const TmaProduct& p) const { return normalises ? static_cast<int>(CeilDiv(p.n, bn)) : pairs ? 2 : 1; }
+int TmaShape::Cluster(const TmaProduct& p) const { return normalises ? static_cast<int>(CeilDiv(p.n, bn)) : pairs ? 2 : split; }
 
 size_t TmaShape::SharedBytes(const TmaProduct& p) const { return static_cast<size_t>(kAlignment + Slots(p) * (SlotBytes(p) + kBarriers) + ClusterBytes(p)); }
 
-std::string TmaShape::Name() const { return fmt::format("{}{}x{}{}{}", normalises ? "norm" : "tma", bm(), bn, resident > 1 ? fmt::format("r{}", resident) : "", pairs ? "p" : ""); }
+std::string TmaShape::Name() const { return fmt::format("{}{}x{}{}{}", normalises ? "norm" : "tma", bm(), bn, resident > 1 ? fmt::format("r{}", resident) : "", pairs ? "p" : split > 1 ? fmt::format("/{}", split) : ""); }
 
 std::vector<std::string> TmaNames(bool normalises) {
   std::vector<std::string> names;
@@ -285,9 +324,16 @@ std::vector<std::string> TmaNames(bool normalises) {
 std::vector<TmaShape> TmaShapes(const TmaProduct& p, const Device& device) {
   std::vector<TmaShape> shapes;
   // Fewer rows: other kernels share out the terms of a tile.
-  if (!Possible(p, device) || (!p.norm && p.m * p.groups * p.n < int64_t{64} * 64 * device.processors() / 2)) return shapes;
+  if (!Possible(p, device)) return shapes;
+  std::vector<TmaShape> split;
+  for (const TmaShape& s : kShapes) {
+    const int64_t blocks = CeilDiv(p.m, s.bm()) * CeilDiv(p.n, s.bn) * p.groups * s.split, places = Places(p, s, device.processors());
+    if (s.split > 1 && Suits(p, s) && blocks <= places && blocks * 4 > places) split.push_back(s);
+  }
+  // Of fewer rows alone other kernels take care.
+  if (!p.norm && p.m * p.groups * p.n < int64_t{64} * 64 * device.processors() / 2) return split;
   for (const TmaShape& s : kShapes)
-    if (Suits(p, s) && !s.pairs) shapes.push_back(s);
+    if (Suits(p, s) && !s.pairs && s.split == 1) shapes.push_back(s);
   std::stable_sort(shapes.begin(), shapes.end(), [&](const TmaShape& a, const TmaShape& b) { return Cost(p, a, device.processors()) < Cost(p, b, device.processors()); });
   const size_t kMost = p.norm ? 5 : 6;
   if (shapes.size() > kMost) shapes.resize(kMost);
@@ -295,6 +341,7 @@ std::vector<TmaShape> TmaShapes(const TmaProduct& p, const Device& device) {
   for (size_t i = 0; i < std::min<size_t>(alone, 4); ++i)
     for (const TmaShape& s : kShapes)
       if (TmaShape{s.warp_groups, s.bn, s.resident} == shapes[i] && s.pairs && Suits(p, s)) shapes.push_back(s);
+  shapes.insert(shapes.end(), split.begin(), split.end());
   return shapes;
 }
 
@@ -307,22 +354,24 @@ std::optional<TmaShape> FindTmaShape(const TmaProduct& p, const Device& device, 
 Generated TmaProductCode(const TmaProduct& p, const TmaShape& s, int processors) {
   const int row = p.row_bytes(), out_row = p.out_row_bytes(s.bn);
   const int cluster = s.Cluster(p);
-  const bool linear = p.n <= s.bn && p.groups == 1;
+  const bool linear = p.n <= s.bn && p.groups == 1 && s.split == 1;
   Generated g;
   const std::pair<const char*, int64_t> numbers[] = {{"BM", s.bm()}, {"SLOTS", s.Slots(p)}, {"SLOT", s.SlotBytes(p)},
-                                                     {"WARPS", 4 * s.warp_groups}, {"IMAGE", p.image}, {"RESIDUAL", p.residual.has_value()}, {"TABLES", p.tables()}, {"LINEAR", linear}, {"OUT_ROW", out_row}, {"CLUSTER", cluster}, {"NORM", s.normalises}, {"PAIR", s.pairs}};
+                                                     {"WARPS", 4 * s.warp_groups}, {"IMAGE", p.image}, {"RESIDUAL", p.residual.has_value()}, {"TABLES", p.tables()}, {"LINEAR", linear}, {"OUT_ROW", out_row}, {"CLUSTER", cluster}, {"NORM", s.normalises}, {"PAIR", s.pairs}, {"SPLIT", s.split}, {"GROUPS", s.warp_groups}};
   for (const auto& [name, value] : numbers) g.source += fmt::format("#define {} {}\n", name, value);
   g.source += s.normalises ? "#define TILE_N(tile) ((int)blockIdx.z)\n" : "#define TILE_N(tile) ((tile) % tiles_n)\n";
   g.source += s.pairs ? kPair : kAlone;
+  g.source += fmt::format("#define COLUMN_POINTER {}\n", p.tables() > 0 ? "columns" : "(const float*)nullptr");
   if (s.normalises) g.source += fmt::format("#define COLUMN_INSIDE(g) ({})\n", p.n % s.bn == 0 ? "true" : "tile_n * BN + ((g) * 4 + lane % 4) * RUN < n");
-  g.source += Places(linear) + TmaFunctions(p, s.bn) + (cluster > 1 ? kClusterFunctions : "");
+  g.source += s.split > 1 ? kSplitPlaces : "#define COLUMN_TABLE BN\n" + StagedPlaces(linear);
+  g.source += TmaFunctions(p, s.bn) + (cluster > 1 ? kClusterFunctions : "");
   g.source += fmt::format("extern \"C\" __global__ void __launch_bounds__({}, {}) k({}, i64 m_, i64 n_, i64 taps, i64 chunks_, i64 groups_, i64 b_rows, i64 table{}, "
                           "const __grid_constant__ TensorMap a_map, const __grid_constant__ TensorMap b_map, const __grid_constant__ TensorMap out_map{}) {{\n",
                           s.threads(), s.resident, TmaParameters(p),
                           p.image ? ", i64 out_h, i64 out_w, i64 k_w, i64 stride_h, i64 stride_w, i64 dilation_h, i64 dilation_w, i64 pad_h, i64 pad_w" : "",
                           p.residual ? ", const __grid_constant__ TensorMap residual_map" : "");
   g.source += kBody;
-  g.source += s.normalises ? kTmaNormFinish : kTmaFinish;
+  g.source += s.normalises ? kTmaNormFinish : s.split > 1 ? kTmaSplitFinish : kTmaFinish;
   g.source += kEnd;
   BindTmaOperands(p, &g);
   const int64_t run_bytes = p.channels * static_cast<int64_t>(p.size()), chunks = CeilDiv(run_bytes, row), taps = p.k_h * p.k_w;
@@ -369,8 +418,8 @@ Generated TmaProductCode(const TmaProduct& p, const TmaShape& s, int processors)
   g.shared = s.SharedBytes(p);
   g.waits = true;
   g.block[0] = static_cast<unsigned>(s.threads());
-  const int64_t tiles = CeilDiv(p.m, s.bm() * (s.pairs ? 2 : 1)) * (s.normalises ? 1 : CeilDiv(p.n, s.bn)) * p.groups, at_once = std::max<int64_t>(1, int64_t{processors} * s.resident / cluster);
-  g.grid[0] = static_cast<unsigned>(CeilDiv(tiles, CeilDiv(tiles, at_once)));
+  const int64_t tiles = CeilDiv(p.m, s.bm() * (s.pairs ? 2 : 1)) * (s.normalises ? 1 : CeilDiv(p.n, s.bn)) * p.groups, at_once = std::max<int64_t>(1, Places(p, s, processors) / cluster);
+  g.grid[0] = static_cast<unsigned>(s.split > 1 ? tiles : CeilDiv(tiles, CeilDiv(tiles, at_once)));
   g.grid[2] = g.cluster = static_cast<unsigned>(cluster);
   return g;
 }

@@ -24,6 +24,7 @@ struct TmaShape {
   int resident = 1;     // blocks of a multiprocessor: one multiplies while another finishes
   bool normalises = false;  // for TmaProduct::norm
   bool pairs = false;       // two blocks of a cluster, with neighbouring rows, load half of B's tile each, for both
+  int split = 1;            // blocks of a cluster that share out the terms of one tile, then its elements: 1, 2 or 4
 
   int bm() const { return 64 * warp_groups; }
   int threads() const { return 128 * warp_groups + 32; }
@@ -33,7 +34,7 @@ struct TmaShape {
   int Cluster(const struct TmaProduct& p) const;  // blocks of a cluster
   int ClusterBytes(const struct TmaProduct& p) const;
   size_t SharedBytes(const struct TmaProduct& p) const;
-  std::string Name() const;  // "tma128x256", "tma128x128r2": two blocks a multiprocessor; "norm128x192", "tma128x192p"
+  std::string Name() const;  // "tma128x256", "tma128x128r2": two blocks a multiprocessor; "norm128x192", "tma128x192p", "tma128x192/4"
   bool operator==(const TmaShape&) const = default;
 };
 

@@ -133,6 +133,20 @@ TEST_F(TmaProductTest, BlocksOfAClusterHaveWholeRows) {
   EXPECT_FALSE(FindTmaShape(p, Gpu(90), "norm128x192")) << "one block";
 }
 
+TEST_F(TmaProductTest, FewTilesShareOutTheirTerms) {
+  const TmaProduct p = Product(DType::kFloat16, 128, 3072, 768);
+  const auto s = FindTmaShape(p, Gpu(90), "tma64x128r2/2");
+  ASSERT_TRUE(s);
+  EXPECT_THAT(TmaShapes(p, Gpu(90)), ::testing::Contains(*s));
+  const Generated code = TmaProductCode(p, *s, 132);
+  EXPECT_EQ(code.cluster, 2u);
+  EXPECT_EQ(code.grid[0], 2u * 24);
+  EXPECT_EQ(code.grid[2], 2u);
+  EXPECT_THAT(code.source, HasSubstr("#define SPLIT 2"));
+  EXPECT_FALSE(FindTmaShape(Product(DType::kFloat16, 128, 3072, 64), Gpu(90), "tma64x128r2/2")) << "one step";
+  EXPECT_FALSE(FindTmaShape(Product(DType::kUint8, 128, 3072, 768), Gpu(90), "tma64x128r2/2")) << "codes";
+}
+
 TEST_F(TmaProductTest, E4m3IsSummedInRegisters) {
   const Generated code = TmaProductCode(Product(DType::kFloat8E4m3, 4096, 768, 768), {2, 128, 1}, 132);
   EXPECT_THAT(code.source, HasSubstr("#define PROMOTE 1"));

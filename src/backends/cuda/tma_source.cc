@@ -63,9 +63,10 @@ std::string Epilogue(const TmaProduct& p) {
   auto define = [&](const char* name, const std::string& value) { s += fmt::format("#define {} {}\n", name, value); };
   const bool codes = p.out.quant.quantized(), folded = p.folded;
   define("SUM", p.codes() ? "int" : "float");
+  define("BITS(a)", p.codes() ? "(unsigned)(a)" : "__float_as_uint(a)");
   define("SUM_OPERANDS(a)", p.codes() ? "\"+r\"(a[0]), \"+r\"(a[1]), \"+r\"(a[2]), \"+r\"(a[3])" : "\"+f\"(a[0]), \"+f\"(a[1]), \"+f\"(a[2]), \"+f\"(a[3])");
   auto columns = [](const char* type, const char* name, int table) {
-    return fmt::format("const vec<{0}, 4> {1} = *(const vec<{0}, 4>*)(column + {2} * BN + g * 4 * RUN + 4 * part); ", type, name, table);
+    return fmt::format("const vec<{0}, 4> {1} = *(const vec<{0}, 4>*)(column + {2} * COLUMN_TABLE + g * 4 * RUN + 4 * part); ", type, name, table);
   };
   const bool bytes = p.size() == 1;
   if (bytes) {
@@ -230,6 +231,63 @@ const char kTmaNormFinish[] = R"cuda(
     }
 )cuda";
 
+const char kTmaSplitFinish[] = R"cuda(
+// A thread's sums belong to the block whose half of the rows' pairs (and of the columns, of four blocks) they are in.
+#define OWNER(g, h) ((h) + (SPLIT == 4 ? 2 * ((g) / (BN / 64)) : 0))
+#define SHARE (BN / 32 / (SPLIT / 2))  // runs of columns of a thread that a block owns
+#define PLACE_OF(from, g, half) ((((from) * SHARE + (g) % SHARE) * 2 + (half)) * 128 * GROUPS + threadIdx.x) * 16
+    sync_cluster();  // everybody's slots have been read: parts go there
+    if (threadIdx.x == 0) expect_bytes(parts_known, (SPLIT - 1) * SHARE * 2 * 128 * GROUPS * 16);
+#pragma unroll
+    for (int g = 0; g < BN / 32; ++g)
+#pragma unroll
+      for (int h = 0; h < 2; ++h)
+        if (OWNER(g, h) != rank) {
+          const int owner = OWNER(g, h);
+          const unsigned barrier = of_block(parts_known, owner), to = of_block(base + PLACE_OF(rank - (rank > owner), g, 0), owner);
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            const int j = g * 4 + half * 2;
+            send_four(to + half * 128 * GROUPS * 16, BITS(acc[j][2 * h]), BITS(acc[j][2 * h + 1]), BITS(acc[j + 1][2 * h]), BITS(acc[j + 1][2 * h + 1]), barrier);
+          }
+        }
+    await_phase(parts_known, 0);
+    const float* const column = COLUMNS_AT;
+#pragma unroll
+    for (int g = 0; g < BN / 32; ++g) {
+      const int at = (g * 4 + lane % 4) * RUN * OUT_SIZE;
+      if ((SPLIT == 4 && g / (BN / 64) != rank / 2) || tile_n * BN * OUT_SIZE + at >= n * OUT_SIZE) continue;
+      RESULT result[2];
+      RESIDUALS
+#pragma unroll
+      for (int part = 0; part < RUN / 4; ++part) {
+        COLUMNS
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+          if (h != (rank & 1)) continue;
+          const int j = g * 4 + part * 2;
+          SUM sums[4] = {acc[j][2 * h], acc[j][2 * h + 1], acc[j + 1][2 * h], acc[j + 1][2 * h + 1]};
+#pragma unroll
+          for (int from = 0; from < SPLIT - 1; ++from) {
+            const vec<SUM, 4> other = *(const vec<SUM, 4>*)(memory + PLACE_OF(from, g, part));
+#pragma unroll
+            for (int e = 0; e < 4; ++e) sums[e] += other.v[e];
+          }
+          float z[4];
+#pragma unroll
+          for (int e = 0; e < 4; ++e) z[e] = WITH_COLUMN(sums[e], e);
+          VALUE
+          PUT
+        }
+      }
+#pragma unroll
+      for (int h = 0; h < 2; ++h)
+#pragma unroll
+        for (int v = 0; v < RUN * OUT_SIZE / 16; ++v)
+          if (INSIDE(h)) *(uint4*)(RESULT_AT(h, v)) = ((const uint4*)&result[h])[v];
+    }
+)cuda";
+
 const char kClusterFunctions[] = R"cuda(
 // Wider scopes of release and acquire would cost a fence of all memory each (1 us): what blocks tell each other here goes through
 // barriers in shared memory that count bytes.
@@ -248,6 +306,9 @@ __forceinline__ void load_tensor_for_both(unsigned to, const TensorMap* map, uns
 }
 __forceinline__ void send_pair(unsigned to, float a, float b, unsigned barrier) {
   asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];" ::"r"(to), "f"(a), "f"(b), "r"(barrier) : "memory");
+}
+__forceinline__ void send_four(unsigned to, unsigned a, unsigned b, unsigned c, unsigned d, unsigned barrier) {
+  asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1, %2, %3, %4}, [%5];" ::"r"(to), "r"(a), "r"(b), "r"(c), "r"(d), "r"(barrier) : "memory");
 }
 __forceinline__ float across_quad(float a) {
   a += __shfl_xor_sync(0xffffffffu, a, 1);

@@ -23,6 +23,10 @@ extern const char kTmaFinish[];
 // block to block (kClusterFunctions). The kernel has two barriers at `rows_known` for them, of which `turn` and `turn_parity` are
 // the next phase, and 2 * CLUSTER * BM pairs at `rows_at`; COLUMN_INSIDE(g) is whether the thread's g-th run of columns is there.
 extern const char kTmaNormFinish[];
+// The same where SPLIT blocks of a cluster, the calling one `rank`, have sums of a part of the terms each; they send each other what
+// the other finishes (`parts_known`, a barrier), to the start of the `memory` at `base`, and write results without staging. The
+// kernel has GROUPS warp groups and defines COLUMNS_AT, where the numbers of the thread's first column lie.
+extern const char kTmaSplitFinish[];
 // What blocks of a cluster do to each other.
 extern const char kClusterFunctions[];
 

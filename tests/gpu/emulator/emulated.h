@@ -43,7 +43,7 @@ class Machine {
   virtual void commit_products() = 0;
   virtual void await_products(int keep) = 0;
   virtual unsigned remote(unsigned address, unsigned rank) = 0;
-  virtual void send_pair(unsigned to, float a, float b, unsigned barrier) = 0;
+  virtual void send(unsigned to, const void* from, unsigned bytes, unsigned barrier) = 0;
   virtual void load_remote(float* to, unsigned address) = 0;
   virtual void init_barrier(unsigned at, unsigned count) = 0;
   virtual void arrive(unsigned at, unsigned count, unsigned bytes) = 0;
@@ -131,6 +131,14 @@ inline void load_remote(Machine* m, float& a, float& b, float& c, float& d, unsi
   float f[4];
   m->load_remote(f, address);
   a = f[0], b = f[1], c = f[2], d = f[3];
+}
+inline void send(Machine* m, unsigned to, float a, float b, unsigned barrier) {
+  const float pair[] = {a, b};
+  m->send(to, pair, sizeof(pair), barrier);
+}
+inline void send(Machine* m, unsigned to, unsigned a, unsigned b, unsigned c, unsigned d, unsigned barrier) {
+  const unsigned four[] = {a, b, c, d};
+  m->send(to, four, sizeof(four), barrier);
 }
 inline void load_tensor(Machine* m, unsigned to, const void* map, unsigned barrier, int x, int y, int z) {
   const int place[] = {x, y, z}, offset[] = {0, 0};

@@ -271,11 +271,10 @@ class Machine : public emulated::Machine {
   }
   void await_products(int keep) override { Flush(now->product_groups, keep); }
   unsigned remote(unsigned address, unsigned rank) override { return (address & 0xffffff) | rank << 24; }
-  void send_pair(unsigned to, float a, float b, unsigned barrier) override {
+  void send(unsigned to, const void* from, unsigned bytes, unsigned barrier) override {
     MemoryBarrier& known = BarrierAt(barrier);
-    const float pair[] = {a, b};
-    std::memcpy(SharedAt(to), pair, sizeof(pair));
-    known.bytes -= static_cast<long long>(sizeof(pair));
+    std::memcpy(SharedAt(to), from, bytes);
+    known.bytes -= bytes;
     Advance(known);
   }
   void load_remote(float* to, unsigned address) override { std::memcpy(to, SharedAt(address), 16); }
@@ -510,7 +509,7 @@ std::string TranslateAsm(const std::string& text) {
   }
   if (has("MMA") || has("mma.sync")) return "emulated::multiply(machine, IS_HALF, " + all + ")";
   if (has("barrier.cluster")) return "machine->sync_cluster()";
-  if (has("st.async")) return "machine->send_pair(" + all + ")";
+  if (has("st.async")) return std::string("emulated::send(machine, ") + all + ")";
   if (has("mapa")) return "emulated::remote(machine, " + all + ")";
   if (has("ld.shared::cluster")) return "emulated::load_remote(machine, " + all + ")";
   if (has("max.NaN.f32")) return "emulated::positive(" + all + ")";
