@@ -294,8 +294,8 @@ def check_memory(context: Context, name: str) -> None:
 def check_growth(context: Context, name: str) -> None:
     """Memory growth, while another process holds nearly all of the GPU."""
     tf = context.tf
-    gpu = tf.config.list_physical_devices("GPU")[0]
-    tf.config.experimental.set_memory_growth(gpu, True)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
     engine = context.load("converted", name)
     small = context.inputs(engine, 1)
     context.ready(engine, small)
@@ -374,6 +374,12 @@ def check_command(arguments: argparse.Namespace, check: str) -> list[str]:
     return [sys.executable, __file__, *options, check]
 
 
+def rows_of(lines: list[str]) -> dict:
+    """What row() printed; a later row of a model and batch replaces an earlier one."""
+    found = [json.loads(line[4:]) for line in lines if line.startswith("ROW")]
+    return {(row["model"], row["batch"]): row for row in found}
+
+
 def table(rows: dict) -> None:
     def ms(times):
         return f"{times[0]:8.3f} ({times[1]:.3f})" if times else "-"
@@ -422,10 +428,7 @@ def run_all(arguments: argparse.Namespace, work: pathlib.Path) -> int:
     for name, (_, batches) in models.items():
         # A third of the time is left to the other checks.
         left = deadline - time.perf_counter() - arguments.budget / 3
-        for line in limited(f"run {name}", check_command(arguments, f"run:{name}:{batches}"), max(1.0, min(arguments.seconds, left))):
-            if line.startswith("ROW"):
-                found = json.loads(line[4:])
-                rows[found["model"], found["batch"]] = found
+        rows |= rows_of(limited(f"run {name}", check_command(arguments, f"run:{name}:{batches}"), max(1.0, min(arguments.seconds, left))))
     table(rows)
     # Not timed, so several at once, but for the one that fills the GPU's memory.
     several = [f"fallback:{last}", f"fallback:{integers}", *(f"{kind}:{last}" for kind in ("threads", "second", "logical", "cpu"))]
@@ -468,10 +471,14 @@ def main() -> int:
     if arguments.native is None or arguments.converted is None or not arguments.checks:
         parser.error("give --model, or --native, --converted and CHECKs")
     failed = 0
+    rows: dict = {}
     for check in arguments.checks:
         good, lines, took = run_limited(check_command(arguments, check), arguments.seconds, {"TFENGINE_CHECK": "1"})
         failed += not good
         report(check, good, lines, took)
+        rows |= rows_of(lines)
+    if rows:
+        table(rows)
     return failed > 0
 
 
