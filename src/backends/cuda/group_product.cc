@@ -11,13 +11,18 @@ __forceinline__ void commit_products() { asm volatile("wgmma.commit_group.sync.a
 __forceinline__ void await_products() { asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory"); }
 )cuda";
 
-std::string GroupProduct(const char* name, int64_t n, const char* type, bool a_in_registers, bool b_transposed) {
-  std::string sums, list;
-  const int64_t r = n / 2;
-  for (int64_t i = 0; i < r; ++i) {
-    list += fmt::format("{}%{}", i == 0 ? "" : ",", i);
-    sums += fmt::format("{}\"+f\"(c[{}][{}])", i == 0 ? "" : ", ", i / 4, i % 4);
+GroupSums SumsOfGroup(int64_t n, const char* operand) {
+  GroupSums sums;
+  for (int64_t i = 0; i < n / 2; ++i) {
+    sums.registers += fmt::format("{}%{}", i == 0 ? "" : ",", i);
+    sums.operands += (i == 0 ? "" : ", ") + fmt::format(fmt::runtime(operand), i / 4, i % 4);
   }
+  return sums;
+}
+
+std::string GroupProduct(const char* name, int64_t n, const char* type, bool a_in_registers, bool b_transposed) {
+  const int64_t r = n / 2;
+  const auto [list, sums] = SumsOfGroup(n, "\"+f\"(c[{}][{}])");
   const std::string a = a_in_registers ? fmt::format("{{%{},%{},%{},%{}}}", r, r + 1, r + 2, r + 3) : fmt::format("%{}", r);
   const int64_t b = r + (a_in_registers ? 4 : 1);
   return fmt::format(

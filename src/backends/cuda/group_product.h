@@ -7,6 +7,13 @@
 // Source of products by warp groups (wgmma, compute capability 9.0) of 16-bit operands.
 namespace tfengine::cuda {
 
+// The sums of 64 rows by n columns in a thread's registers: how an instruction lists them, and the operands %0, %1, ... that they are.
+// `operand`: a format of two numbers, which 8 columns and which of the thread's four sums there.
+struct GroupSums {
+  std::string registers, operands;
+};
+GroupSums SumsOfGroup(int64_t n, const char* operand);
+
 // Functions start_products(), commit_products(), await_products().
 extern const char kGroupProducts[];
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What sets codes apart from E4M3 in the kernel of 8 bit products (int8_source.cc).
+#include "backends/cuda/group_product.h"
 #include "backends/cuda/int8_conv.h"
 
 namespace tfengine::cuda {
@@ -76,11 +77,7 @@ __forceinline__ void multiply(Sum (&c)[4], const unsigned (&a)[4], unsigned b0, 
 
 // The instruction of a warp group: 64 rows by n columns, 32 bytes of the reduction. keep = 0: what c held is dropped.
 std::string GroupMultiply(int n, bool fp8) {
-  std::string registers, operands;
-  for (int i = 0; i < n / 2; ++i) {
-    registers += fmt::format("{}%{}", i == 0 ? "" : ", ", i);
-    operands += fmt::format("{}SUM_KEPT(c[{}][{}])", i == 0 ? "" : ", ", i / 4, i % 4);
-  }
+  const auto [registers, operands] = SumsOfGroup(n, "SUM_KEPT(c[{}][{}])");
   return fmt::format(
       "__forceinline__ void multiply_group(Sum (&c)[{0}][4], u64 a, u64 b, int keep) {{\n"
       "  asm volatile(\"{{ .reg .pred p; setp.ne.b32 p, %{1}, 0; wgmma.mma_async.sync.aligned.m64n{2}k32.{7} {{{3}}}, %{4}, %{5}, p{8}; }}\"\n"

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "backends/cuda/group_product.h"
+
 namespace tfengine::cuda {
 namespace {
 
@@ -175,11 +177,7 @@ __forceinline__ void multiply(float (&acc)[MT][NT][4], unsigned a_tile, unsigned
   for (int q = 0; q < 4; ++q)
     asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, 1, 0;\n)cuda";
   const int registers = s.bn / 2;
-  std::string list, operands;
-  for (int i = 0; i < registers; ++i) {
-    list += fmt::format("{}%{}", i == 0 ? "" : ",", i);
-    operands += fmt::format("{}\"+f\"(acc[0][{}][{}])", i == 0 ? "" : ", ", i / 4, i % 4);
-  }
+  const auto [list, operands] = SumsOfGroup(s.bn, "\"+f\"(acc[0][{}][{}])");
   code += fmt::format("wgmma.mma_async.sync.aligned.m64n{0}k16.f32.{1}.{1} {{{2}}}, %{3}, %{4}, p, 1, 1, 0, 0;\\n}}\"\n                 : {5} : \"l\"(a + 2 * q), \"l\"(b + 2 * q));\n",
                       s.bn, type, list, registers, registers + 1, operands);
   return code + fmt::format("  asm volatile(\"wgmma.commit_group.sync.aligned;\\nwgmma.wait_group.sync.aligned {};\" ::: \"memory\");\n}}\n", s.lean ? 0 : 1);

@@ -3,6 +3,8 @@
 
 #include <limits>
 
+#include "backends/cuda/group_product.h"
+
 namespace tfengine::cuda {
 namespace {
 
@@ -44,11 +46,7 @@ __forceinline__ u64 descriptor(unsigned address) { return ((u64)(ROW == 128 ? 1 
 
 std::string Multiply(const TmaProduct& p, int bn) {
   const bool bytes = p.size() == 1;
-  std::string list, operands;
-  for (int i = 0; i < bn / 2; ++i) {
-    list += fmt::format("{}%{}", i == 0 ? "" : ",", i);
-    operands += fmt::format("{}\"+{}\"(acc[{}][{}])", i == 0 ? "" : ", ", p.codes() ? "r" : "f", i / 4, i % 4);
-  }
+  const auto [list, operands] = SumsOfGroup(bn, p.codes() ? "\"+r\"(acc[{}][{}])" : "\"+f\"(acc[{}][{}])");
   const std::string type = p.codes() ? "s32.u8.s8" : p.fp8() ? "f32.e4m3.e4m3" : p.type == DType::kFloat16 ? "f32.f16.f16" : "f32.bf16.bf16";
   // keep = 0, of 8-bit operands: what acc held is dropped.
   return fmt::format("__forceinline__ void multiply({0} (&acc)[BN / 8][4], u64 a, u64 b, int keep) {{\n  asm volatile(\"{{\\n.reg .pred p;\\nsetp.ne.b32 p, {9}, 0;\\n"
