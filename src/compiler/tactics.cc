@@ -45,18 +45,26 @@ Status ChooseJoint(const Network& network, const CompileBackend& backend, const 
       std::string winner = kSeparately;
       double least = apart;
       WeightStore weights;
-      for (const std::string& tactic : tactics) {
-        std::optional<double> time = options.cache ? options.cache->Find(fingerprint, key, tactic) : std::nullopt;
-        if (!time) {
-          const auto lowered = backend.LowerJoint(nodes, tactic, weights);
-          if (!lowered.ok() || !*lowered || (*lowered)->tactic != tactic) continue;
-          time = backend.Measure(**lowered, whole, cold, least);
-          if (!time || !std::isfinite(*time)) continue;
-          if (options.cache) options.cache->Put(fingerprint, key, tactic, *time);
+      std::vector<std::optional<double>> seen(tactics.size());
+      std::vector<std::optional<Lowered>> made(tactics.size());
+      std::vector<size_t> unseen;
+      for (size_t t = 0; t < tactics.size(); ++t) {
+        if (options.cache) seen[t] = options.cache->Find(fingerprint, key, tactics[t]);
+        if (!seen[t]) unseen.push_back(t);
+      }
+      backend.LowerEach(unseen.size(), [&](size_t at) {
+        const size_t t = unseen[at];
+        auto lowered = backend.LowerJoint(nodes, tactics[t], weights);
+        if (lowered.ok() && *lowered && (*lowered)->tactic == tactics[t]) made[t] = **std::move(lowered);
+      });
+      for (size_t t = 0; t < tactics.size(); ++t) {
+        if (!seen[t] && made[t]) {
+          seen[t] = backend.Measure(*made[t], whole, cold, least);
+          if (seen[t] && std::isfinite(*seen[t]) && options.cache) options.cache->Put(fingerprint, key, tactics[t], *seen[t]);
         }
-        if (*time >= least) continue;
-        least = *time;
-        winner = tactic;
+        if (!seen[t] || !(*seen[t] < least)) continue;
+        least = *seen[t];
+        winner = tactics[t];
       }
       known = by_key.emplace(key, winner).first;
     }
