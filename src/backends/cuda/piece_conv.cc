@@ -155,7 +155,7 @@ constexpr char kEnd[] = R"cuda(
 }
 )cuda";
 
-// Where kTmaFinish reads residuals and puts results: a quad's threads write 64 bytes together.
+// Where TmaFinish reads residuals and puts results: a quad's threads write 64 bytes together.
 constexpr char kPlaces[] = R"cuda(
 #define COLUMN_TABLE BN
 #define INSIDE(h) (where[h] < limit && (COLUMNS_N % BN == 0 || tile_n * BN * OUT_SIZE + at < COLUMNS_N * OUT_SIZE))
@@ -296,7 +296,7 @@ Generated PieceConvCode(const TmaProduct& p, const PieceShape& s, int processors
                           "const __grid_constant__ TensorMap b_map) {{\n",
                           s.threads(), s.resident, TmaParameters(p));
   g.source += kStart;
-  g.source += kTmaFinish;
+  g.source += TmaFinish();
   g.source += kEnd;
   BindTmaOperands(p, &g);
   g.sizes = {p.batch};

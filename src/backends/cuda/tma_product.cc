@@ -213,7 +213,7 @@ constexpr TmaShape kShapes[] = {{2, 256, 1}, {2, 192, 1}, {2, 128, 1}, {2, 128, 
 constexpr int64_t kMostOfCluster = 8;  // blocks, as every device can
 
 
-// Where kTmaFinish reads residuals and puts results: boxes of OUT_ROW bytes one behind the other, 16 byte chunks permuted.
+// Where TmaFinish reads residuals and puts results: boxes of OUT_ROW bytes one behind the other, 16 byte chunks permuted.
 std::string StagedPlaces(bool linear) {
   const std::string row = "(warp * 16 + lane / 4 + 8 * (h))";
   const std::string at = linear ? row + " * n * OUT_SIZE + at + 16 * (v)" : "(at + 16 * (v)) / OUT_ROW * BM * OUT_ROW + " + row + " * OUT_ROW + "
@@ -357,7 +357,7 @@ Generated TmaProductCode(const TmaProduct& p, const TmaShape& s, int processors)
   const bool linear = p.n <= s.bn && p.groups == 1 && s.split == 1;
   Generated g;
   const std::pair<const char*, int64_t> numbers[] = {{"BM", s.bm()}, {"SLOTS", s.Slots(p)}, {"SLOT", s.SlotBytes(p)},
-                                                     {"WARPS", 4 * s.warp_groups}, {"IMAGE", p.image}, {"RESIDUAL", p.residual.has_value()}, {"TABLES", p.tables()}, {"LINEAR", linear}, {"OUT_ROW", out_row}, {"CLUSTER", cluster}, {"NORM", s.normalises}, {"PAIR", s.pairs}, {"SPLIT", s.split}, {"GROUPS", s.warp_groups}};
+                                                     {"WARPS", 4 * s.warp_groups}, {"IMAGE", p.image}, {"RESIDUAL", p.residual.has_value()}, {"TABLES", p.tables()}, {"LINEAR", linear}, {"OUT_ROW", out_row}, {"CLUSTER", cluster}, {"NORM", s.normalises}, {"PAIR", s.pairs}, {"SPLIT", s.split}};
   for (const auto& [name, value] : numbers) g.source += fmt::format("#define {} {}\n", name, value);
   g.source += s.normalises ? "#define TILE_N(tile) ((int)blockIdx.z)\n" : "#define TILE_N(tile) ((tile) % tiles_n)\n";
   g.source += s.pairs ? kPair : kAlone;
@@ -371,7 +371,7 @@ Generated TmaProductCode(const TmaProduct& p, const TmaShape& s, int processors)
                           p.image ? ", i64 out_h, i64 out_w, i64 k_w, i64 stride_h, i64 stride_w, i64 dilation_h, i64 dilation_w, i64 pad_h, i64 pad_w" : "",
                           p.residual ? ", const __grid_constant__ TensorMap residual_map" : "");
   g.source += kBody;
-  g.source += s.normalises ? kTmaNormFinish : s.split > 1 ? kTmaSplitFinish : kTmaFinish;
+  g.source += s.normalises ? TmaNormFinish() : s.split > 1 ? TmaSplitFinish() : TmaFinish();
   g.source += kEnd;
   BindTmaOperands(p, &g);
   const int64_t run_bytes = p.channels * static_cast<int64_t>(p.size()), chunks = CeilDiv(run_bytes, row), taps = p.k_h * p.k_w;

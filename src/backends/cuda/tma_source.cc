@@ -61,7 +61,6 @@ std::string Epilogue(const TmaProduct& p) {
   auto define = [&](const char* name, const std::string& value) { s += fmt::format("#define {} {}\n", name, value); };
   const bool codes = p.out.quant.quantized(), folded = p.folded;
   define("SUM", p.codes() ? "int" : "float");
-  define("BITS(a)", p.codes() ? "(unsigned)(a)" : "__float_as_uint(a)");
   define("SUM_OPERANDS(a)", p.codes() ? "\"+r\"(a[0]), \"+r\"(a[1]), \"+r\"(a[2]), \"+r\"(a[3])" : "\"+f\"(a[0]), \"+f\"(a[1]), \"+f\"(a[2]), \"+f\"(a[3])");
   auto columns = [](const char* type, const char* name, int table) {
     return fmt::format("const vec<{0}, 4> {1} = *(const vec<{0}, 4>*)(column + {2} * COLUMN_TABLE + g * 4 * RUN + 4 * part); ", type, name, table);
@@ -121,56 +120,46 @@ std::string Epilogue(const TmaProduct& p) {
 
 }  // namespace
 
-const char kTmaFinish[] = R"cuda(
+namespace {
+
+// A loop over a thread's runs of columns: `head` of each, `columns` of every four, `each` of a row's four, `tail`.
+std::string EachRun(const std::string& head, const std::string& columns, const std::string& each, const std::string& tail) {
+  return R"cuda(
 #pragma unroll
     for (int g = 0; g < BN / (4 * RUN); ++g) {
       const int at = (g * 4 + lane % 4) * RUN * OUT_SIZE;
-      RESULT result[2];
-      RESIDUALS
+)cuda" + head + R"cuda(
 #pragma unroll
       for (int part = 0; part < RUN / 4; ++part) {
-        COLUMNS
+)cuda" + columns + R"cuda(
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
-          float z[4];
-#pragma unroll
-          for (int e = 0; e < 4; ++e) z[e] = WITH_COLUMN(acc[g * (RUN / 2) + part * 2 + e / 2][2 * h + e % 2], e);
-          VALUE
-          PUT
+)cuda" + each + R"cuda(
         }
       }
+)cuda" + tail + "    }\n";
+}
+
+// `z` of four sums.
+std::string FourOf(const std::string& sum) { return "float z[4];\n#pragma unroll\nfor (int e = 0; e < 4; ++e) z[e] = " + sum + ";\n"; }
+
+constexpr char kSumAt[] = "#define SUM_AT(g, part, e) acc[(g) * (RUN / 2) + (part) * 2 + (e) / 2][2 * h + (e) % 2]\n";
+constexpr char kStore[] = R"cuda(
 #pragma unroll
       for (int h = 0; h < 2; ++h)
 #pragma unroll
         for (int v = 0; v < RUN * OUT_SIZE / 16; ++v)
           if (INSIDE(h)) *(uint4*)(RESULT_AT(h, v)) = ((const uint4*)&result[h])[v];
-    }
 )cuda";
 
-const char kTmaNormFinish[] = R"cuda(
-#define SUM_AT(g, part, e) acc[(g) * (RUN / 2) + (part) * 2 + (e) / 2][2 * h + (e) % 2]
-    float sums[2] = {0, 0}, squares[2] = {0, 0}, mean[2] = {0, 0}, inverse[2] = {0, 0};
-#pragma unroll
-    for (int g = 0; g < BN / (4 * RUN); ++g) {
-      const int at = (g * 4 + lane % 4) * RUN * OUT_SIZE;
-      RESIDUALS
-#pragma unroll
-      for (int part = 0; part < RUN / 4; ++part) {
-        COLUMNS
-#pragma unroll
-        for (int h = 0; h < 2; ++h) {
-          float z[4];
-#pragma unroll
-          for (int e = 0; e < 4; ++e) z[e] = WITH_COLUMN(SUM_AT(g, part, e), e);
-          VALUE
+constexpr char kKeep[] = R"cuda(
 #pragma unroll
           for (int e = 0; e < 4; ++e) {
             SUM_AT(g, part, e) = z[e];
             if (COLUMN_INSIDE(g)) sums[h] += z[e];
           }
-        }
-      }
-    }
+)cuda";
+constexpr char kNormalise[] = R"cuda(
     // The four threads of a row, then the blocks: means, and squares of what is left (Chan et al., Updating formulae, 1979).
     const float columns_here = min(BN, n - tile_n * BN);
 #pragma unroll
@@ -207,35 +196,15 @@ const char kTmaNormFinish[] = R"cuda(
       inverse[h] = rsqrt(square / n + EPSILON);
     }
     turn ^= 1, turn_parity ^= turn == 0;
-#pragma unroll
-    for (int g = 0; g < BN / (4 * RUN); ++g) {
-      const int at = (g * 4 + lane % 4) * RUN * OUT_SIZE;
-      RESULT result[2];
-#pragma unroll
-      for (int part = 0; part < RUN / 4; ++part) {
-        NORM_COLUMNS
-#pragma unroll
-        for (int h = 0; h < 2; ++h) {
-          float z[4];
-#pragma unroll
-          for (int e = 0; e < 4; ++e) z[e] = NORMALISED(SUM_AT(g, part, e), e);
-          PUT
-        }
-      }
-#pragma unroll
-      for (int h = 0; h < 2; ++h)
-#pragma unroll
-        for (int v = 0; v < RUN * OUT_SIZE / 16; ++v) *(uint4*)(RESULT_AT(h, v)) = ((const uint4*)&result[h])[v];
-    }
 )cuda";
 
-const char kTmaSplitFinish[] = R"cuda(
+constexpr char kShare[] = R"cuda(
 // A thread's sums belong to the block whose half of the rows' pairs (and of the columns, of four blocks) they are in.
 #define OWNER(g, h) ((h) + (SPLIT == 4 ? 2 * ((g) / (BN / 64)) : 0))
 #define SHARE (BN / 32 / (SPLIT / 2))  // runs of columns of a thread that a block owns
-#define PLACE_OF(from, g, half) ((((from) * SHARE + (g) % SHARE) * 2 + (half)) * 128 * GROUPS + threadIdx.x) * 16
+#define PLACE_OF(from, g, half) ((((from) * SHARE + (g) % SHARE) * 2 + (half)) * 32 * WARPS + threadIdx.x) * 16
     sync_cluster();  // everybody's slots have been read: parts go there
-    if (threadIdx.x == 0) expect_bytes(parts_known, (SPLIT - 1) * SHARE * 2 * 128 * GROUPS * 16);
+    if (threadIdx.x == 0) expect_bytes(parts_known, (SPLIT - 1) * SHARE * 2 * 32 * WARPS * 16);
 #pragma unroll
     for (int g = 0; g < BN / 32; ++g)
 #pragma unroll
@@ -246,45 +215,40 @@ const char kTmaSplitFinish[] = R"cuda(
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
             const int j = g * 4 + half * 2;
-            send_four(to + half * 128 * GROUPS * 16, BITS(acc[j][2 * h]), BITS(acc[j][2 * h + 1]), BITS(acc[j + 1][2 * h]), BITS(acc[j + 1][2 * h + 1]), barrier);
+            send_four(to + half * 32 * WARPS * 16, __float_as_uint(acc[j][2 * h]), __float_as_uint(acc[j][2 * h + 1]), __float_as_uint(acc[j + 1][2 * h]), __float_as_uint(acc[j + 1][2 * h + 1]), barrier);
           }
         }
     await_phase(parts_known, 0);
     const float* const column = COLUMNS_AT;
-#pragma unroll
-    for (int g = 0; g < BN / 32; ++g) {
-      const int at = (g * 4 + lane % 4) * RUN * OUT_SIZE;
-      if ((SPLIT == 4 && g / (BN / 64) != rank / 2) || tile_n * BN * OUT_SIZE + at >= n * OUT_SIZE) continue;
-      RESULT result[2];
-      RESIDUALS
-#pragma unroll
-      for (int part = 0; part < RUN / 4; ++part) {
-        COLUMNS
-#pragma unroll
-        for (int h = 0; h < 2; ++h) {
+)cuda";
+constexpr char kGather[] = R"cuda(
           if (h != (rank & 1)) continue;
-          const int j = g * 4 + part * 2;
-          SUM sums[4] = {acc[j][2 * h], acc[j][2 * h + 1], acc[j + 1][2 * h], acc[j + 1][2 * h + 1]};
+          SUM sums[4] = {SUM_AT(g, part, 0), SUM_AT(g, part, 1), SUM_AT(g, part, 2), SUM_AT(g, part, 3)};
 #pragma unroll
           for (int from = 0; from < SPLIT - 1; ++from) {
             const vec<SUM, 4> other = *(const vec<SUM, 4>*)(memory + PLACE_OF(from, g, part));
 #pragma unroll
             for (int e = 0; e < 4; ++e) sums[e] += other.v[e];
           }
-          float z[4];
-#pragma unroll
-          for (int e = 0; e < 4; ++e) z[e] = WITH_COLUMN(sums[e], e);
-          VALUE
-          PUT
-        }
-      }
-#pragma unroll
-      for (int h = 0; h < 2; ++h)
-#pragma unroll
-        for (int v = 0; v < RUN * OUT_SIZE / 16; ++v)
-          if (INSIDE(h)) *(uint4*)(RESULT_AT(h, v)) = ((const uint4*)&result[h])[v];
-    }
 )cuda";
+
+constexpr char kResults[] = "RESULT result[2];\nRESIDUALS\n";
+
+}  // namespace
+
+std::string TmaFinish() { return kSumAt + EachRun(kResults, "COLUMNS", FourOf("WITH_COLUMN(SUM_AT(g, part, e), e)") + "VALUE PUT", kStore); }
+
+std::string TmaNormFinish() {
+  return std::string(kSumAt) + "float sums[2] = {0, 0}, squares[2] = {0, 0}, mean[2] = {0, 0}, inverse[2] = {0, 0};\n" +
+         EachRun("RESIDUALS", "COLUMNS", FourOf("WITH_COLUMN(SUM_AT(g, part, e), e)") + "VALUE" + kKeep, "") + kNormalise +
+         EachRun("RESULT result[2];", "NORM_COLUMNS", FourOf("NORMALISED(SUM_AT(g, part, e), e)") + "PUT", kStore);
+}
+
+std::string TmaSplitFinish() {
+  return std::string(kSumAt) + kShare +
+         EachRun(std::string("if ((SPLIT == 4 && g / (BN / 64) != rank / 2) || tile_n * BN * OUT_SIZE + at >= n * OUT_SIZE) continue;\n") + kResults, "COLUMNS",
+                 kGather + FourOf("WITH_COLUMN(sums[e], e)") + "VALUE PUT", kStore);
+}
 
 const char kClusterFunctions[] = R"cuda(
 // Wider scopes of release and acquire would cost a fence of all memory each (1 us): what blocks tell each other here goes through

@@ -10,7 +10,7 @@ namespace tfengine::cuda {
 
 // The start of a source: sizes of the operands (BN, ROW, SIZE, RUN, OUT_SIZE; PROMOTE and FLOATS, of their sums); barriers, loads and
 // stores of the tensor memory accelerator, descriptors of tiles in shared memory; multiply(acc, a, b, keep), of 64 rows and bn columns
-// of a warp group; what kTmaFinish is made of.
+// of a warp group; what TmaFinish is made of.
 std::string TmaFunctions(const TmaProduct& p, int bn);
 // The kernel's first parameters: x, w, columns (if any), residual (if any), out; and what they are bound to.
 std::string TmaParameters(const TmaProduct& p);
@@ -18,15 +18,15 @@ void BindTmaOperands(const TmaProduct& p, Generated* g);
 // A warp group's sums `acc` become results: `lane` of a warp has rows h = 0 and 1, 8 apart, of which column `at`, counted in bytes
 // of the result, comes next. `column` is where the numbers of the thread's first column lie. The kernel defines, for 16 bytes v
 // of a row's run: RESULT_AT(h, v), RESIDUAL_AT(h, v), and INSIDE(h), whether they are there.
-extern const char kTmaFinish[];
+std::string TmaFinish();
 // The same where the blocks of a cluster have a row's columns, CLUSTER times BN of n: means and deviations of their parts go from
 // block to block (kClusterFunctions). The kernel has two barriers at `rows_known` for them, of which `turn` and `turn_parity` are
 // the next phase, and 2 * CLUSTER * BM pairs at `rows_at`; COLUMN_INSIDE(g) is whether the thread's g-th run of columns is there.
-extern const char kTmaNormFinish[];
+std::string TmaNormFinish();
 // The same where SPLIT blocks of a cluster, the calling one `rank`, have sums of a part of the terms each; they send each other what
 // the other finishes (`parts_known`, a barrier), to the start of the `memory` at `base`, and write results without staging. The
-// kernel has GROUPS warp groups and defines COLUMNS_AT, where the numbers of the thread's first column lie.
-extern const char kTmaSplitFinish[];
+// kernel has WARPS warps that multiply and defines COLUMNS_AT, where the numbers of the thread's first column lie.
+std::string TmaSplitFinish();
 // What blocks of a cluster do to each other.
 extern const char kClusterFunctions[];
 
