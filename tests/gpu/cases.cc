@@ -162,6 +162,52 @@ void NormProductCases(Cases& c) {
       }
 }
 
+// A convolution of stride 1 and the 1x1 convolution that follows: parts of images and several images, rows of 64 and 128 bytes, weights
+// that stay and that pass.
+void ConvPairCases(Cases& c) {
+  struct Form { const char* image; int channels, filters, then; const char *kernel, *window, *act, *then_act; bool residual, bias; };
+  constexpr char kSame[] = "pads=[1,1,1,1]", kRelu[] = "relu", kNone[] = "none";
+  const Form forms[] = {{"2,17,13", 64, 64, 256, "3,3", kSame, kRelu, kRelu, true, true},   {"3,7,7", 32, 128, 128, "3,3", kSame, "silu", kNone, true, true},    {"1,28,28", 128, 128, 512, "3,3", kSame, kRelu, kRelu, true, true},
+                        {"5,5,9", 64, 64, 128, "1,3", "pads=[0,0,1,1]", kNone, "relu6", false, false}, {"2,11,20", 64, 128, 256, "5,3", "pads=[2,1,0,1]", "gelu_erf", "gelu_erf", false, true}, {"1,6,30", 192, 64, 128, "3,3", "", kRelu, kNone, true, false},
+                        {"4,14,14", 64, 256, 256, "2,2", "pads=[0,1,1,0]", kRelu, kRelu, true, true}};
+  auto constants = [](const Form& f, const char* type, bool steps) {
+    auto of = [&](int i, const std::string& shape, int filters) {
+      return Cases::In(fmt::format("w{}", i), fmt::format("f32[{},{}]", shape, filters)) + (steps ? Cases::In(fmt::format("wsteps{}", i), fmt::format("f32[{}]", filters)) : "") + (f.bias ? Cases::In(fmt::format("wb{}", i), fmt::format("f32[{}]", filters)) : "");
+    };
+    return Cases::In("x", fmt::format("{}[{},{}]", type, f.image, f.channels)) + of(1, fmt::format("{},{}", f.kernel, f.channels), f.filters) + of(2, fmt::format("1,1,{}", f.filters), f.then);
+  };
+  // The result's size, where it is not the image's, has no residual.
+  auto residual = [](const Form& f, const std::string& type) { return f.residual ? Cases::In("r", fmt::format("{}[{},{}]", type, std::string(f.window) == "" ? "1,4,28" : f.image, f.then)) : ""; };
+  auto bias = [](const Form& f, int i) { return f.bias ? fmt::format("%wb{}", i) : std::string("_"); };
+  for (const char* type : {"f16", "bf16"})
+    for (const Form& f : forms)
+      for (const bool wide : {false, true}) {
+        if (wide && f.residual) continue;
+        const std::string t = type, out = t == "f16" ? "out=19" : "out=14";
+        c.AddNetwork(constants(f, type, false) + residual(f, t),
+                     fmt::format("  %a = conv2d(%x, %w1, {}, _) {{{}{}act=\"{}\", {}}}\n  %y = conv2d(%a, %w2, {}, {}) {{act=\"{}\", {}}}\n", bias(f, 1), f.window, *f.window ? ", " : "", f.act, out, bias(f, 2),
+                                 f.residual ? "%r" : "_", f.then_act, wide ? "out=1" : out),
+                     "%y", ToleranceOf(type) * 4, true);
+      }
+  int turn = 0;
+  for (const bool fp8 : {false, true})
+    for (const Form& f : forms)
+      for (const bool wide : {false, true}) {
+        if (fp8 && f.filters > 128) continue;
+        const bool zero = turn++ % 2 == 0;
+        const bool pads = *f.window != 0;
+        const char* from = fp8 ? "out=25, out_scale=0.0067" : pads ? "out=4, out_scale=0.012, out_zero=0" : "out=4, out_scale=0.024, out_zero=128";
+        const std::string middle = fp8 ? "out=25, out_scale=0.02" : zero ? "out=4, out_scale=0.03, out_zero=100" : "out=4, out_scale=0.02, out_zero=1, out_lo=1";
+        const std::string to = wide ? "out=19" : fp8 ? "out=25, out_scale=0.05" : "out=4, out_scale=0.05, out_zero=90", other = wide ? "out=19" : fp8 ? "out=25, out_scale=0.0134" : "out=4, out_scale=0.03, out_zero=100";
+        std::string nodes = fmt::format("  %q = convert(%x) {{{}}}\n", from);
+        if (f.residual) nodes += fmt::format("  %rq = convert(%r) {{{}}}\n", other);
+        nodes += fmt::format("  %a = conv2d(%q, %w1, {}, _, %wsteps1) {{{}{}act=\"{}\", {}}}\n  %c = conv2d(%a, %w2, {}, {}, %wsteps2) {{act=\"{}\", {}}}\n  %y = convert(%c) {{out=1}}\n", bias(f, 1), f.window, pads ? ", " : "", f.act,
+                             middle, bias(f, 2), f.residual ? "%rq" : "_", f.then_act, to);
+        // A code of the middle that falls to the other side of a tie, or its neighbour in E4M3, moves results by parts of a step.
+        c.AddNodes(constants(f, "f32", true) + residual(f, "f32"), nodes, fp8 ? 4e-2 : wide ? 2e-3 : 1e-6, wide ? 0.02 : fp8 ? 0.05 / 512 : 0.05, fp8 ? 0.125 : 0);
+      }
+}
+
 // Matmuls of one input that differ in their constants only.
 void JointProductCases(Cases& c) {
   for (const char* type : {"f32", "f16", "bf16"})
@@ -716,6 +762,7 @@ std::vector<Case> OpCases() {
   AttentionCases(c);
   PieceCases(c);
   NormProductCases(c);
+  ConvPairCases(c);
   JointProductCases(c);
   Quantized(c);
   Float8(c);

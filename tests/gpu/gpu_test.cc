@@ -231,13 +231,18 @@ Result<std::vector<TacticMap>> WaysOf(const Network& network, size_t tested, con
         TFE_ASSIGN_OR_RETURN(ConcreteNode node, MakeConcrete(network, network.nodes()[static_cast<size_t>(i)], {}, {}));
         chain.push_back(std::move(node));
       }
-      WeightStore weights;
-      TFE_ASSIGN_OR_RETURN(const auto lowered, backend.LowerChain(chain, {}, "", weights, 1));
-      if (!lowered) continue;
       std::vector<std::string> choices = backend.ChainTactics(chain);
-      if (tiles) choices = cuda::TmaNames(true);
+      if (tiles) {
+        choices = cuda::TmaNames(true);
+        const auto pieces = cuda::PieceNames();
+        choices.insert(choices.end(), pieces.begin(), pieces.end());
+      }
       if (choices.empty()) choices.push_back("");
-      for (const std::string& tactic : choices) ways.push_back({{name(begin) + kChainSuffix, ChainRecord(length, tactic)}});
+      for (const std::string& tactic : choices) {
+        WeightStore weights;
+        TFE_ASSIGN_OR_RETURN(const auto lowered, backend.LowerChain(chain, {}, tactic, weights, 1));
+        if (lowered && (tactic.empty() || lowered->tactic == tactic)) ways.push_back({{name(begin) + kChainSuffix, ChainRecord(length, tactic)}});
+      }
     }
   return ways;
 }

@@ -114,8 +114,9 @@ Result<std::optional<Lowered>> CudaBackend::LowerChain(const std::vector<Concret
 }
 
 std::vector<std::string> CudaBackend::ChainTactics(const std::vector<ConcreteNode>& nodes) const {
-  std::vector<std::string> names = BottleneckTactics(nodes, device_);
-  return names.empty() ? MatMulNormTactics(nodes, device_) : names;
+  for (const auto tactics : {BottleneckTactics, MatMulNormTactics, ConvPairTactics})
+    if (std::vector<std::string> names = tactics(nodes, device_); !names.empty()) return names;
+  return {};
 }
 
 std::vector<std::string> CudaBackend::JointTactics(const std::vector<ConcreteNode>& nodes) const { return JointMatMulTactics(nodes, device_); }

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/piece_conv.h"
 
+#include <algorithm>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "backends/cuda/tma_source.h"
 
 namespace tfengine::cuda {
 namespace {
@@ -69,7 +73,31 @@ TEST(PieceMemory, WeightsStayWhereTheyFit) {
   const PieceMemory passes = MemoryOf(Conv(DType::kFloat16, 14, 256), {1, 2, 2, 128, 1});
   EXPECT_TRUE(passes.streams);
   EXPECT_EQ(passes.slots, 2);
-  EXPECT_EQ(MemoryOf(Conv(DType::kFloat16, 14, 256), {2, 1, 2, 128, 1}).slots, 0) << "teams cannot share what passes";
+  EXPECT_TRUE(MemoryOf(Conv(DType::kFloat16, 14, 256), {2, 1, 2, 128, 1}).streams) << "for one team after the other";
+  EXPECT_EQ(MemoryOf(Conv(DType::kFloat8E4m3, 7, 512), {2, 1, 4, 64, 1}).slots, 0) << "who does not take turns cannot share what passes";
+}
+
+// A convolution with `filters` columns behind it.
+TmaProduct Pair(DType type, int64_t size, int64_t channels, int64_t filters) {
+  TmaProduct p = Conv(type, size, channels), then = p;
+  then.image = false, then.k_h = then.k_w = 1, then.channels = p.n, then.n = then.b_rows = filters, then.b_pitch = p.n * static_cast<int64_t>(p.size());
+  then.residual = then.out;
+  p.then = std::make_shared<const TmaProduct>(std::move(then));
+  return p;
+}
+
+TEST(PieceMemory, OfPairs) {
+  const PieceMemory stays = MemoryOf(Pair(DType::kFloat16, 56, 64, 256), {2, 1, 2, 64, 1});
+  EXPECT_FALSE(stays.streams || stays.then_streams);
+  EXPECT_EQ(stays.then_filters, 4) << "chunks of 64 columns";
+  EXPECT_GE(stays.results, 2) << "of each team";
+  EXPECT_EQ(stays.result, 15360) << "2 lines of 57 pixels";
+  const PieceMemory passes = MemoryOf(Pair(DType::kFloat16, 28, 128, 512), {2, 1, 2, 128, 1});
+  EXPECT_TRUE(passes.streams && passes.then_streams);
+  EXPECT_GE(passes.filters, 3);
+  const PieceMemory half = MemoryOf(Pair(DType::kUint8, 28, 128, 512), {2, 1, 2, 128, 1});
+  EXPECT_TRUE(half.streams) << "144 KiB";
+  EXPECT_FALSE(half.then_streams) << "64 KiB";
 }
 
 TEST_F(PieceConvTest, FitsIntoSharedMemory) {
@@ -87,6 +115,51 @@ TEST_F(PieceConvTest, FitsIntoSharedMemory) {
         EXPECT_LE((m.bytes + 1024) * static_cast<size_t>(s->resident), size_t{227 << 10}) << name;
       }
     }
+}
+
+TEST_F(PieceConvTest, PairsFit) {
+  for (const DType type : {DType::kFloat16, DType::kUint8, DType::kFloat8E4m3})
+    for (const auto& [size, channels] : {std::pair{56, 64}, {28, 128}}) {
+      const TmaProduct p = Pair(type, size, channels, 4 * channels);
+      EXPECT_THAT(PieceShapes(p, Gpu(90)), Not(IsEmpty())) << channels;
+      for (const PieceShape& s : PieceShapes(p, Gpu(90))) {
+        EXPECT_EQ(s.bn, channels) << "a team has all channels of its rows";
+        EXPECT_LE((MemoryOf(p, s).bytes + 1024) * static_cast<size_t>(s.resident), size_t{227 << 10}) << s.Name();
+        const Generated code = PieceConvCode(p, s, 132);
+        EXPECT_EQ(code.cluster, s.pairs ? 2u : 1u);
+        ASSERT_EQ(code.maps.size(), 5u) << "image, weights, weights, result, residual";
+        EXPECT_EQ(code.maps[2].operand, 3u);
+        EXPECT_EQ(code.maps[3].operand, code.inputs);
+        EXPECT_EQ(code.maps[4].operand, code.inputs - 1);
+        EXPECT_THAT(code.maps[4].dims, ElementsAre(4 * channels, size, size, 128));
+      }
+    }
+}
+
+TEST_F(PieceConvTest, PairsNeedAllColumnsAndWholeChunks) {
+  EXPECT_THAT(PieceShapes(Pair(DType::kFloat16, 28, 512, 128), Gpu(90)), IsEmpty()) << "512 sums a row";
+  EXPECT_THAT(PieceShapes(Pair(DType::kFloat8E4m3, 14, 256, 128), Gpu(90)), IsEmpty()) << "sums of more than 128 terms of E4M3 are promoted";
+  EXPECT_THAT(PieceShapes(Pair(DType::kFloat16, 28, 64, 96), Gpu(90)), IsEmpty()) << "chunks of 64 columns";
+  EXPECT_THAT(PieceShapes(Pair(DType::kUint8, 28, 64, 64), Gpu(90)), IsEmpty()) << "chunks of 128 codes";
+  EXPECT_THAT(TmaShapes(Pair(DType::kFloat16, 28, 64, 128), Gpu(90)), IsEmpty());
+  TmaProduct p = Pair(DType::kFloat16, 28, 64, 128);
+  p.residual = p.out;
+  EXPECT_THAT(PieceShapes(p, Gpu(90)), IsEmpty()) << "a residual in between";
+}
+
+TEST(ChannelInRegisters, IsAnOrderOfEvery64Bytes) {
+  for (const size_t size : {1, 2}) {
+    const auto count = static_cast<int64_t>(128 / size);
+    std::vector<int64_t> seen;
+    for (int64_t at = 0; at < count; ++at) {
+      seen.push_back(ChannelInRegisters(at, size));
+      EXPECT_EQ(seen.back() / (64 / static_cast<int64_t>(size)), at / (64 / static_cast<int64_t>(size)));
+    }
+    std::sort(seen.begin(), seen.end());
+    for (int64_t at = 0; at < count; ++at) EXPECT_EQ(seen[static_cast<size_t>(at)], at);
+  }
+  EXPECT_EQ(ChannelInRegisters(2, 2), 8) << "lane 1's first column, of 8 that it has";
+  EXPECT_EQ(ChannelInRegisters(16, 1), 4) << "lane 0's second word";
 }
 
 TEST_F(PieceConvTest, OnlyWindowsThatAreNeighbours) {

@@ -245,7 +245,7 @@ constexpr char kPair[] = R"cuda(
 )cuda";
 
 bool Possible(const TmaProduct& p, const Device& device) {
-  if (!TmaOperands(p, device)) return false;
+  if (!TmaOperands(p, device) || p.then) return false;
   if (!p.image) return true;
   // Corners and offsets of windows have 8 bits each.
   auto fits = [](int64_t k, int64_t dilation, int64_t pad, int64_t in, int64_t out, int64_t stride) {

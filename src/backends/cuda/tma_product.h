@@ -53,6 +53,9 @@ struct TmaProduct {
     bool scale = false, offset = false;
   };
   std::optional<Norm> norm;
+  // A product whose A is this one's result, as one kernel (piece_conv.h); with this one's type as its own, and no `then`. Its B has
+  // columns in the order of ChannelInRegisters().
+  std::shared_ptr<const TmaProduct> then;
 
   // A's rows: k_h * k_w runs of `channels` elements each. Without an image: one run, rows one behind the other.
   bool image = false;

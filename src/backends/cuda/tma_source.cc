@@ -18,6 +18,11 @@ __forceinline__ void arrive(unsigned at, unsigned count) { asm volatile("mbarrie
 __forceinline__ void await_phase(unsigned at, unsigned parity) {
   asm volatile("{\n.reg .pred p;\nagain:\nmbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n@p bra.uni over;\nbra.uni again;\nover:\n}" ::"r"(at), "r"(parity) : "memory");
 }
+__forceinline__ bool is_phase_over(unsigned at, unsigned parity) {
+  int over;
+  asm volatile("{\n.reg .pred p;\nmbarrier.test_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.s32 %0, 1, 0, p;\n}" : "=r"(over) : "r"(at), "r"(parity) : "memory");
+  return over;
+}
 __forceinline__ void load_tensor(unsigned to, const TensorMap* map, unsigned barrier, int x, int y, int z) {
   asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];"
                ::"r"(to), "l"(map), "r"(barrier), "r"(x), "r"(y), "r"(z) : "memory");
@@ -36,29 +41,36 @@ __forceinline__ void load_bytes(unsigned to, const void* from, unsigned bytes, u
 __forceinline__ void store_tensor(const TensorMap* map, unsigned from, int x, int y, int z) {
   asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(map), "r"(from), "r"(x), "r"(y), "r"(z) : "memory");
 }
+__forceinline__ void store_box(const TensorMap* map, unsigned from, int c, int x, int y, int image) {
+  asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.bulk_group [%0, {%2, %3, %4, %5}], [%1];" ::"l"(map), "r"(from), "r"(c), "r"(x), "r"(y), "r"(image) : "memory");
+}
 __forceinline__ void store_bytes(void* to, unsigned from, unsigned bytes) {
   asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(to), "r"(from), "r"(bytes) : "memory");
 }
 __forceinline__ void sync_group(unsigned id) { asm volatile("bar.sync %0, 128;" ::"r"(id) : "memory"); }
-// Rows of ROW bytes, permuted in 16 byte chunks as the accelerator writes them; groups of 8 rows lie one behind the other.
-__forceinline__ u64 descriptor(unsigned address) { return ((u64)(ROW == 128 ? 1 : 2) << 62) | ((u64)(8 * ROW / 16) << 32) | ((u64)1 << 16) | ((address & 0x3ffff) >> 4); }
+// Rows of `row` bytes, permuted in 16 byte chunks as the accelerator writes them; groups of 8 rows lie one behind the other.
+__forceinline__ u64 descriptor_of_rows(unsigned address, int row) { return ((u64)(row == 128 ? 1 : 2) << 62) | ((u64)(8 * row / 16) << 32) | ((u64)1 << 16) | ((address & 0x3ffff) >> 4); }
+__forceinline__ u64 descriptor(unsigned address) { return descriptor_of_rows(address, ROW); }
 )cuda";
 
-std::string Multiply(const TmaProduct& p, int bn) {
+// multiply(acc, a, b, keep): keep = 0 drops what acc held. a: a descriptor, or the thread's four registers.
+std::string Multiply(const TmaProduct& p, const char* name, int bn, bool a_in_registers) {
   const bool bytes = p.size() == 1;
+  const int a = bn / 2, b = a + (a_in_registers ? 4 : 1);
   const auto [list, operands] = SumsOfGroup(bn, p.codes() ? "\"+r\"(acc[{}][{}])" : "\"+f\"(acc[{}][{}])");
   const std::string type = p.codes() ? "s32.u8.s8" : p.fp8() ? "f32.e4m3.e4m3" : p.type == DType::kFloat16 ? "f32.f16.f16" : "f32.bf16.bf16";
-  // keep = 0, of 8-bit operands: what acc held is dropped.
-  return fmt::format("__forceinline__ void multiply({0} (&acc)[BN / 8][4], u64 a, u64 b, int keep) {{\n  asm volatile(\"{{\\n.reg .pred p;\\nsetp.ne.b32 p, {9}, 0;\\n"
-                     "wgmma.mma_async.sync.aligned.m64n{1}k{2}.{3} {{{4}}}, %{5}, %{6}, p{7};\\n}}\"\n               : {8} : \"l\"(a), \"l\"(b){10});\n}}\n",
-                     p.codes() ? "int" : "float", bn, bytes ? 32 : 16, type, list, bn / 2, bn / 2 + 1, p.codes() ? "" : p.fp8() ? ", 1, 1" : ", 1, 1, 0, 0", operands,
-                     bytes ? fmt::format("%{}", bn / 2 + 2) : "1", bytes ? ", \"r\"(keep)" : "");
+  const std::string from = a_in_registers ? fmt::format("{{%{},%{},%{},%{}}}", a, a + 1, a + 2, a + 3) : fmt::format("%{}", a);
+  return fmt::format("__forceinline__ void {0}({1} (&acc)[{2}][4], {3}, u64 b, int keep) {{\n  asm volatile(\"{{\\n.reg .pred p;\\nsetp.ne.b32 p, %{4}, 0;\\n"
+                     "wgmma.mma_async.sync.aligned.m64n{5}k{6}.{7} {{{8}}}, {9}, %{10}, p{11};\\n}}\"\n               : {12} : {13}, \"l\"(b), \"r\"(keep));\n}}\n",
+                     name, p.codes() ? "int" : "float", bn / 8, a_in_registers ? "const unsigned (&a)[4]" : "u64 a", b + 1, bn, bytes ? 32 : 16, type, list, from, b,
+                     p.codes() ? "" : p.fp8() ? ", 1, 1" : a_in_registers ? ", 1, 1, 0" : ", 1, 1, 0, 0", operands,
+                     a_in_registers ? "\"r\"(a[0]), \"r\"(a[1]), \"r\"(a[2]), \"r\"(a[3])" : "\"l\"(a)");
 }
 
 // Four neighbouring sums at a time.
 std::string Epilogue(const TmaProduct& p) {
   std::string s;
-  auto define = [&](const char* name, const std::string& value) { s += fmt::format("#define {} {}\n", name, value); };
+  auto define = [&](const char* name, const std::string& value) { s += fmt::format("#undef {0}\n#define {1} {2}\n", std::string_view(name).substr(0, std::string_view(name).find('(')), name, value); };
   const bool codes = p.out.quant.quantized(), folded = p.folded;
   define("SUM", p.codes() ? "int" : "float");
   define("SUM_OPERANDS(a)", p.codes() ? "\"+r\"(a[0]), \"+r\"(a[1]), \"+r\"(a[2]), \"+r\"(a[3])" : "\"+f\"(a[0]), \"+f\"(a[1]), \"+f\"(a[2]), \"+f\"(a[3])");
@@ -94,13 +106,11 @@ std::string Epilogue(const TmaProduct& p) {
     define("RESULT", "vec<unsigned, 4>");
     const std::string inverse = Literal(1 / static_cast<double>(p.out.quant.scale), "float");
     if (p.fp8()) {
-      s += kPackE4m3;
       if (!folded) each(fmt::format("z[e] *= {};", inverse));
       if (p.least > -448) each(fmt::format("z[e] = z[e] < {0} ? {0} : z[e];", Literal(p.least, "float")));
       if (p.most < 448) each(fmt::format("z[e] = z[e] > {0} ? {0} : z[e];", Literal(p.most, "float")));
       finish += "result[h].v[part] = pack2(z[0], z[1]) | pack2(z[2], z[3]) << 16;";
     } else {
-      s += kPackCodes;
       finish += "int q[4]; ";
       each((folded ? "q[e] = __float2int_rn(z[e]);" : fmt::format("q[e] = z[e] != z[e] ? {1} : __float2int_rn(fminf(fmaxf(z[e] * {0}, -1024.0f), 1024.0f)) + {1};", inverse, p.out.quant.zero)) +
            (p.lo != 0 || p.hi != 255 ? fmt::format(" q[e] = max(min(q[e], {}), {});", p.hi, p.lo) : ""));
@@ -250,6 +260,21 @@ std::string TmaSplitFinish() {
                  kGather + FourOf("WITH_COLUMN(sums[e], e)") + "VALUE PUT", kStore);
 }
 
+std::string TmaKeep() {
+  return kSumAt + EachRun("RESULT result[2];\n", "COLUMNS", FourOf("WITH_COLUMN(SUM_AT(g, part, e), e)") + "VALUE PUT", R"cuda(
+#pragma unroll
+      for (int word = 0; word < 4; ++word)
+#pragma unroll
+        for (int h = 0; h < 2; ++h) kept[b][2 * g + word / 2][word % 2 * 2 + h] = ((const unsigned*)&result[h])[word];
+)cuda");
+}
+
+int64_t ChannelInRegisters(int64_t at, size_t size) {
+  const auto bytes = static_cast<int64_t>(size);
+  const int64_t byte = at * bytes, step = byte / 32, word = step % 2 * 2 + byte % 32 / 16, lane = byte % 16 / 4;
+  return (step / 2 * 64 + lane * 16 + word * 4 + byte % 4) / bytes;
+}
+
 const char kClusterFunctions[] = R"cuda(
 // Wider scopes of release and acquire would cost a fence of all memory each (1 us): what blocks tell each other here goes through
 // barriers in shared memory that count bytes.
@@ -278,24 +303,49 @@ __forceinline__ float across_quad(float a) {
 }
 )cuda";
 
-std::string TmaFunctions(const TmaProduct& p, int bn) {
-  const std::pair<const char*, int64_t> numbers[] = {{"BN", bn}, {"ROW", p.row_bytes()}, {"SIZE", static_cast<int64_t>(p.size())}, {"RUN", p.run()}, {"OUT_SIZE", static_cast<int64_t>(p.out.size())},
-                                                     {"PROMOTE", p.fp8()}, {"FLOATS", !p.codes()}};
+namespace {
+
+std::string Sizes(const TmaProduct& p, int bn) {
   std::string s;
-  for (const auto& [name, value] : numbers) s += fmt::format("#define {} {}\n", name, value);
-  return s + kInstructions + Multiply(p, bn) + Epilogue(p);
+  for (const auto& [name, value] : {std::pair<const char*, int64_t>{"BN", bn}, {"RUN", p.run()}, {"OUT_SIZE", static_cast<int64_t>(p.out.size())}}) s += fmt::format("#undef {0}\n#define {0} {1}\n", name, value);
+  return s;
 }
+
+const char* Pack(const TmaProduct& p) { return !p.out.quant.quantized() ? "" : p.fp8() ? kPackE4m3 : kPackCodes; }
+
+}  // namespace
+
+std::string TmaFunctions(const TmaProduct& p, int bn) {
+  const std::pair<const char*, int64_t> numbers[] = {{"ROW", p.row_bytes()}, {"SIZE", static_cast<int64_t>(p.size())}, {"PROMOTE", p.fp8()}, {"FLOATS", !p.codes()}};
+  std::string s = Sizes(p, bn);
+  for (const auto& [name, value] : numbers) s += fmt::format("#define {} {}\n", name, value);
+  return s + kInstructions + Multiply(p, "multiply", bn, false) + Pack(p) + Epilogue(p);
+}
+
+std::string TmaThenFunctions(const TmaProduct& p, int bn) {
+  const TmaProduct& then = *p.then;
+  return Multiply(then, "multiply_then", bn, true) + (*Pack(p) == 0 ? Pack(then) : "");
+}
+
+std::string TmaThenEpilogue(const TmaProduct& p, int bn) { return Sizes(*p.then, bn) + Epilogue(*p.then); }
 
 std::string TmaParameters(const TmaProduct& p) {
-  return fmt::format("const u8* x, const u8* w, {}{}{}* out", p.tables() > 0 ? "const float* columns, " : "", p.residual ? fmt::format("const {}* residual, ", p.residual->storage()) : "",
-                     p.out.storage());
+  const TmaProduct& last = p.then ? *p.then : p;
+  return fmt::format("const u8* x, const u8* w, {}{}{}{}{}* out", p.tables() > 0 ? "const float* columns, " : "", p.then ? "const u8* then_w, " : "",
+                     p.then && p.then->tables() > 0 ? "const float* then_columns, " : "", last.residual ? fmt::format("const {}* residual, ", last.residual->storage()) : "", last.out.storage());
 }
 
+size_t ThenWeights(const TmaProduct& p) { return p.tables() > 0 ? 3 : 2; }
+
 void BindTmaOperands(const TmaProduct& p, Generated* g) {
-  const bool columns = p.tables() > 0;
-  g->inputs = static_cast<size_t>(2 + columns + p.residual.has_value());
-  g->bound.push_back({1, p.weights, true});
-  if (columns) g->bound.push_back({2, p.columns, false});
+  g->inputs = 1;
+  auto bind = [&](const TmaProduct& product) {
+    g->bound.push_back({g->inputs++, product.weights, true});
+    if (product.tables() > 0) g->bound.push_back({g->inputs++, product.columns, false});
+  };
+  bind(p);
+  if (p.then) bind(*p.then);
+  g->inputs += (p.then ? *p.then : p).residual.has_value();
 }
 
 bool TmaOperands(const TmaProduct& p, const Device& device) {
@@ -306,11 +356,11 @@ bool TmaOperands(const TmaProduct& p, const Device& device) {
   return p.channels * static_cast<int64_t>(p.size()) % 16 == 0 && p.n % p.run() == 0 && (!p.residual || p.residual->size() == p.out.size());
 }
 
-TensorMap TmaWeightsMap(const TmaProduct& p, int bn) {
+TensorMap TmaWeightsMap(const TmaProduct& p, int bn, size_t operand) {
   const auto size = static_cast<int64_t>(p.size());
   auto u64 = [](int64_t v) { return static_cast<uint64_t>(v); };
   TensorMap b;
-  b.operand = 1;
+  b.operand = operand;
   b.type = p.type;
   b.row_bytes = p.row_bytes();
   b.dims = {u64(p.channels), u64(p.k_h * p.k_w), u64(p.b_rows * p.groups)};

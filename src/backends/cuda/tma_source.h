@@ -12,8 +12,17 @@ namespace tfengine::cuda {
 // stores of the tensor memory accelerator, descriptors of tiles in shared memory; multiply(acc, a, b, keep), of 64 rows and bn columns
 // of a warp group; what TmaFinish is made of.
 std::string TmaFunctions(const TmaProduct& p, int bn);
-// The kernel's first parameters: x, w, columns (if any), residual (if any), out; and what they are bound to.
+// Between the end of TmaFunctions(p, bn) and the use of TmaFinish() again, for p.then: the sizes and macros of its own. BN is then its `bn`.
+std::string TmaThenFunctions(const TmaProduct& p, int bn);  // outside of functions: multiply_then(acc, a, b, keep), a in registers
+std::string TmaThenEpilogue(const TmaProduct& p, int bn);   // within the kernel
+// A thread's results become the left operand of p.then: kept[4]s of 32 bytes of a row each.
+std::string TmaKeep();
+// Which channel of a row the left operand has at place `at` where it is made by TmaKeep(): elements of `size` bytes.
+int64_t ChannelInRegisters(int64_t at, size_t size);
+// The kernel's first parameters: x, w, columns (if any), with p.then its then_w and then_columns (if any), residual (if any), out;
+// the number of then_w; what they are bound to.
 std::string TmaParameters(const TmaProduct& p);
+size_t ThenWeights(const TmaProduct& p);
 void BindTmaOperands(const TmaProduct& p, Generated* g);
 // A warp group's sums `acc` become results: `lane` of a warp has rows h = 0 and 1, 8 apart, of which column `at`, counted in bytes
 // of the result, comes next. `column` is where the numbers of the thread's first column lie. The kernel defines, for 16 bytes v
@@ -33,6 +42,6 @@ extern const char kClusterFunctions[];
 // Whether the accelerator can load the rows of A, and the results can be stored; images beside.
 bool TmaOperands(const TmaProduct& p, const Device& device);
 // A map of B that loads `bn` rows.
-TensorMap TmaWeightsMap(const TmaProduct& p, int bn);
+TensorMap TmaWeightsMap(const TmaProduct& p, int bn, size_t operand = 1);
 
 }  // namespace tfengine::cuda

@@ -46,19 +46,28 @@ void multiply_bytes(Machine* m, bool floats, T& c0, T& c1, T& c2, T& c3, uint32_
   m->multiply_bytes(c, a, b, floats);
   c0 = c[0], c1 = c[1], c2 = c[2], c3 = c[3];
 }
-inline void gather_bytes(void**, uint64_t* d, uint64_t a, uint64_t b, int keep) { d[0] = a, d[1] = b, d[2] = static_cast<uint64_t>(keep != 0); }
+inline int gather_bytes(void**, GroupProduct* p, uint64_t a, uint64_t b, int keep) {
+  p->a = a, p->b = b, p->add = keep != 0;
+  return 0;
+}
+inline int gather_bytes(void**, GroupProduct* p, const uint32_t& a0, const uint32_t& a1, const uint32_t& a2, const uint32_t& a3, uint64_t b, int keep) {
+  const uint32_t a[4] = {a0, a1, a2, a3};
+  std::memcpy(p->fragment, a, sizeof(a));
+  p->b = b, p->add = keep != 0, p->in_registers = true;
+  return 0;
+}
 template <typename T, typename... R>
-  requires(sizeof(T) == 4)
-void gather_bytes(void** sums, uint64_t* d, T& first, R&&... rest) {
+  requires(std::is_same_v<T, int> || std::is_same_v<T, float>)
+int gather_bytes(void** sums, GroupProduct* p, T& first, R&&... rest) {
   *sums = &first;
-  gather_bytes(sums + 1, d, rest...);
+  return 1 + gather_bytes(sums + 1, p, rest...);
 }
 template <typename... R>
 void multiply_bytes_group(Machine* m, bool floats, R&&... rest) {
   void* sums[sizeof...(R)];
-  uint64_t d[3];
-  gather_bytes(sums, d, rest...);
-  m->multiply_bytes_group(sums, static_cast<int>(sizeof...(R) - 3) * 2, d[0], d[1], d[2] != 0, floats);
+  GroupProduct product{false, false};
+  const int count = gather_bytes(sums, &product, rest...);
+  m->multiply_bytes_group(sums, count * 2, product, floats);
 }
 
 }  // namespace emulated

@@ -48,17 +48,18 @@ class Machine {
   virtual void init_barrier(unsigned at, unsigned count) = 0;
   virtual void arrive(unsigned at, unsigned count, unsigned bytes) = 0;
   virtual void await_phase(unsigned at, unsigned parity) = 0;
+  virtual bool is_phase_over(unsigned at, unsigned parity) = 0;
   virtual void load_tensor(unsigned to, const void* map, unsigned barrier, const int* place, const int* offset) = 0;
   virtual void load_bytes(unsigned to, const void* from, unsigned bytes, unsigned barrier) = 0;
   virtual void store_tensor(const void* map, unsigned from, const int* place) = 0;
   virtual void store_bytes(void* to, unsigned from, unsigned bytes) = 0;
   virtual void await_stores() = 0;
-  virtual void sync_group(unsigned id) = 0;
+  virtual void sync_group(unsigned id, int threads = 128) = 0;
   // 8 bit products: u8 by s8 with int32 sums, or E4M3 with f32 sums.
   virtual void copy(unsigned to, const void* from, int bytes, int size) = 0;
   virtual void store(unsigned to, const void* words, int bytes) = 0;
   virtual void multiply_bytes(void* c, const uint32_t* a, const uint32_t* b, bool floats) = 0;
-  virtual void multiply_bytes_group(void* const* d, int n, uint64_t a, uint64_t b, bool keep, bool floats) = 0;
+  virtual void multiply_bytes_group(void* const* d, int n, const GroupProduct& product, bool floats) = 0;
 };
 
 inline void to_float(float& f, uint16_t h) {
@@ -140,6 +141,7 @@ inline void send(Machine* m, unsigned to, unsigned a, unsigned b, unsigned c, un
   const unsigned four[] = {a, b, c, d};
   m->send(to, four, sizeof(four), barrier);
 }
+inline void test_phase(Machine* m, int& over, unsigned at, unsigned parity) { over = m->is_phase_over(at, parity); }
 inline void load_tensor(Machine* m, unsigned to, const void* map, unsigned barrier, int x, int y, int z) {
   const int place[] = {x, y, z}, offset[] = {0, 0};
   m->load_tensor(to, map, barrier, place, offset);
@@ -156,7 +158,11 @@ inline void load_windows(Machine* m, unsigned to, const void* map, unsigned barr
   m->load_tensor(to, map, barrier, place, offset);
 }
 inline void store_tensor(Machine* m, const void* map, unsigned from, int x, int y, int z) {
-  const int place[] = {x, y, z};
+  const int place[] = {x, y, z, 0};
+  m->store_tensor(map, from, place);
+}
+inline void store_box(Machine* m, const void* map, unsigned from, int c, int x, int y, int image) {
+  const int place[] = {c, x, y, image};
   m->store_tensor(map, from, place);
 }
 inline float widened(bool half, uint16_t v) {

@@ -297,10 +297,19 @@ class Machine : public emulated::Machine {
         emulated::AddProduct(static_cast<char*>(c) + 4 * e, at(now->lane / 4 * 4 + k % 16 / 4, k / 16 * 2 + e / 2, k), at((now->lane % 4 * 2 + e % 2) * 4 + k % 16 / 4, 4 + k / 16, k), floats);
     Await(w.barrier, w.alive);
   }
-  void multiply_bytes_group(void* const* d, int n, uint64_t a, uint64_t b, bool keep, bool floats) override {
+  void multiply_bytes_group(void* const* d, int n, const emulated::GroupProduct& p, bool floats) override {
     const std::vector<void*> sums(d, d + n / 2);
     const int row = static_cast<int>(now->id.x / 32 % 4 * 16) + now->lane / 4, column = now->lane % 4 * 2;
     const unsigned rank = static_cast<unsigned>(now->block - cluster->blocks.data()) << 24;
+    std::array<std::array<uint8_t, 32>, 2> lines = {};  // of a in registers: this thread's row and the eighth below
+    if (p.in_registers) {
+      Warp& w = *now->warp;
+      for (int i = 0; i < 4; ++i) w.values[now->lane][i] = p.fragment[i];
+      Await(w.barrier, w.alive);
+      for (size_t half = 0; half < 2; ++half)
+        for (size_t k = 0; k < 32; ++k) lines[half][k] = static_cast<uint8_t>(w.values[static_cast<size_t>(now->lane / 4 * 4) + k % 16 / 4][k / 16 * 2 + half] >> 8 * (k % 4));
+      Await(w.barrier, w.alive);
+    }
     now->products.push_back([=] {
       auto element = [&](uint64_t descriptor, int line, int k) {
         const unsigned stride = static_cast<unsigned>(descriptor >> 32 & 0x3fff) << 4;  // of 8 rows
@@ -310,8 +319,10 @@ class Machine : public emulated::Machine {
       };
       for (int i = 0; i < n / 2; ++i) {
         void* sum = sums[static_cast<size_t>(i)];
-        if (!keep) std::memset(sum, 0, 4);
-        for (int k = 0; k < 32; ++k) emulated::AddProduct(sum, element(a, row + i % 4 / 2 * 8, k), element(b, i / 4 * 8 + column + i % 2, k), floats);
+        const int half = i % 4 / 2;
+        if (!p.add) std::memset(sum, 0, 4);
+        for (int k = 0; k < 32; ++k)
+          emulated::AddProduct(sum, p.in_registers ? lines[static_cast<size_t>(half)][static_cast<size_t>(k)] : element(p.a, row + half * 8, k), element(p.b, i / 4 * 8 + column + i % 2, k), floats);
       }
     });
   }
@@ -336,6 +347,11 @@ class Machine : public emulated::Machine {
       if ((b.phase & 1) == parity) Yield();
     }
   }
+  bool is_phase_over(unsigned at, unsigned parity) override {
+    if ((BarrierAt(at).phase & 1) != parity) return true;
+    Yield();
+    return false;
+  }
   void load_tensor(unsigned to, const void* map, unsigned barrier, const int* place, const int* offset) override {
     EncodedMap m;
     std::memcpy(&m, map, sizeof(m));
@@ -354,7 +370,7 @@ class Machine : public emulated::Machine {
   void store_tensor(const void* map, unsigned from, const int* place) override {
     EncodedMap m;
     std::memcpy(&m, map, sizeof(m));
-    const std::array<int, 4> at = {place[0], place[1], place[2], 0};
+    const std::array<int, 4> at = {place[0], place[1], place[2], place[3]};
     now->stores.push_back([=] { Move(m, from, at, {}, true); });
   }
   void store_bytes(void* to, unsigned from, unsigned bytes) override {
@@ -364,10 +380,7 @@ class Machine : public emulated::Machine {
     for (auto& store : now->stores) store();
     now->stores.clear();
   }
-  void sync_group(unsigned id) override {
-    static constexpr int kThreads = 128;
-    Await(now->block->groups[id], kThreads);
-  }
+  void sync_group(unsigned id, int threads) override { Await(now->block->groups[id], threads); }
 
  private:
   static MemoryBarrier& BarrierAt(unsigned at) { return cluster->blocks[at >> 24].barriers[at & 0xffffff]; }
@@ -487,11 +500,13 @@ std::string TranslateAsm(const std::string& text) {
   if (has("mbarrier.init")) return "machine->init_barrier(" + all + ")";
   if (has("mbarrier.arrive.expect_tx")) return "machine->arrive(" + operands[0] + ", 1, " + operands[1] + ")";
   if (has("mbarrier.arrive")) return "machine->arrive(" + all + ", 0)";
+  if (has("mbarrier.test_wait")) return "emulated::test_phase(machine, " + all + ")";
   if (has("mbarrier.try_wait")) return "machine->await_phase(" + all + ")";
   if (has("bar.sync")) return "machine->sync_group(" + all + ")";
   if (has("cp.async.bulk.commit_group")) return "(void)0";
   if (has("cp.async.bulk.wait_group")) return "machine->await_stores()";
   if (has("multicast::cluster")) return "emulated::load_tensor_for_both(machine, " + all + ")";
+  if (has("cp.async.bulk.tensor.4d.global")) return "emulated::store_box(machine, " + all + ")";
   if (has("cp.async.bulk.tensor.3d.global")) return "emulated::store_tensor(machine, " + all + ")";
   if (has("cp.async.bulk.global")) return "machine->store_bytes(" + all + ")";
   if (has("cp.async.bulk.shared")) return "machine->load_bytes(" + all + ")";
@@ -504,7 +519,7 @@ std::string TranslateAsm(const std::string& text) {
   if (has("wgmma.commit_group") || has("wgmma.wait_group")) {
     const size_t wait = code.find("wait_group.sync.aligned ");
     std::string calls = has("wgmma.commit_group") ? "machine->commit_products()" : "";
-    if (wait != std::string::npos) calls += (calls.empty() ? "" : ", ") + ("machine->await_products(" + code.substr(wait + 24, 1) + ")");
+    if (wait != std::string::npos) calls += (calls.empty() ? "" : ", ") + ("machine->await_products(" + (code[wait + 24] == '%' ? all : code.substr(wait + 24, 1)) + ")");
     return calls;
   }
   if (has("MMA") || has("mma.sync")) return "emulated::multiply(machine, IS_HALF, " + all + ")";

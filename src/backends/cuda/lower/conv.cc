@@ -196,6 +196,11 @@ TileProduct TileOf(const ConcreteNode& node) {
   return p;
 }
 
+std::string FilterKey(const ConcreteNode& node, const TileProduct& p) {
+  const Tensor& f = *node.inputs[1].constant;
+  return p.image ? fmt::format("filter {} {} c{}", f.data(), DTypeName(node.inputs[0].dtype), p.channels) : fmt::format("conv1x1 {}", f.data());
+}
+
 constexpr int kGemmRanks = 8;
 constexpr char kFirstLayer[] = "first";
 
@@ -251,8 +256,7 @@ LowerResult LowerConv2d(const LowerContext& c) {
     const TileProduct p = TileOf(c.node);
     if (p.m > 0) {
       const Tensor& f = *c.node.inputs[1].constant;
-      LowerResult lowered = LowerTile(c, p, p.image ? fmt::format("filter {} {} c{}", f.data(), DTypeName(c.node.inputs[0].dtype), p.channels) : fmt::format("conv1x1 {}", f.data()),
-                                      [&](float* to) { FillFilter(f, p.channels, DType::kFloat32, to); });
+      LowerResult lowered = LowerTile(c, p, FilterKey(c.node, p), [&](float* to) { FillFilter(f, p.channels, DType::kFloat32, to); });
       if (!lowered.ok() || *lowered) return lowered;
     }
   }
@@ -269,6 +273,29 @@ LowerResult LowerConv2d(const LowerContext& c) {
     if (!lowered.ok() || *lowered) return lowered;
   }
   return LowerConvDirect(c);
+}
+
+namespace {
+
+bool IsConvPair(const std::vector<ConcreteNode>& nodes) {
+  return nodes.size() == 2 && nodes[0].op == Op::kConv2d && nodes[1].op == Op::kConv2d && nodes[1].outputs[0].num_elements() > 0 && IsInt8(nodes[0]) == IsInt8(nodes[1]) &&
+         Window(nodes[0].attrs).Check().ok() && Window(nodes[1].attrs).Check().ok();
+}
+
+}  // namespace
+
+std::vector<std::string> ConvPairTactics(const std::vector<ConcreteNode>& nodes, const Device& device) {
+  if (!IsConvPair(nodes)) return {};
+  return IsInt8(nodes[0]) ? Int8PairTactics(nodes, device) : TilePairTactics(nodes, TileOf(nodes[0]), TileOf(nodes[1]), device);
+}
+
+LowerResult LowerConvPair(const LowerContext& c, const std::vector<ConcreteNode>& nodes) {
+  if (!IsConvPair(nodes)) return std::optional<Lowered>();
+  if (IsInt8(nodes[0])) return LowerInt8Pair(c, nodes);
+  const TileProduct first = TileOf(nodes[0]), then = TileOf(nodes[1]);
+  if (first.m == 0 || then.m == 0) return std::optional<Lowered>();
+  return LowerTilePair(c, nodes, first, then, {FilterKey(nodes[0], first), FilterKey(nodes[1], then)},
+                       [&](size_t i, float* to) { FillFilter(*nodes[i].inputs[1].constant, i == 0 ? first.channels : then.channels, DType::kFloat32, to); });
 }
 
 }  // namespace tfengine::cuda

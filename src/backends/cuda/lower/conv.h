@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
@@ -49,6 +50,10 @@ inline bool IsTileTactic(const std::string& tactic) { return tactic.rfind("tile"
 // The same with layer_norm behind the product: `c.node`. Inputs are numbered `product`'s first.
 LowerResult LowerTileNorm(const LowerContext& c, const ConcreteNode& product, TileProduct p, const std::string& weights_key, FunctionRef<void(float*)> weights);
 std::vector<std::string> TileNormTactics(const ConcreteNode& product, const ConcreteNode& norm, TileProduct p, const Device& device);
+// Two nodes, the second of which multiplies the first's result. `c.node`: the last; `weights(i, to)`: of the i-th.
+LowerResult LowerTilePair(const LowerContext& c, const std::vector<ConcreteNode>& nodes, TileProduct first, TileProduct then, const std::array<std::string, 2>& weights_keys,
+                          FunctionRef<void(size_t, float*)> weights);
+std::vector<std::string> TilePairTactics(const std::vector<ConcreteNode>& nodes, TileProduct first, TileProduct then, const Device& device);
 // An activation that no library has in its products.
 bool IsOwnActivation(const ConcreteNode& node);
 

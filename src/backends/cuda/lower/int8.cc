@@ -9,6 +9,7 @@
 #include "backends/cuda/lower/staged.h"
 #include "backends/cuda/lower/tma.h"
 #include "backends/cuda/lower/window.h"
+#include "backends/cuda/tma_source.h"
 #include "base/float8.h"
 
 namespace tfengine::cuda {
@@ -150,9 +151,9 @@ TmaProduct TmaOf(const Form& form) {
   return p;
 }
 
-Result<std::shared_ptr<const DeviceKernel>> MakeTma(const LowerContext& c, const Int8Conv& conv, TmaProduct p, std::shared_ptr<const DeviceBuffer> weights, const Int8Channels& channels) {
-  p.table = p.n * p.groups;
-  const auto n = static_cast<size_t>(p.table);
+// TmaProduct::columns.
+Result<std::shared_ptr<const DeviceBuffer>> TmaColumns(const LowerContext& c, const Int8Conv& conv, const Int8Channels& channels) {
+  const size_t n = channels.scale.size();
   std::vector<float> table(3 * n);
   for (size_t i = 0; i < n; ++i) {
     const Int8Channel channel = ChannelOf(conv, channels, i);
@@ -161,9 +162,7 @@ Result<std::shared_ptr<const DeviceKernel>> MakeTma(const LowerContext& c, const
     std::memcpy(&table[2 * n + i], &channel.zero, 4);
   }
   TFE_ASSIGN_OR_RETURN(DeviceBuffer uploaded, DeviceBuffer::Upload(c.device, table.data(), table.size() * 4));
-  p.columns = std::make_shared<const DeviceBuffer>(std::move(uploaded));
-  p.weights = std::move(weights);
-  return MakeKernel(c.device, c.options.kernel_cache, TmaCode(p, c.device, c.tactic));
+  return std::make_shared<const DeviceBuffer>(std::move(uploaded));
 }
 
 std::optional<Form> FormOf(const ConcreteNode& node) { return node.op == Op::kConv2d ? ConvForm(node) : ProductForm(node); }
@@ -194,6 +193,54 @@ class Codes {
   const Form& form_;
   const int64_t k_w_;
   const bool rows_;
+};
+
+// The constants of a node, or of matmuls of one input, one behind the other.
+class Constants {
+ public:
+  Constants(std::span<const ConcreteNode> nodes, const Form& form) : form_(form), key_(fmt::format("{} {}", form.conv.fp8 ? "fp8" : "int8", form.conv.run)) {
+    for (const ConcreteNode& node : nodes) {
+      members_.emplace_back(node, form);
+      const Int8Channels own = ChannelsOf(node, form.conv.filters);
+      channels_.scale.insert(channels_.scale.end(), own.scale.begin(), own.scale.end());
+      channels_.bias.insert(channels_.bias.end(), own.bias.begin(), own.bias.end());
+      key_ += fmt::format(" {} {}", node.inputs[1].constant->data(), node.inputs[4].constant->data());
+    }
+  }
+
+  // `pieces` times the rows of `packed`. From registers: with terms in the order of ChannelInRegisters().
+  Result<std::shared_ptr<const DeviceBuffer>> Weights(const LowerContext& c, const Int8Conv& packed, size_t pieces, int run, bool from_registers) const {
+    const size_t piece = static_cast<size_t>(Int8PackedRows(packed) * Int8PackedPitch(packed));
+    return DeviceWeights(c, fmt::format("{} x{} {}{}", key_, run, pieces, from_registers ? " registers" : ""), pieces * piece, [&](void* to) {
+      for (size_t i = 0; i < pieces; ++i) {
+        auto code = [&](int64_t ch, int64_t at) { return Code(static_cast<int64_t>(i) * packed.filters + ch, from_registers ? ChannelInRegisters(at, 1) : at); };
+        PackInt8Weights(packed, run, code, static_cast<signed char*>(to) + i * piece);
+      }
+    });
+  }
+
+  // Those of all channels, with the sums of their weights.
+  Result<Int8Channels> Channels(const LowerContext& c) const {
+    Int8Channels channels = channels_;
+    const size_t count = channels.scale.size(), bytes = count * sizeof(int64_t);
+    const auto sums = c.weights.Get(key_ + " sums", bytes, [&](void* to) {
+      for (size_t ch = 0; ch < count; ++ch) {
+        int64_t& sum = static_cast<int64_t*>(to)[ch] = 0;
+        for (int64_t i = 0; i < form_.conv.reduction() && !form_.conv.fp8; ++i) sum += Code(static_cast<int64_t>(ch), i);
+      }
+    });
+    if (!sums) return Error(ErrorId::kOutOfMemory, "cannot allocate {} bytes of packed weights", bytes);
+    channels.sum.assign(static_cast<const int64_t*>(sums->data()), static_cast<const int64_t*>(sums->data()) + count);
+    return channels;
+  }
+
+ private:
+  signed char Code(int64_t ch, int64_t at) const { return members_[static_cast<size_t>(ch / form_.conv.filters)](ch % form_.conv.filters, at); }
+
+  const Form& form_;
+  std::vector<Codes> members_;
+  Int8Channels channels_;  // without sums
+  std::string key_;
 };
 
 // Copies x, padded with the code of zero, into the form's layout: four channels a thread.
@@ -254,42 +301,18 @@ LowerResult LowerProducts(const LowerContext& c, std::span<const ConcreteNode> n
   const bool tma = IsTmaTactic(products->tma, c.device, c.tactic);
   const int run = tma ? products->tma.run() : tile.run();
 
-  std::vector<Codes> members;
-  Int8Channels channels;
-  std::string key = fmt::format("{} {}", conv.fp8 ? "fp8" : "int8", conv.run);
-  for (const ConcreteNode& node : nodes) {
-    members.emplace_back(node, form);
-    const Int8Channels own = ChannelsOf(node, form.conv.filters);
-    channels.scale.insert(channels.scale.end(), own.scale.begin(), own.scale.end());
-    channels.bias.insert(channels.bias.end(), own.bias.begin(), own.bias.end());
-    key += fmt::format(" {} {}", node.inputs[1].constant->data(), node.inputs[4].constant->data());
-  }
-  auto codes = [&](int64_t ch, int64_t at) {
-    size_t k = 0;
-    for (; ch >= form.conv.filters; ch -= form.conv.filters) ++k;
-    return members[k](ch, at);
-  };
+  const Constants constants(nodes, form);
   // The accelerator's boxes are of one product each, whose weights start with a row of their own.
-  const Int8Conv& packed = tma ? form.conv : conv;
-  const size_t piece = static_cast<size_t>(Int8PackedRows(packed) * Int8PackedPitch(packed)), pieces = tma ? nodes.size() : 1;
-  TFE_ASSIGN_OR_RETURN(auto weights, DeviceWeights(c, fmt::format("{} x{} {}", key, run, pieces), pieces * piece, [&](void* to) {
-    for (size_t i = 0; i < pieces; ++i)
-      PackInt8Weights(packed, run, [&](int64_t ch, int64_t at) { return codes(static_cast<int64_t>(i) * packed.filters + ch, at); }, static_cast<signed char*>(to) + i * piece);
-  }));
-  const size_t sum_bytes = static_cast<size_t>(conv.filters) * sizeof(int64_t);
-  const auto sums = c.weights.Get(key + " sums", sum_bytes, [&](void* to) {
-    for (int64_t ch = 0; ch < conv.filters; ++ch) {
-      int64_t& sum = static_cast<int64_t*>(to)[ch] = 0;
-      for (int64_t i = 0; i < conv.reduction() && !conv.fp8; ++i) sum += codes(ch, i);
-    }
-  });
-  if (!sums) return Error(ErrorId::kOutOfMemory, "cannot allocate {} bytes of packed weights", sum_bytes);
-  channels.sum.assign(static_cast<const int64_t*>(sums->data()), static_cast<const int64_t*>(sums->data()) + conv.filters);
+  TFE_ASSIGN_OR_RETURN(auto weights, constants.Weights(c, tma ? form.conv : conv, tma ? nodes.size() : 1, run, false));
+  TFE_ASSIGN_OR_RETURN(const Int8Channels channels, constants.Channels(c));
   std::vector<int> in = {0};
   if (conv.residual) in.push_back(3);
   if (tma) {
-    TFE_ASSIGN_OR_RETURN(auto kernel, MakeTma(c, conv, products->tma, std::move(weights), channels));
-    return std::optional<Lowered>(MakeLowered(std::move(kernel), c.tactic, std::move(in)));
+    TmaProduct p = products->tma;
+    p.table = static_cast<int64_t>(channels.scale.size());
+    p.weights = std::move(weights);
+    TFE_ASSIGN_OR_RETURN(p.columns, TmaColumns(c, conv, channels));
+    return Finish(c, TmaCode(p, c.device, c.tactic), c.tactic, std::move(in));
   }
   TFE_ASSIGN_OR_RETURN(auto kernel, MakeInt8Conv(c.device, c.options.kernel_cache, conv, tile, std::move(weights), channels));
   if (!form.prepares) return std::optional<Lowered>(MakeLowered(std::move(kernel), tile.name(), std::move(in)));
@@ -302,7 +325,47 @@ LowerResult LowerProducts(const LowerContext& c, std::span<const ConcreteNode> n
   return std::optional<Lowered>(MakeLowered(std::move(staged), tile.name(), std::move(in)));
 }
 
+// A convolution and what multiplies its result.
+struct Pair {
+  Form first, then;
+  TmaProduct tma;
+};
+
+std::optional<Pair> PairOf(const std::vector<ConcreteNode>& nodes) {
+  auto first = FormOf(nodes[0]), then = FormOf(nodes[1]);
+  if (!first || !then) return std::nullopt;
+  Pair pair{*std::move(first), *std::move(then), {}};
+  pair.tma = TmaOf(pair.first);
+  pair.tma.then = std::make_shared<const TmaProduct>(TmaOf(pair.then));
+  return pair;
+}
+
 }  // namespace
+
+std::vector<std::string> Int8PairTactics(const std::vector<ConcreteNode>& nodes, const Device& device) {
+  const auto pair = PairOf(nodes);
+  return pair ? TmaTactics(pair->tma, device) : std::vector<std::string>();
+}
+
+LowerResult LowerInt8Pair(const LowerContext& c, const std::vector<ConcreteNode>& nodes) {
+  const auto pair = PairOf(nodes);
+  if (!pair || !IsTmaTactic(pair->tma, c.device, c.tactic)) return std::optional<Lowered>();
+  auto complete = [&](size_t i, const Form& form, TmaProduct* p) -> Status {
+    const Constants constants({&nodes[i], 1}, form);
+    TFE_ASSIGN_OR_RETURN(p->weights, constants.Weights(c, form.conv, 1, p->run(), i == 1));
+    TFE_ASSIGN_OR_RETURN(const Int8Channels channels, constants.Channels(c));
+    p->table = p->n;
+    TFE_ASSIGN_OR_RETURN(p->columns, TmaColumns(c, form.conv, channels));
+    return OkStatus();
+  };
+  TmaProduct p = pair->tma, then = *p.then;
+  TFE_RETURN_IF_ERROR(complete(0, pair->first, &p));
+  TFE_RETURN_IF_ERROR(complete(1, pair->then, &then));
+  std::vector<int> in = {0};
+  if (then.residual) in.push_back(static_cast<int>(nodes[0].inputs.size()) + 3);
+  p.then = std::make_shared<const TmaProduct>(std::move(then));
+  return Finish(c, TmaCode(p, c.device, c.tactic), c.tactic, std::move(in));
+}
 
 bool IsInt8(const ConcreteNode& node) { return node.inputs[0].quant.quantized(); }
 

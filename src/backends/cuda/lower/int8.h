@@ -20,6 +20,9 @@ LowerResult LowerInt8(const LowerContext& c);
 // The same for matmuls of one input (LowerJointMatMul).
 std::vector<std::string> JointInt8Tactics(const std::vector<ConcreteNode>& nodes, const Device& device);
 LowerResult LowerJointInt8(const LowerContext& c, const std::vector<ConcreteNode>& nodes);
+// The same for a convolution and the one that multiplies its result (LowerConvPair).
+std::vector<std::string> Int8PairTactics(const std::vector<ConcreteNode>& nodes, const Device& device);
+LowerResult LowerInt8Pair(const LowerContext& c, const std::vector<ConcreteNode>& nodes);
 
 // Depthwise convolutions of codes. nullopt: not one, or with a residual.
 LowerResult LowerDepthwiseInt8(const LowerContext& c);

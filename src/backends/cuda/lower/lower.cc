@@ -9,7 +9,7 @@
 namespace tfengine::cuda {
 
 LowerResult LowerChainOf(const LowerContext& c, const std::vector<ConcreteNode>& nodes) {
-  for (const auto lower : {LowerPointwiseChain, LowerFirstLayerChain, LowerBottleneck, LowerMatMulNorm}) {
+  for (const auto lower : {LowerPointwiseChain, LowerFirstLayerChain, LowerBottleneck, LowerMatMulNorm, LowerConvPair}) {
     TFE_ASSIGN_OR_RETURN(auto lowered, lower(c, nodes));
     if (lowered) return std::optional<Lowered>(*std::move(lowered));
   }

@@ -58,7 +58,11 @@ std::vector<std::string> RowTactics(const ConcreteNode& node, const Device& devi
 std::vector<std::string> MatMulNormTactics(const std::vector<ConcreteNode>& nodes, const Device& device);
 LowerResult LowerMatMulNorm(const LowerContext& c, const std::vector<ConcreteNode>& nodes);
 
-// Pointwise nodes, [convert,] conv2d [, max pool], an inverted bottleneck, or a product whose rows are normalised as one kernel.
+// A convolution and the 1x1 convolution that follows as one kernel, likewise.
+std::vector<std::string> ConvPairTactics(const std::vector<ConcreteNode>& nodes, const Device& device);
+LowerResult LowerConvPair(const LowerContext& c, const std::vector<ConcreteNode>& nodes);
+
+// Pointwise nodes, [convert,] conv2d [, max pool], an inverted bottleneck, or one of the above as one kernel.
 // `c.node`: the last.
 LowerResult LowerChainOf(const LowerContext& c, const std::vector<ConcreteNode>& nodes);
 // The tactics of inverted bottlenecks; empty if the nodes are not one.

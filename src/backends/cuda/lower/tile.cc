@@ -4,6 +4,7 @@
 
 #include "backends/cuda/lower/conv.h"
 #include "backends/cuda/lower/tma.h"
+#include "backends/cuda/tma_source.h"
 
 namespace tfengine::cuda {
 namespace {
@@ -45,20 +46,24 @@ TmaProduct TmaOf(const TileProduct& t) {
   return p;
 }
 
-Result<std::shared_ptr<const DeviceBuffer>> Biases(const LowerContext& c, const TileProduct& p) {
+Result<std::shared_ptr<const DeviceBuffer>> Biases(const LowerContext& c, const ConcreteNode& node, const TileProduct& p) {
   if (!p.bias || p.bias_buffer) return p.bias_buffer;
-  const Tensor& b = *c.node.inputs[2].constant;
+  const Tensor& b = *node.inputs[2].constant;
   return DeviceWeights(c, fmt::format("bias {} f32", b.data()), b.num_bytes(), [&](void* to) { std::copy_n(b.as<float>(), p.n, static_cast<float*>(to)); });
 }
 
-// The rows of B as TmaProduct has them.
-Result<std::shared_ptr<const DeviceBuffer>> TmaWeights(const LowerContext& c, const TileProduct& t, const TmaProduct& p, const std::string& key, FunctionRef<void(float*)> weights) {
+// The rows of B as TmaProduct has them. From registers: with terms in the order of ChannelInRegisters().
+Result<std::shared_ptr<const DeviceBuffer>> TmaWeights(const LowerContext& c, const TileProduct& t, const TmaProduct& p, const std::string& key, FunctionRef<void(float*)> weights, bool from_registers = false) {
   const size_t bytes = static_cast<size_t>(p.groups * p.b_rows * p.b_pitch);
-  return DeviceWeights(c, fmt::format("{} {} tma", key, DTypeName(p.type)), bytes, [&](void* to) {
+  return DeviceWeights(c, fmt::format("{} {} tma{}", key, DTypeName(p.type), from_registers ? " registers" : ""), bytes, [&](void* to) {
     std::vector<float> rows(static_cast<size_t>(t.groups * t.n * t.k)), packed(bytes / 2, 0.0f);
     weights(rows.data());
     for (int64_t group = 0; group < t.groups; ++group)
-      for (int64_t n = 0; n < t.n; ++n) std::copy_n(rows.data() + (group * t.n + n) * t.k, t.k, packed.data() + (group * p.b_rows + RowOfColumn(n, p.run())) * t.k);
+      for (int64_t n = 0; n < t.n; ++n) {
+        const float* const row = rows.data() + (group * t.n + n) * t.k;
+        float* const at = packed.data() + (group * p.b_rows + RowOfColumn(n, p.run())) * t.k;
+        for (int64_t k = 0; k < t.k; ++k) at[k] = row[from_registers ? ChannelInRegisters(k, p.size()) : k];
+      }
     StoreAs(p.type, packed.data(), static_cast<int64_t>(packed.size()), to);
   });
 }
@@ -66,7 +71,7 @@ Result<std::shared_ptr<const DeviceBuffer>> TmaWeights(const LowerContext& c, co
 LowerResult LowerTma(const LowerContext& c, const TileProduct& t, const std::string& weights_key, FunctionRef<void(float*)> weights) {
   TmaProduct p = TmaOf(t);
   TFE_ASSIGN_OR_RETURN(p.weights, TmaWeights(c, t, p, weights_key, weights));
-  TFE_ASSIGN_OR_RETURN(p.columns, Biases(c, t));
+  TFE_ASSIGN_OR_RETURN(p.columns, Biases(c, c.node, t));
   std::vector<int> in = {0};
   if (p.residual) in.push_back(3);
   return Finish(c, TmaCode(p, c.device, c.tactic), c.tactic, std::move(in));
@@ -91,7 +96,35 @@ std::optional<TmaProduct> WithNorm(const TileProduct& t, const ConcreteNode& nor
   return p;
 }
 
+// Two products, the second of the first's result; nullopt: not for this kernel.
+std::optional<TmaProduct> PairOf(const std::vector<ConcreteNode>& nodes, TileProduct* first, TileProduct* then) {
+  if (!Complete(nodes[0], first) || !Complete(nodes[1], then)) return std::nullopt;
+  TmaProduct p = TmaOf(*first);
+  p.then = std::make_shared<const TmaProduct>(TmaOf(*then));
+  return p;
+}
+
 }  // namespace
+
+std::vector<std::string> TilePairTactics(const std::vector<ConcreteNode>& nodes, TileProduct first, TileProduct then, const Device& device) {
+  const auto p = PairOf(nodes, &first, &then);
+  return p ? TmaTactics(*p, device) : std::vector<std::string>();
+}
+
+LowerResult LowerTilePair(const LowerContext& c, const std::vector<ConcreteNode>& nodes, TileProduct first, TileProduct then, const std::array<std::string, 2>& weights_keys,
+                          FunctionRef<void(size_t, float*)> weights) {
+  auto p = PairOf(nodes, &first, &then);
+  if (!p || !IsTmaTactic(*p, c.device, c.tactic)) return std::optional<Lowered>();
+  TmaProduct second = *p->then;
+  TFE_ASSIGN_OR_RETURN(p->weights, TmaWeights(c, first, *p, weights_keys[0], [&](float* to) { weights(0, to); }));
+  TFE_ASSIGN_OR_RETURN(p->columns, Biases(c, nodes[0], first));
+  TFE_ASSIGN_OR_RETURN(second.weights, TmaWeights(c, then, second, weights_keys[1], [&](float* to) { weights(1, to); }, true));
+  TFE_ASSIGN_OR_RETURN(second.columns, Biases(c, nodes[1], then));
+  std::vector<int> in = {0};
+  if (second.residual) in.push_back(static_cast<int>(nodes[0].inputs.size()) + 3);
+  p->then = std::make_shared<const TmaProduct>(std::move(second));
+  return Finish(c, TmaCode(*p, c.device, c.tactic), c.tactic, std::move(in));
+}
 
 std::vector<std::string> TileNormTactics(const ConcreteNode& product, const ConcreteNode& norm, TileProduct t, const Device& device) {
   std::vector<std::string> names;
@@ -158,7 +191,7 @@ LowerResult LowerTile(const LowerContext& c, TileProduct p, const std::string& w
     StoreAs(p.type, f.data(), count, to);
   }));
   std::vector<int> in = {0};
-  TFE_ASSIGN_OR_RETURN(p.bias_buffer, Biases(c, p));
+  TFE_ASSIGN_OR_RETURN(p.bias_buffer, Biases(c, c.node, p));
   if (p.residual) in.push_back(3);
   return Finish(c, TileProductCode(p, *shape), shape->Name(), std::move(in));
 }
