@@ -103,6 +103,7 @@ class CudaEngine : public EngineBase {
     std::vector<std::vector<int64_t>> input_shapes;
     Status unsupported;  // not OK: the GPU lacks a kernel, and there is nothing but this
     std::shared_ptr<const Executable> exe;
+    std::vector<bool> backwards;  // by step: Launch::backwards
     std::vector<std::shared_ptr<const DeviceConstant>> constants;  // by constant number
     std::atomic<bool> warm{false};       // ran once: libraries have loaded their code, which a capture does not allow
     std::mutex mu;

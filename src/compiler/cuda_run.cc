@@ -79,6 +79,7 @@ Status CudaEngine::Enqueue(const ShapePlan& plan, Context& c, const Pointers& at
     out.clear();
     for (const BufferRef& ref : step.in) in.push_back(Resolve(ref, plan, c, at));
     for (const BufferRef& ref : step.out) out.push_back(Resolve(ref, plan, c, at));
+    launch.backwards = plan.backwards[i];
     if (Status s = KernelOf(step).Enqueue(in.data(), out.data(), launch); !s.ok()) return s.WithContext(step.name);
   }
   return OkStatus();

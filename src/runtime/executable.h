@@ -19,6 +19,7 @@ struct BufferRef {
   Kind kind = Kind::kArena;
   int index = 0;       // input, output or constant number; 0 for the arena
   int64_t offset = 0;  // bytes from the start of the arena, input, output or constant
+  bool operator==(const BufferRef&) const = default;
 };
 
 struct Step {

@@ -119,7 +119,7 @@ std::vector<std::shared_ptr<const Tensor>> RandomConstants(const std::string& te
   return list;
 }
 
-// One run of an executable on the device, without graphs.
+// Runs an executable on the device, without graphs: forwards, then backwards, which must give the same bits.
 Result<std::vector<Tensor>> RunSteps(cuda::Device& device, const Executable& exe, const std::vector<Tensor>& inputs, int repeats) {
   const cuda::Device::Scope scope(device);
   const cuda::DriverApi& api = device.driver();
@@ -146,7 +146,8 @@ Result<std::vector<Tensor>> RunSteps(cuda::Device& device, const Executable& exe
   launch.scratch = arena + (exe.arena_bytes + 255) / 256 * 256;
   launch.error = reinterpret_cast<int*>(arena + (memory.bytes() - 256) / 256 * 256);
   api.MemsetD8Async(cuda::DevicePointer(launch.error), 0, 4, nullptr);
-  for (int r = 0; r < repeats; ++r)
+  for (int r = 0; r < repeats; ++r) {
+    launch.backwards = r % 2 == 1;
     for (const Step& step : exe.steps) {
       std::vector<const void*> step_in;
       std::vector<void*> step_out;
@@ -158,12 +159,18 @@ Result<std::vector<Tensor>> RunSteps(cuda::Device& device, const Executable& exe
       for (const BufferRef& ref : step.out) step_out.push_back(resolve(ref));
       TFE_RETURN_IF_ERROR(static_cast<const cuda::DeviceKernel&>(*step.kernel).Enqueue(step_in.data(), step_out.data(), launch));
     }
-  TFE_RETURN_IF_ERROR(device.Check(api.StreamSynchronize(nullptr), "running"));
+    TFE_RETURN_IF_ERROR(device.Check(api.StreamSynchronize(nullptr), "running"));
+    for (size_t i = 0; i < results.size(); ++i) {
+      Tensor got(results[i].dtype(), results[i].shape());
+      if (got.num_bytes() == 0) continue;
+      TFE_RETURN_IF_ERROR(device.Check(api.MemcpyDtoH(got.mutable_data(), cuda::DevicePointer(out[i]), got.num_bytes()), "copying"));
+      if (r > 0 && std::memcmp(got.data(), results[i].data(), got.num_bytes()) != 0) return Error(ErrorId::kInternalError, "result {} is another one when run once more, backwards", i);
+      results[i] = std::move(got);
+    }
+  }
   int error = 0;
   TFE_RETURN_IF_ERROR(device.Check(api.MemcpyDtoH(&error, cuda::DevicePointer(launch.error), 4), "copying"));
   TFE_RETURN_IF_ERROR(cuda::StatusOf(error));
-  for (size_t i = 0; i < results.size(); ++i)
-    if (results[i].num_bytes() > 0) TFE_RETURN_IF_ERROR(device.Check(api.MemcpyDtoH(results[i].mutable_data(), cuda::DevicePointer(out[i]), results[i].num_bytes()), "copying"));
   return results;
 }
 

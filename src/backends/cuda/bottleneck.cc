@@ -325,7 +325,7 @@ __forceinline__ void project(float (&acc)[DOWN][ACROSS][4], unsigned narrow, con
 )cuda";
 
 constexpr char kBody[] = R"cuda(
-extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) k(const T* __restrict__ x, const T* __restrict__ weights, const float* __restrict__ numbers, RESIDUAL_PARAMETER T* __restrict__ out, i64 n) {
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) k(const T* __restrict__ x, const T* __restrict__ weights, const float* __restrict__ numbers, RESIDUAL_PARAMETER T* __restrict__ out, i64 n, i64 backwards) {
   extern __shared__ __align__(16) u8 memory[];
   T* const piece = (T*)memory;
   T* const wide = (T*)(memory + READ_BYTES);
@@ -335,7 +335,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) k(const T* __res
   float* const chunk_numbers = (float*)(project_weights + PROJECT_WEIGHTS);  // of two chunks
   int* const places = (int*)(chunk_numbers + 2 * CHUNK_NUMBERS);             // in the expanded rectangle; < 0: nowhere
   const int tid = threadIdx.x, lane = tid & 31, warp = tid / 32;
-  const int tile_x = blockIdx.x % TILES_X, tile_y = blockIdx.x / TILES_X % TILES_Y, picture = blockIdx.x / (TILES_X * TILES_Y) * IMAGES;
+  const int tile = backwards ? gridDim.x - 1 - blockIdx.x : blockIdx.x, tile_x = tile % TILES_X, tile_y = tile / TILES_X % TILES_Y, picture = tile / (TILES_X * TILES_Y) * IMAGES;
   const int begin_y = tile_y * ROWS * SH - PH, begin_x = tile_x * COLUMNS * SW - PW, first_y = max(begin_y, 0), first_x = max(begin_x, 0);
   const int first = CHUNKS * blockIdx.z / SPLITS, last = CHUNKS * (blockIdx.z + 1) / SPLITS;
   // Weights and numbers do not depend on the kernel in front.
@@ -596,6 +596,7 @@ Generated BottleneckCode(const Bottleneck& b, const BottleneckPlan& p, int archi
   g.bound.push_back({1, b.weights, true});
   g.bound.push_back({2, b.numbers, false});
   g.sizes = {b.batch};
+  g.reverses = true;
   g.shared = static_cast<size_t>(p.shared_bytes());
   g.waits = true;
   g.block[0] = static_cast<unsigned>(p.threads());

@@ -98,6 +98,8 @@ class GeneratedKernel : public DeviceKernel {
     std::vector<void*> arguments;
     for (const void*& value : values) arguments.push_back(&value);
     for (const int64_t& size : code_.sizes) arguments.push_back(const_cast<int64_t*>(&size));
+    const int64_t backwards = launch.backwards;
+    if (code_.reverses) arguments.push_back(const_cast<int64_t*>(&backwards));
     std::vector<EncodedMap> maps(code_.maps.size());
     for (size_t i = 0; i < maps.size(); ++i) {
       TFE_RETURN_IF_ERROR(device.Check(Encode(device.driver(), code_.maps[i], values[code_.maps[i].operand], &maps[i]), "describing a tensor"));
@@ -119,6 +121,7 @@ class GeneratedKernel : public DeviceKernel {
   }
   size_t scratch_bytes(int) const override { return code_.scratch; }
   bool reports() const override { return code_.error; }
+  bool reverses() const override { return code_.reverses; }
   const DeviceBuffer* weights() const override {
     for (const Generated::Bound& b : code_.bound)
       if (b.weights) return b.buffer.get();

@@ -169,6 +169,9 @@ struct Launch {
   int* error = nullptr;     // device memory; a kernel that finds an error in its data writes a RunError
   // Device memory that is read instead of the kernel's weights(): timing with weights that are in no cache.
   const void* weights = nullptr;
+  // From the last row of the result to the first, where a kernel reverses(): what the kernel in front wrote last is still in the
+  // second-level cache, what it wrote first is not.
+  bool backwards = false;
 };
 
 // What kernels report through Launch::error.
@@ -183,6 +186,8 @@ class DeviceKernel : public Kernel {
   virtual bool reports() const { return false; }
   // The largest constant that every run reads, where Launch::weights can stand in for it; nullptr: none.
   virtual const DeviceBuffer* weights() const { return nullptr; }
+  // Whether it heeds Launch::backwards. Results are the same bits either way.
+  virtual bool reverses() const { return false; }
   // A device kernel has no host form: an error.
   Status Run(const void* const* in, void* const* out, void* scratch, Gang& gang) const final;
 };
@@ -216,6 +221,7 @@ struct Generated {
   bool error = false;    // takes int* error
   size_t scratch = 0;    // takes void* scratch if > 0
   std::vector<int64_t> sizes;  // takes long longs: sizes that are no constants of the source
+  bool reverses = false;       // takes a long long: Launch::backwards
   std::vector<TensorMap> maps;  // takes 128 bytes each, by value, at the end
   size_t shared = 0;     // bytes of dynamic shared memory
   unsigned cluster = 1;  // blocks that share their memory, along z (compute capability 9.0)

@@ -26,7 +26,7 @@ struct Params {
   float residual_scale, residual_zero, inverse;
   int32_t zero, lo, hi;
   float least, most;
-  int32_t columns;
+  int32_t columns, backwards;
 };
 
 class Int8Kernel : public DeviceKernel {
@@ -40,6 +40,7 @@ class Int8Kernel : public DeviceKernel {
     p.x = in[0];
     if (has_residual_) p.residual = in[1];
     p.out = out[0];
+    p.backwards = launch.backwards;
     if (launch.weights != nullptr) p.w = launch.weights;
     void* arguments[] = {&p};
     const Device& device = launch.device;
@@ -52,6 +53,7 @@ class Int8Kernel : public DeviceKernel {
     return device.Check(device.driver().LaunchKernelEx(&config, function_.handle, arguments, nullptr), "launching a product of codes");
   }
   const DeviceBuffer* weights() const override { return weights_.get(); }
+  bool reverses() const override { return true; }
 
  private:
   const Function function_;

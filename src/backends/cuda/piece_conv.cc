@@ -197,7 +197,7 @@ constexpr char kStart[] = R"cuda(
 )cuda";
 
 constexpr char kPlain[] = R"cuda(
-    const int image = tile / PIECES * IMAGES, line = tile % PIECES * LINES;
+    const int image = TILE(tile) / PIECES * IMAGES, line = TILE(tile) % PIECES * LINES;
     const int limit = (IMAGES > 1 ? (images - image) * OUT_H : OUT_H - line) * OUT_W;
     const i64 pixel = ((i64)image * OUT_H + line) * OUT_W;
     const float* const column = numbers + lane % 4 * RUN;
@@ -295,14 +295,15 @@ constexpr char kThenEnd[] = R"cuda(
 }
 )cuda";
 
-// Which tile a block takes, how it loads weights and gives their slots back.
+// Which tile comes at which number, how a block loads weights and gives their slots back.
+constexpr char kTurned[] = "#define TURNED(tile) (backwards ? tiles - 1 - (tile) : (tile))\n";
 constexpr char kAlone[] = R"cuda(
-#define TILE(tile) (tile)
+#define TILE(tile) TURNED(tile)
 #define LOAD_WEIGHTS(place, rows, row, map, bar, c, tap, n) load_tensor(place, map, bar, c, tap, n)
 #define RELEASE_WEIGHTS(at) arrive(at, 1)
 )cuda";
 constexpr char kPair[] = R"cuda(
-#define TILE(tile) (2 * (tile) + (int)blockIdx.z)
+#define TILE(tile) (2 * TURNED(tile) + (int)blockIdx.z)
 #define LOAD_WEIGHTS(place, rows, row, map, bar, c, tap, n) load_tensor_for_both((place) + blockIdx.z * ((rows) / 2 * (row)), map, bar, c, tap, (n) + (int)blockIdx.z * ((rows) / 2))
 #define RELEASE_WEIGHTS(at) do { arrive(at, 1); arrive_at_block(of_block(at, blockIdx.z ^ 1), 1); } while (0)
 )cuda";
@@ -538,9 +539,9 @@ Generated PieceConvCode(const TmaProduct& p, const PieceShape& s, int processors
                                       {"RESULTS", memory.results}, {"RESULT_SLOT", memory.result}, {"RESULT_PIXELS", ResultPixels(piece)}, {"THEN_N", then->n}, {"THEN_BN", then_bn}, {"THEN_CHUNKS", then->n / then_bn},
                                       {"THEN_STEPS", ThenSteps(p)}, {"THEN_ROW", then->row_bytes()}, {"THEN_TABLES", then->tables()}, {"THEN_TABLE", then->table}, {"THEN_RESIDUAL", then->residual.has_value()}, {"THEN_RINGS", memory.then_streams ? s.teams : 1}, {"LAG", ThenLag(p, s)}})
       g.source += fmt::format("#define {} {}\n", name, value);
-  g.source += (s.pairs ? kPair : kAlone) + std::string(kPlaces) + TmaFunctions(p, s.bn) + (s.pairs ? kClusterFunctions : "");
+  g.source += std::string(kTurned) + (s.pairs ? kPair : kAlone) + std::string(kPlaces) + TmaFunctions(p, s.bn) + (s.pairs ? kClusterFunctions : "");
   if (then) g.source += TmaThenFunctions(p, static_cast<int>(then_bn));
-  g.source += fmt::format("extern \"C\" __global__ void __launch_bounds__({}, {}) k({}, i64 images_, const __grid_constant__ TensorMap a_map, "
+  g.source += fmt::format("extern \"C\" __global__ void __launch_bounds__({}, {}) k({}, i64 images_, i64 backwards, const __grid_constant__ TensorMap a_map, "
                           "const __grid_constant__ TensorMap b_map{}{}) {{\n",
                           s.threads(p), s.resident, TmaParameters(p), then ? ", const __grid_constant__ TensorMap then_map, const __grid_constant__ TensorMap out_map" : "",
                           then && then->residual ? ", const __grid_constant__ TensorMap residual_map" : "");
@@ -548,6 +549,7 @@ Generated PieceConvCode(const TmaProduct& p, const PieceShape& s, int processors
   g.source += then ? kKeep + TmaKeep() + kThen + kThenPlaces + TmaThenEpilogue(p, static_cast<int>(then_bn)) + TmaFinish() + kThenEnd : kPlain + TmaFinish() + kEnd;
   BindTmaOperands(p, &g);
   g.sizes = {p.batch};
+  g.reverses = true;
   auto u64 = [](int64_t v) { return static_cast<uint64_t>(v); };
   auto u32 = [](int64_t v) { return static_cast<uint32_t>(v); };
   TensorMap a;

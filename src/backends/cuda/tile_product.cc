@@ -33,7 +33,7 @@ constexpr char kSetup[] = R"cuda(
   u8* memory = raw_memory + ((1024 - (shared_address(raw_memory) & 1023)) & 1023);
   const unsigned base = shared_address(memory);
   const int m = (int)m_, n = (int)n_, k = (int)k_, split = (int)split_;
-  const int tiles_n = (n + BN - 1) / BN, tile_n = blockIdx.x % tiles_n, tile_m = blockIdx.x / tiles_n;
+  const int tiles_n = (n + BN - 1) / BN, tile = backwards ? gridDim.x - 1 - blockIdx.x : blockIdx.x, tile_n = tile % tiles_n, tile_m = tile / tiles_n;
   const int part = blockIdx.z % split, group = blockIdx.z / split;
   const int tid = threadIdx.x, lane = tid & 31, warp = tid / 32, line = tid / 8;
   const int steps = (k + 63) / 64, first = (int)((i64)steps * part / split), count = (int)((i64)steps * (part + 1) / split) - first;
@@ -319,7 +319,7 @@ Generated TileProductCode(const TileProduct& p, const TileShape& s) {
     g.source += "#define WARP_ROW (warp / WN * MT * 16)\n#define WARP_COLUMN (warp % WN * NT * 8)\n";
   }
   g.source += fmt::format("#define CLUSTER_BARRIER {}\n", s.split > 1 ? kClusterBarrier : "__syncthreads();");
-  g.source += fmt::format("extern \"C\" __global__ void __launch_bounds__(THREADS{}) k(const T* x, const T* w, {}{}{}* out, i64 m_, i64 n_, i64 k_, i64 split_{}) {{\n",
+  g.source += fmt::format("extern \"C\" __global__ void __launch_bounds__(THREADS{}) k(const T* x, const T* w, {}{}{}* out, i64 m_, i64 n_, i64 k_, i64 split_{}, i64 backwards) {{\n",
                           s.lean ? ", 2" : "", p.bias ? "const float* bias, " : "", p.residual ? fmt::format("const {}* residual, ", p.residual_elem.storage()) : "", p.out.storage(),
                           p.image ? ", i64 in_h, i64 in_w, i64 channels, i64 k_w, i64 out_h, i64 out_w, i64 stride_h, i64 stride_w, i64 dilation_h, i64 dilation_w, "
                                     "i64 pad_h, i64 pad_w"
@@ -349,6 +349,7 @@ Generated TileProductCode(const TileProduct& p, const TileShape& s) {
   g.sizes = {p.m, p.n, p.k, s.split};
   if (p.image)
     for (int64_t v : {p.in_h, p.in_w, p.channels, p.k_w, p.out_h, p.out_w, p.stride_h, p.stride_w, p.dilation_h, p.dilation_w, p.pad_h, p.pad_w}) g.sizes.push_back(v);
+  g.reverses = true;
   g.shared = s.SharedBytes(p.k);
   g.cluster = static_cast<unsigned>(s.split);
   g.waits = true;

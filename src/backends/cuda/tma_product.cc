@@ -17,6 +17,7 @@ int64_t UpperCorner(int64_t out, int64_t stride, int64_t pad, int64_t in) { retu
 // A slot of the ring holds what one step multiplies; or the residual of a tile, in whose place the result is put, and behind it
 // what the columns need. LINEAR: a tile has whole rows of the result, which lie in the slot as they do in memory.
 constexpr char kBody[] = R"cuda(
+#define TURNED(number) (backwards ? tiles - 1 - (number) : (number))
   extern __shared__ u8 raw_memory[];
   u8* memory = raw_memory + ((1024 - (shared_address(raw_memory) & 1023)) & 1023);
   const unsigned base = shared_address(memory), full = base + SLOTS * SLOT, empty = full + 8 * SLOTS;
@@ -54,7 +55,7 @@ constexpr char kBody[] = R"cuda(
     // Weights do not depend on the kernel in front: they are asked for before waiting for it.
     int early = 0;
     if ((int)blockIdx.x < tiles) {
-      const int row = (int)blockIdx.x / tiles_n / tiles_m * (int)b_rows + TILE_N((int)blockIdx.x) * BN;
+      const int tile = TURNED((int)blockIdx.x), row = tile / tiles_n / tiles_m * (int)b_rows + TILE_N(tile) * BN;
       for (int c = first_step, tap = 0; early < SLOTS && early < steps; ++early) {
         expect_bytes(full + 8 * early, (BM + BN) * ROW);
         LOAD_B(base + early * SLOT + BM * ROW, full + 8 * early, c * (ROW / SIZE), tap, row);
@@ -62,8 +63,8 @@ constexpr char kBody[] = R"cuda(
       }
     }
     after_previous();
-    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-      const int rest = tile / tiles_n, tile_n = TILE_N(tile), group = rest / tiles_m, row = group * (int)b_rows + tile_n * BN, first = FIRST_ROW(rest);
+    for (int number = blockIdx.x; number < tiles; number += gridDim.x) {
+      const int tile = TURNED(number), rest = tile / tiles_n, tile_n = TILE_N(tile), group = rest / tiles_m, row = group * (int)b_rows + tile_n * BN, first = FIRST_ROW(rest);
 #if IMAGE
       const int column = first % (int)out_w, line = first / (int)out_w % (int)out_h, image = first / (int)out_w / (int)out_h;
       const int x = column * (int)stride_w - (int)pad_w, y = line * (int)stride_h - (int)pad_h;
@@ -125,8 +126,8 @@ constexpr char kBody[] = R"cuda(
 #if NORM
   unsigned turn = 0, turn_parity = 0;
 #endif
-  for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    const int rest = tile / tiles_n, group = rest / tiles_m, tile_n = TILE_N(tile);
+  for (int number = blockIdx.x; number < tiles; number += gridDim.x) {
+    const int tile = TURNED(number), rest = tile / tiles_n, group = rest / tiles_m, tile_n = TILE_N(tile);
     SUM acc[BN / 8][4];
 #pragma unroll
     for (int j = 0; j < BN / 8; ++j) acc[j][0] = acc[j][1] = acc[j][2] = acc[j][3] = 0;
@@ -365,10 +366,10 @@ Generated TmaProductCode(const TmaProduct& p, const TmaShape& s, int processors)
   if (s.normalises) g.source += fmt::format("#define COLUMN_INSIDE(g) ({})\n", p.n % s.bn == 0 ? "true" : "tile_n * BN + ((g) * 4 + lane % 4) * RUN < n");
   g.source += s.split > 1 ? kSplitPlaces : "#define COLUMN_TABLE BN\n" + StagedPlaces(linear);
   g.source += TmaFunctions(p, s.bn) + (cluster > 1 ? kClusterFunctions : "");
-  g.source += fmt::format("extern \"C\" __global__ void __launch_bounds__({}, {}) k({}, i64 m_, i64 n_, i64 taps, i64 chunks_, i64 groups_, i64 b_rows, i64 table{}, "
-                          "const __grid_constant__ TensorMap a_map, const __grid_constant__ TensorMap b_map, const __grid_constant__ TensorMap out_map{}) {{\n",
+  g.source += fmt::format("extern \"C\" __global__ void __launch_bounds__({}, {}) k({}, i64 m_, i64 n_, i64 taps, i64 chunks_, i64 groups_, i64 b_rows, i64 table, {}"
+                          "i64 backwards, const __grid_constant__ TensorMap a_map, const __grid_constant__ TensorMap b_map, const __grid_constant__ TensorMap out_map{}) {{\n",
                           s.threads(), s.resident, TmaParameters(p),
-                          p.image ? ", i64 out_h, i64 out_w, i64 k_w, i64 stride_h, i64 stride_w, i64 dilation_h, i64 dilation_w, i64 pad_h, i64 pad_w" : "",
+                          p.image ? "i64 out_h, i64 out_w, i64 k_w, i64 stride_h, i64 stride_w, i64 dilation_h, i64 dilation_w, i64 pad_h, i64 pad_w, " : "",
                           p.residual ? ", const __grid_constant__ TensorMap residual_map" : "");
   g.source += kBody;
   g.source += s.normalises ? TmaNormFinish() : s.split > 1 ? TmaSplitFinish() : TmaFinish();
@@ -381,6 +382,7 @@ Generated TmaProductCode(const TmaProduct& p, const TmaShape& s, int processors)
   auto u64 = [](int64_t v) { return static_cast<uint64_t>(v); };
   auto u32 = [](int64_t v) { return static_cast<uint32_t>(v); };
   const auto chunk = u32(row / static_cast<int64_t>(p.size()));
+  g.reverses = true;
   TensorMap a;
   a.operand = 0;
   a.type = p.type;

@@ -31,6 +31,7 @@ class StagedKernel : public DeviceKernel {
     return std::any_of(stages_.begin(), stages_.end(), [](const Stage& s) { return s.kernel->reports(); });
   }
 
+  bool reverses() const override { return stages_.back().kernel->reverses(); }
   const DeviceBuffer* weights() const override {
     const auto stage = std::find_if(stages_.begin(), stages_.end(), [](const Stage& s) { return s.kernel->weights() != nullptr; });
     return stage == stages_.end() ? nullptr : stage->kernel->weights();
