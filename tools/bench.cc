@@ -196,10 +196,11 @@ class BenchCommand : public Command {
     std::stable_sort(steps.begin(), steps.end(), [](const Json& a, const Json& b) {
       return a.value("ms", 0.0) > b.value("ms", 0.0);
     });
-    fmt::print("\n{:>9} {:>6}  {:16} {:28} {}\n", "ms", "%", "op", "tactic", "layer");
+    fmt::print("\n{:>9} {:>6} {:>7} {:>8}  {:16} {:28} {}\n", "ms", "%", "GB/s", "GFLOP/s", "op", "tactic", "layer");
     for (const Json& step : steps)
-      fmt::print("{:>9.4f} {:>6.1f}  {:16} {:28} {}\n", step.value("ms", 0.0),
-                 100 * step.value("ms", 0.0) / total, step.value("op", ""),
+      fmt::print("{:>9.4f} {:>6.1f} {:>7.0f} {:>8.0f}  {:16} {:28} {}\n", step.value("ms", 0.0),
+                 100 * step.value("ms", 0.0) / total, step.value("bytes", 0.0) / step.value("ms", 1.0) / 1e6,
+                 step.value("flops", 0.0) / step.value("ms", 1.0) / 1e6, step.value("op", ""),
                  step.value("tactic", ""), step.value("name", ""));
     fmt::print("\n");
   }

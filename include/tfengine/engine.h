@@ -93,7 +93,8 @@ class TFENGINE_API Engine {
 
   // What `inspect` shows: JSON with the device, precision, network text, and per layer the chosen tactic.
   virtual std::string DescribeJson() const = 0;
-  // Least time of each step over a few runs with these inputs, in one piece: {"steps": [{name, op, tactic, ms}]}.
+  // Least time of each step over a few runs with these inputs, in one piece: {"steps": [{name, op, tactic, ms,
+  // bytes, flops}]}; bytes: of operands and results, each once.
   virtual Result<std::string> ProfileJson(const std::vector<InputView>& inputs) = 0;
 };
 

@@ -109,7 +109,7 @@ Result<std::string> CudaEngine::ProfileJson(const std::vector<InputView>& inputs
   auto& steps = j["steps"] = nlohmann::json::array();
   for (size_t i = 0; i < exe.steps.size(); ++i) {
     TFE_ASSIGN_OR_RETURN(const double ms, Time(*c, 10, [&] { return Enqueue(*plan, *c, at, c->stream, i, i + 1); }));
-    steps.push_back({{"name", exe.steps[i].name}, {"op", exe.steps[i].op}, {"tactic", exe.steps[i].tactic}, {"ms", ms}});
+    steps.push_back({{"name", exe.steps[i].name}, {"op", exe.steps[i].op}, {"tactic", exe.steps[i].tactic}, {"bytes", exe.steps[i].bytes}, {"flops", exe.steps[i].flops}, {"ms", ms}});
   }
   Give(*plan, std::move(c));
   return j.dump();

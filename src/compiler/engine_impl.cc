@@ -281,7 +281,7 @@ Result<std::string> EngineImpl::ProfileJson(const std::vector<InputView>& inputs
   nlohmann::json j;
   auto& steps = j["steps"] = nlohmann::json::array();
   for (size_t i = 0; i < exe->steps.size(); ++i)
-    steps.push_back({{"name", exe->steps[i].name}, {"op", exe->steps[i].op}, {"tactic", exe->steps[i].tactic}, {"ms", best[i]}});
+    steps.push_back({{"name", exe->steps[i].name}, {"op", exe->steps[i].op}, {"tactic", exe->steps[i].tactic}, {"bytes", exe->steps[i].bytes}, {"flops", exe->steps[i].flops}, {"ms", best[i]}});
   return j.dump();
 }
 

@@ -553,7 +553,7 @@ Result<int> RunNetwork(const Options& o) {
         auto& entry = by_kind[fmt::format("{} {}", s["op"].get<std::string>(), s["tactic"].get<std::string>().substr(0, 12))];
         entry.first += s["ms"].get<double>();
         ++entry.second;
-        lines.push_back(fmt::format("    {:8.4f} {:12} {:40} {}", s["ms"].get<double>(), s["op"].get<std::string>(), s["tactic"].get<std::string>(), s["name"].get<std::string>()));
+        lines.push_back(fmt::format("    {:8.4f} {:6.2f} TB/s {:5.0f} TFLOP/s {:12} {:40} {}", s["ms"].get<double>(), s["bytes"].get<double>() / s["ms"].get<double>() / 1e9, s["flops"].get<double>() / s["ms"].get<double>() / 1e9, s["op"].get<std::string>(), s["tactic"].get<std::string>(), s["name"].get<std::string>()));
       }
       for (const auto& [kind, entry] : by_kind) std::cout << fmt::format("  {:9.4f} ms {:4} x {}\n", entry.first, entry.second, kind);
       if (o.has("steps"))
