@@ -333,7 +333,7 @@ constexpr int kResultRow = 128;  // bytes of a row of a chunk of results
 
 constexpr PieceShape kShapes[] = {{2, 1, 4, 64, 1}, {2, 1, 2, 64, 1}, {2, 1, 2, 64, 2}, {1, 1, 4, 64, 2}, {1, 2, 2, 64, 1}, {1, 2, 2, 64, 2}, {1, 2, 4, 64, 1}, {2, 1, 2, 128, 1}, {1, 2, 2, 128, 1}, {1, 2, 1, 128, 2},
                                   {1, 2, 1, 256, 1}, {1, 2, 2, 96, 1}, {2, 1, 4, 32, 1}, {2, 1, 1, 64, 2},
-                                  {2, 1, 1, 128, 1}, {2, 1, 1, 128, 1, true}};
+                                  {2, 1, 1, 128, 1}, {2, 1, 1, 128, 1, true}, {3, 1, 2, 64, 1}, {3, 1, 1, 128, 1}};
 
 int64_t PadBottom(const TmaProduct& p) { return p.out_h + p.k_h - 1 - p.pad_h - p.in_h; }
 int64_t PadRight(const TmaProduct& p) { return p.out_w + p.k_w - 1 - p.pad_w - p.in_w; }
@@ -380,6 +380,7 @@ bool Suits(const TmaProduct& p, const PieceShape& s) {
     const PieceMemory memory = MemoryOf(p, s);
     if (!p.then || (!memory.streams && !memory.then_streams)) return false;
   }
+  if (s.teams > 2 && !p.then) return false;
   if (p.then) {
     if (s.bn != p.n) return false;
     const int kept = s.blocks * s.bn * static_cast<int>(p.size()) / 8;  // take the place of the sums
@@ -452,20 +453,20 @@ PieceMemory MemoryOf(const TmaProduct& p, const PieceShape& s) {
   };
   auto most = [&](int64_t bytes) { return std::min(kMostSlots, available / (bytes + 2 * s.teams * kBarrier)); };
   // Weights stay if they leave room for what must pass: those of the convolution first.
-  const int64_t then_filter = p.then ? int64_t{ThenColumns(p)} * p.then->row_bytes() : 0, all_then = p.then ? ThenSlots(p) : 0, few_then = p.then ? 2 * ThenSteps(p) : 0;
+  const int64_t then_filter = p.then ? int64_t{ThenColumns(p)} * p.then->row_bytes() : 0, all_then = p.then ? ThenSlots(p) : 0, few_then = p.then ? ThenSteps(p) + 1 : 0;
   const int64_t result = p.then ? RoundUp(ResultPixels(piece) * kResultRow, kAlignment) : 0;
   if (p.then) m.results = take(kFewestResults, s.teams * result), m.result = static_cast<int>(result);
   // Those that pass have a ring for each team.
   const int64_t barriers = 2 * s.teams * kBarrier;  // of a slot, at most
   auto fits = [&](int64_t pieces, int64_t filters, bool then_stays) {
-    const int64_t then_filters = !p.then ? 0 : then_stays ? all_then : s.teams * few_then;
+    const int64_t then_filters = !p.then ? 0 : then_stays ? all_then : std::min(all_then, s.teams * few_then);
     return filters * filter >= behind && pieces * (slot + barriers) + filters * (filter + barriers) + then_filters * (then_filter + barriers) <= available;
   };
   const int64_t pieces = p.then ? 2 : s.teams + 1;
   const bool stay = fits(pieces, Steps(p), false);
   if (!stay && (!fits(2, kFewestFilters, false) || (s.teams > 1 && p.fp8() && !p.then))) return {};  // what passes is taken in turn
   m.streams = !stay;
-  m.then_streams = p.then && !fits(stay ? pieces : 2, stay ? Steps(p) : kFewestFilters, true);
+  m.then_streams = p.then && all_then > s.teams * few_then && !fits(stay ? pieces : 2, stay ? Steps(p) : kFewestFilters, true);
   const int64_t then_ring = (m.then_streams ? s.teams : 1) * then_filter;
   m.then_filters = take(m.then_streams ? few_then : all_then, then_ring);
   if (stay) {
