@@ -253,6 +253,48 @@ def test_memory_that_runs_out_without_tensorflow(run):
     """, FAKE_CUDA_MEMORY=str(4 << 20))
 
 
+def test_a_device_that_is_lost_without_tensorflow(run, tmp_path):
+    lost = tmp_path / "lost"
+    run(f"""
+        import pathlib
+        lost = pathlib.Path({str(lost)!r})
+        model, other = tfengine.Model(converted_dir, device="cuda"), tfengine.Model(converted_dir, device="cpu")
+        data = inputs(3)
+        want = model.run(data)["y"]
+        lost.touch()
+        for batch in (3, 3, 5):
+            try:
+                model.run(inputs(batch))
+            except tfengine.errors.InternalError as error:
+                assert error.code == 608 and "unspecified launch failure" in str(error), error
+            else:
+                raise AssertionError("there is no device")
+        np.testing.assert_allclose(other.run(data)["y"], want, atol=1e-4)
+        lost.unlink()
+        for _ in range(3):
+            np.testing.assert_array_equal(model.run(data)["y"], want)
+    """, FAKE_CUDA_LOST=str(lost))
+
+
+def test_a_device_that_is_lost_leaves_the_native_segment(run, tmp_path):
+    lost = tmp_path / "lost"
+    run(f"""
+        import pathlib
+        lost = pathlib.Path({str(lost)!r})
+        model = tf.saved_model.load(converted_dir)
+        count, ids = model.signatures["count"], tf.constant([1, 2, 40], tf.int32)
+        np.testing.assert_array_equal(count(ids=ids)["more"].numpy(), [-10, -5, 185])
+        lost.touch()
+        for _ in range(3):
+            np.testing.assert_array_equal(count(ids=ids)["more"].numpy(), [-10, -5, 185])
+        (used,) = [s for s in stats() if s.native_runs]
+        assert used.native_runs == 3 and "unspecified launch failure" in used.last_fallback_reason, stats()
+        lost.unlink()
+        np.testing.assert_array_equal(count(ids=ids)["more"].numpy(), [-10, -5, 185])
+        assert sum(s.runs for s in stats()) == 2, stats()
+    """, FAKE_CUDA_LOST=str(lost))
+
+
 def test_candidates_are_timed_once(run):
     run("""
     import json

@@ -4,7 +4,8 @@
 // a limit; streams do their work at once; a capture records it. Kernels without shared memory run: their sources are compiled
 // for the host, and every thread is a call. The product libraries know no algorithm, so that everything runs on our own
 // kernels. What a real device forbids while capturing is an error here too.
-// FAKE_CUDA_MEMORY: bytes of device memory (default 512 MiB). FAKE_CUDA_DEVICES: how many (default 2).
+// FAKE_CUDA_MEMORY: bytes of device memory (default 512 MiB). FAKE_CUDA_DEVICES: how many (default 2). FAKE_CUDA_LOST: while this file
+// exists, whatever asks the devices for work, copies or memory fails as after a failed launch.
 #include <dlfcn.h>
 #include <unistd.h>
 
@@ -30,7 +31,7 @@ using cuda::CUdeviceptr;
 
 namespace {
 
-enum : int { kOk = 0, kInvalid = 1, kNoMemory = 2, kNotFound = 500, kCapturing = 900 };
+enum : int { kOk = 0, kInvalid = 1, kNoMemory = 2, kNotFound = 500, kLaunchFailed = 719, kCapturing = 900 };
 
 struct Stream {
   bool capturing = false;
@@ -63,6 +64,11 @@ size_t Number(const char* variable, size_t otherwise) {
 size_t Limit() { return Number("FAKE_CUDA_MEMORY", size_t{512} << 20); }
 int Devices() { return static_cast<int>(Number("FAKE_CUDA_DEVICES", 2)); }
 
+bool Lost() {
+  const char* file = std::getenv("FAKE_CUDA_LOST");
+  return file != nullptr && access(file, F_OK) == 0;
+}
+
 // The allocation that `p` lies in, or end.
 std::map<CUdeviceptr, std::pair<size_t, int>>::iterator Find(CUdeviceptr p) {
   auto it = allocations.upper_bound(p);
@@ -82,6 +88,7 @@ bool OnDevice(CUdeviceptr p, size_t bytes) {
 
 int Submit(cuda::CUstream handle, std::function<void()> work) {
   if (current == 0) return 201;  // CUDA_ERROR_INVALID_CONTEXT
+  if (Lost()) return kLaunchFailed;
   Stream* stream = handle == nullptr ? &default_stream : reinterpret_cast<Stream*>(handle);
   if (stream->capturing) {
     stream->recorded.push_back(std::move(work));
@@ -100,7 +107,7 @@ EXPORT int cuInit(unsigned) { return Devices() > 0 ? kOk : 100; }
 EXPORT int cuDriverGetVersion(int* version) { return *version = 13000, kOk; }
 EXPORT int cuGetErrorName(int, const char** name) { return *name = "CUDA_ERROR", kOk; }
 EXPORT int cuGetErrorString(int error, const char** text) {
-  *text = error == kNoMemory ? "out of memory" : error == kCapturing ? "not permitted while a stream is capturing" : "fake error";
+  *text = error == kNoMemory ? "out of memory" : error == kCapturing ? "not permitted while a stream is capturing" : error == kLaunchFailed ? "unspecified launch failure" : "fake error";
   return kOk;
 }
 EXPORT int cuDeviceGetCount(int* count) { return *count = Devices(), kOk; }
@@ -123,6 +130,7 @@ EXPORT int cuMemGetInfo_v2(size_t* free, size_t* total) {
   return kOk;
 }
 EXPORT int cuMemAlloc_v2(CUdeviceptr* p, size_t bytes) {
+  if (Lost()) return kLaunchFailed;
   if (current == 0) return 201;
   if (captures > 0) return kCapturing;
   std::lock_guard<std::mutex> lock(mu);
@@ -169,10 +177,12 @@ EXPORT int cuMemGetAddressRange_v2(CUdeviceptr* base, size_t* size, CUdeviceptr 
   return kOk;
 }
 EXPORT int cuMemcpyHtoD_v2(CUdeviceptr to, const void* from, size_t bytes) {
+  if (Lost()) return kLaunchFailed;
   if (captures > 0) return kCapturing;
   return OnDevice(to, bytes) ? (std::memcpy(At(to), from, bytes), kOk) : kInvalid;
 }
 EXPORT int cuMemcpyDtoH_v2(void* to, CUdeviceptr from, size_t bytes) {
+  if (Lost()) return kLaunchFailed;
   if (captures > 0) return kCapturing;
   return OnDevice(from, bytes) ? (std::memcpy(to, At(from), bytes), kOk) : kInvalid;
 }
@@ -193,7 +203,7 @@ EXPORT int cuStreamCreate(cuda::CUstream* stream, unsigned) {
   return *stream = reinterpret_cast<cuda::CUstream>(new Stream()), kOk;
 }
 EXPORT int cuStreamDestroy_v2(cuda::CUstream stream) { return delete reinterpret_cast<Stream*>(stream), kOk; }
-EXPORT int cuStreamSynchronize(cuda::CUstream stream) { return stream != nullptr && reinterpret_cast<Stream*>(stream)->capturing ? kCapturing : kOk; }
+EXPORT int cuStreamSynchronize(cuda::CUstream stream) { return Lost() ? kLaunchFailed : stream != nullptr && reinterpret_cast<Stream*>(stream)->capturing ? kCapturing : kOk; }
 EXPORT int cuStreamWaitEvent(cuda::CUstream, cuda::CUevent, unsigned) { return kOk; }
 EXPORT int cuStreamBeginCapture_v2(cuda::CUstream handle, int) {
   auto* stream = reinterpret_cast<Stream*>(handle);
