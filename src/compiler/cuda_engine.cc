@@ -7,6 +7,7 @@
 #include "base/errors.h"
 #include "base/mapped_file.h"
 #include "base/status_macros.h"
+#include "compiler/cuda_direction.h"
 #include "compiler/engine_impl.h"
 #include "compiler/typed.h"
 
@@ -123,27 +124,6 @@ Result<std::shared_ptr<const CudaEngine::DeviceConstant>> CudaEngine::ConstantOn
   constants_[constant.get()] = fresh;
   return fresh;
 }
-
-namespace {
-
-// Which steps run backwards: those that read first what another step wrote forwards. The second-level cache has the end of a large
-// tensor when the next step starts, and would lose it before that step got there.
-std::vector<bool> Directions(const Executable& exe) {
-  std::vector<bool> backwards;
-  for (size_t i = 0; i < exe.steps.size(); ++i) {
-    bool turns = false;
-    for (size_t k = i; k-- > 0 && !exe.steps[i].in.empty();) {
-      const auto& out = exe.steps[k].out;
-      if (std::find(out.begin(), out.end(), exe.steps[i].in[0]) == out.end()) continue;
-      turns = !backwards[k];
-      break;
-    }
-    backwards.push_back(turns && static_cast<const cuda::DeviceKernel&>(*exe.steps[i].kernel).reverses());
-  }
-  return backwards;
-}
-
-}  // namespace
 
 Result<std::shared_ptr<CudaEngine::ShapePlan>> CudaEngine::MakeShapePlan(const std::vector<std::vector<int64_t>>& shapes) {
   TFE_ASSIGN_OR_RETURN(std::vector<int64_t> symbols, network_.BindSymbols(shapes));

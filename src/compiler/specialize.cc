@@ -324,11 +324,11 @@ class Specializer {
   Status CountWork(const std::vector<int>& nodes) {
     if (uses_.empty()) uses_ = network_.UseCounts();
     Step& step = exe_->steps.back();
-    struct Result {
+    struct Own {
       int reads = 0;  // by the nodes
       double bytes = 0;
     };
-    std::map<ValueId, Result> made;
+    std::map<ValueId, Own> made;
     std::set<ValueId> seen;
     for (int i : nodes)
       for (ValueId v : network_.nodes()[i].outputs) made[v] = {};
@@ -339,8 +339,13 @@ class Specializer {
       for (size_t k = 0; k < node.inputs.size(); ++k) {
         const ValueId v = node.inputs[k];
         if (v == kNoValue) continue;
-        if (const auto own = made.find(v); own != made.end()) ++own->second.reads;
-        else if (seen.insert(v).second) step.bytes += BytesOf(concrete.inputs[k].constant && k == 1 ? concrete.inputs[0].dtype : concrete.inputs[k].dtype, concrete.inputs[k]);
+        if (const auto own = made.find(v); own != made.end()) {
+          ++own->second.reads;
+        } else if (seen.insert(v).second) {
+          const double bytes = BytesOf(concrete.inputs[k].constant && k == 1 ? concrete.inputs[0].dtype : concrete.inputs[k].dtype, concrete.inputs[k]);
+          const double taken = BytesOf(concrete.outputs[0].dtype, concrete.outputs[0]);  // of a table
+          step.bytes += node.op == Op::kGather && k == 0 ? std::min(bytes, taken) : bytes;
+        }
       }
       for (size_t k = 0; k < node.outputs.size(); ++k) made[node.outputs[k]].bytes = BytesOf(concrete.outputs[k].dtype, concrete.outputs[k]);
     }

@@ -141,6 +141,33 @@ TEST(Specialize, KernelsThatAreMadeAheadAreThoseOfTheSteps) {
   }
 }
 
+TEST(Specialize, StepsKnowWhatTheyMoveAndMultiply) {
+  const Network network = TestNetwork();
+  for (const bool joined : {true, false}) {
+    SideBySide backend;
+    WeightStore weights;
+    auto exe = Specialize(network, backend, {3}, joined ? TacticMap{{"e#chain", "2"}} : TacticMap{{"p#joint", kSeparately}}, weights, 1);
+    ASSERT_TRUE(exe.ok()) << exe.status().ToString();
+    auto step = [&](const std::string& name) -> const Step& {
+      return *std::find_if((*exe)->steps.begin(), (*exe)->steps.end(), [&](const Step& s) { return s.name == name; });
+    };
+    const double pixels = 3 * 9 * 7, expand = pixels * 48 * 8 * 2, depthwise = pixels * 48 * 9 * 2;
+    if (joined) {
+      EXPECT_EQ(step("d").flops, expand + depthwise);
+      EXPECT_EQ(step("d").bytes, 4 * (pixels * 8 + 8 * 48 + 9 * 48 + pixels * 48)) << "what is between them is not moved";
+      EXPECT_EQ(step("p").flops, 2 * (3 * 10 * 48 * 2)) << Describe(**exe);
+      EXPECT_EQ(step("p").bytes, 4 * (3 * 48 + 2 * 48 * 10 + 2 * 3 * 10)) << "one input for both";
+    } else {
+      EXPECT_EQ(step("e").flops, expand);
+      EXPECT_EQ(step("e").bytes, 4 * (pixels * 8 + 8 * 48 + pixels * 48));
+      EXPECT_EQ(step("d").flops, depthwise);
+      EXPECT_EQ(step("p").bytes, 4 * (3 * 48 + 48 * 10 + 3 * 10));
+    }
+    EXPECT_EQ(step("s").flops, 0);
+    EXPECT_EQ(step("s").bytes, 4 * 2 * 60);
+  }
+}
+
 // A residual needs the result of the normalisation itself, a product its codes.
 TEST(Specialize, ANormalisationAndAConversionOfItsResultAreOneStep) {
   auto network = ParseNetwork(R"(network {
