@@ -445,19 +445,19 @@ PieceMemory MemoryOf(const TmaProduct& p, const PieceShape& s) {
   int64_t available = whole - kAlignment - numbers - s.teams * kBarrier;
   // The rows of a tile that are no results may lie behind the last slot: whatever is there.
   const int64_t behind = std::max<int64_t>(0, (s.bm() + (p.k_h - 1) * piece.width + p.k_w) * row - slot);
+  const int64_t barriers = 2 * s.teams * kBarrier;  // of a slot, at most
   PieceMemory m;
   m.slot = static_cast<int>(slot);
   auto take = [&](int64_t count, int64_t bytes) {
-    available -= count * (bytes + 2 * s.teams * kBarrier);
+    available -= count * (bytes + barriers);
     return static_cast<int>(count);
   };
-  auto most = [&](int64_t bytes) { return std::min(kMostSlots, available / (bytes + 2 * s.teams * kBarrier)); };
+  auto most = [&](int64_t bytes) { return std::min(kMostSlots, available / (bytes + barriers)); };
   // Weights stay if they leave room for what must pass: those of the convolution first.
   const int64_t then_filter = p.then ? int64_t{ThenColumns(p)} * p.then->row_bytes() : 0, all_then = p.then ? ThenSlots(p) : 0, few_then = p.then ? ThenSteps(p) + 1 : 0;
   const int64_t result = p.then ? RoundUp(ResultPixels(piece) * kResultRow, kAlignment) : 0;
   if (p.then) m.results = take(kFewestResults, s.teams * result), m.result = static_cast<int>(result);
   // Those that pass have a ring for each team.
-  const int64_t barriers = 2 * s.teams * kBarrier;  // of a slot, at most
   auto fits = [&](int64_t pieces, int64_t filters, bool then_stays) {
     const int64_t then_filters = !p.then ? 0 : then_stays ? all_then : std::min(all_then, s.teams * few_then);
     return filters * filter >= behind && pieces * (slot + barriers) + filters * (filter + barriers) + then_filters * (then_filter + barriers) <= available;
