@@ -27,7 +27,8 @@ class ConvertCommand : public Command {
     DefinePartitionFlags(app, &options_, &exclude_);
     app.add_option(
         "--build-shapes", build_shapes_,
-        "Input shapes to tune engines for, e.g. \"x=1x224x224x3,8x224x224x3\"; may be repeated");
+        "Input shapes to tune engines for, e.g. \"x=1x224x224x3,8x224x224x3\"; may be repeated; "
+        "without it: batch 1, on GPUs also 32");
     app.add_option("--timing-cache", options_.timing_cache,
                    "File of measured tactics, read and extended");
     app.add_option("--effort", options_.effort, "How long to look for the fastest engine: fast, default or max")

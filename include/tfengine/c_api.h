@@ -45,7 +45,7 @@ typedef struct tfengine_convert_options {
   int max_engines;                   /* 0: no limit */
   const char* const* excluded_ops;   /* none */
   const char* const* excluded_nodes; /* none */
-  const char* build_shapes;          /* "x=1x224x224x3,8x224x224x3;y=1,8"; NULL: batch 1 */
+  const char* build_shapes;          /* "x=1x224x224x3,8x224x224x3;y=1,8"; NULL: batch 1, on GPUs also 32 */
   int build_engines;                 /* 1; 0: tactics are not timed */
   int threads;                       /* 0: all CPUs */
   const char* timing_cache;          /* NULL: none */

@@ -36,7 +36,8 @@ struct ConvertOptions {
   int max_engines = 0;                       // per signature; 0: no limit
   std::vector<std::string> excluded_ops;     // op types that stay native
   std::vector<std::string> excluded_nodes;   // node names that stay native
-  std::vector<ShapeMap> build_shapes;        // tactics are timed at these; empty: batch 1 (other unknown sizes guessed)
+  std::vector<ShapeMap> build_shapes;        // tactics are timed at these; empty: batch 1, on GPUs also 32 (other unknown
+                                             // sizes guessed)
   // How long to look for the fastest engine: fast (the best guesses only), default or max (every candidate, timed longer).
   std::string effort = "default";
   bool build_engines = true;                 // false: engines are built when first loaded

@@ -309,4 +309,11 @@ def test_candidates_are_timed_once(run):
     timed = [time for tactics in layers.values() for time in tactics.values() if time is not None]
     assert timed and all(time > 0 for time in timed), layers
     assert known == once
+    for batch in 1, 32:  # without shapes to build for
+        assert any(f"float32[{batch},288]" in layer for layer in layers), (batch, sorted(layers))
+    assert not any("float32[8,288]" in layer for layer in layers)
+    report = tfengine.convert(native_dir, native_dir + "_third", minimum_segment_size=1, device="cuda", signatures=["serving_default"],
+                              timing_cache=timings + "_8", build_shapes=[{"image": [8, 12, 12, 3], "ids": [8]}])
+    [layers] = json.load(open(timings + "_8"))["times"].values()
+    assert any("float32[8,288]" in layer for layer in layers) and not any("float32[32,288]" in layer for layer in layers), sorted(layers)
     """)

@@ -81,7 +81,8 @@ def convert(
     """Converts the SavedModel in `input_dir` and writes the result to `output_dir`, which must not exist.
 
     All signatures survive; those named in `signatures` (all, if empty) get engines where that is possible. Engines take
-    any input shape; `build_shapes` (input name to shape) only says at which ones they are tuned, by default at batch 1.
+    any input shape; `build_shapes` (input name to shape) only says at which ones they are tuned, by default at batch 1,
+    on GPUs also at 32.
     `effort`: how long to look for the fastest engine: "fast" (the best guesses only), "default" or "max" (every candidate,
     timed longer). `progress` is called with a stage name and the share done. Needs no TensorFlow.
 

@@ -21,7 +21,9 @@ namespace tfengine {
 namespace {
 
 // A size for a symbol nobody gave one for: a sample for "batch", else a middling extent.
-int64_t GuessSize(const std::string& symbol) { return symbol == "batch" ? 1 : 64; }
+int64_t GuessSize(const std::string& symbol, int64_t batch) { return symbol == "batch" ? batch : 64; }
+// A GPU's best kernels for one sample are several times slower than those for many.
+constexpr int64_t kSecondBatchOnDevices = 32;
 
 struct Optimized {
   Network network;
@@ -43,6 +45,19 @@ std::vector<std::vector<int64_t>> ShapesAt(const Network& network, const std::ve
     }
   }
   return shapes;
+}
+
+// Sizes for symbols nobody gave any for. Empty: the guess breaks a constraint of the network, and is no shape to build for.
+std::vector<std::vector<int64_t>> GuessedSizes(const Network& network, const CompileBackend& backend) {
+  std::vector<std::vector<int64_t>> sets;
+  for (const int64_t batch : {int64_t{1}, kSecondBatchOnDevices}) {
+    std::vector<int64_t> symbols;
+    for (int s = 0; s < network.dims().num_symbols(); ++s) symbols.push_back(GuessSize(network.dims().symbol_name(s), batch));
+    const bool other = sets.empty() || symbols != sets[0];
+    if (other && network.BindSymbols(ShapesAt(network, symbols)).ok()) sets.push_back(std::move(symbols));
+    if (backend.on_host()) break;
+  }
+  return sets;
 }
 
 // Inputs that are safe for any op: zeros are valid indices and finite numbers.
@@ -150,7 +165,12 @@ Status ChooseByTiming(const Network& network, const Network& typed, const BuildO
       options.progress = [&](double f) { build.progress("timing tactics", 0.9 * (static_cast<double>(k) + f) / static_cast<double>(symbol_sets.size())); };
     ShapeChoices choices;
     choices.sizes = SizesOf(typed, symbol_sets[k]);
-    TFE_ASSIGN_OR_RETURN(choices.tactics, ChooseTactics(typed, backend, options));
+    auto tactics = ChooseTactics(typed, backend, options);
+    if (!tactics.ok() && k > 0 && build.shapes.empty() && tactics.status().error_id() == static_cast<int>(ErrorId::kOutOfMemory)) {
+      result->report.notices.push_back(fmt::format("{}: too little memory to time tactics at batch {} too; shapes to build for can be given", build.device, kSecondBatchOnDevices));
+      continue;
+    }
+    TFE_ASSIGN_OR_RETURN(choices.tactics, std::move(tactics));
     result->choices.at.push_back(std::move(choices));
   }
   if (build.device == "cpu" && build.effort > 0)  // other devices run whole batches
@@ -242,12 +262,11 @@ Result<Optimized> Optimize(Network network, const BuildOptions& build) {
     symbol_sets.push_back(std::move(symbols));
   }
   if (symbol_sets.empty()) {
-    symbol_sets.emplace_back();
-    for (int s = 0; s < network.dims().num_symbols(); ++s) symbol_sets[0].push_back(GuessSize(network.dims().symbol_name(s)));
-    // A guess that breaks a constraint of the network is no shape to build for.
-    if (!network.BindSymbols(ShapesAt(network, symbol_sets[0])).ok()) symbol_sets.clear();
+    symbol_sets = GuessedSizes(network, *backend);
+    if (!symbol_sets.empty()) result.shapes.push_back(ShapesAt(network, symbol_sets[0]));
+  } else {
+    for (const auto& symbols : symbol_sets) result.shapes.push_back(ShapesAt(network, symbols));
   }
-  for (const auto& symbols : symbol_sets) result.shapes.push_back(ShapesAt(network, symbols));
 
   if (build.time_tactics && result.present && !symbol_sets.empty())
     TFE_RETURN_IF_ERROR(ChooseByTiming(network, typed.network, build, *backend, symbol_sets, &result));

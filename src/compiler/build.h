@@ -31,7 +31,7 @@ struct BuildOptions {
   int64_t max_workspace_bytes = int64_t{1} << 62;  // as in EngineOptions
   int threads = 0;  // 0: all CPUs; tactics are timed with this many
   // Input shapes (one list per network input) at which tactics are timed; empty: every symbol is 1 if it is "batch",
-  // else a guess from the network.
+  // else a guess from the network; for GPUs also with batch 32.
   std::vector<std::vector<std::vector<int64_t>>> shapes;
   std::string timing_cache;  // file to read and extend; empty: none
   int effort = 1;            // 0: the two best guesses of a layer, no batch pieces; 1: all; 2: all, timed longer
