@@ -5,6 +5,7 @@
 #include "base/errors.h"
 #include "base/status_macros.h"
 #include "compiler/cuda_engine.h"
+#include "compiler/work.h"
 
 // Looking into CUDA engines: every value of a run, times of steps.
 namespace tfengine {
@@ -106,10 +107,13 @@ Result<std::string> CudaEngine::ProfileJson(const std::vector<InputView>& inputs
   nlohmann::json j;
   TFE_ASSIGN_OR_RETURN(j["graph_ms"], Time(*c, 1, [&] { return Enqueue(*plan, *c, at, c->stream); }));
   TFE_ASSIGN_OR_RETURN(j["graph_back_to_back_ms"], Time(*c, 10, [&] { return Enqueue(*plan, *c, at, c->stream); }));
+  TFE_ASSIGN_OR_RETURN(const std::vector<int64_t> symbols, network_.BindSymbols(plan->input_shapes));
+  const std::vector<int> uses = network_.UseCounts();
   auto& steps = j["steps"] = nlohmann::json::array();
   for (size_t i = 0; i < exe.steps.size(); ++i) {
+    TFE_ASSIGN_OR_RETURN(const Work work, WorkOf(network_, uses, exe.steps[i], symbols));
     TFE_ASSIGN_OR_RETURN(const double ms, Time(*c, 10, [&] { return Enqueue(*plan, *c, at, c->stream, i, i + 1); }));
-    steps.push_back({{"name", exe.steps[i].name}, {"op", exe.steps[i].op}, {"tactic", exe.steps[i].tactic}, {"bytes", exe.steps[i].bytes}, {"flops", exe.steps[i].flops}, {"ms", ms}});
+    steps.push_back({{"name", exe.steps[i].name}, {"op", exe.steps[i].op}, {"tactic", exe.steps[i].tactic}, {"bytes", work.bytes}, {"flops", work.flops}, {"ms", ms}});
   }
   Give(*plan, std::move(c));
   return j.dump();

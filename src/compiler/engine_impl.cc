@@ -14,6 +14,7 @@
 #include "base/status_macros.h"
 #include "compiler/calibration.h"
 #include "compiler/typed.h"
+#include "compiler/work.h"
 
 namespace tfengine {
 EngineImpl::EngineImpl(quant::Assignment assignment, const Numerics& numerics, const EngineOptions& options)
@@ -279,9 +280,12 @@ Result<std::string> EngineImpl::ProfileJson(const std::vector<InputView>& inputs
     }));
   }
   nlohmann::json j;
+  const std::vector<int> uses = network_.UseCounts();
   auto& steps = j["steps"] = nlohmann::json::array();
-  for (size_t i = 0; i < exe->steps.size(); ++i)
-    steps.push_back({{"name", exe->steps[i].name}, {"op", exe->steps[i].op}, {"tactic", exe->steps[i].tactic}, {"bytes", exe->steps[i].bytes}, {"flops", exe->steps[i].flops}, {"ms", best[i]}});
+  for (size_t i = 0; i < exe->steps.size(); ++i) {
+    TFE_ASSIGN_OR_RETURN(const Work work, WorkOf(network_, uses, exe->steps[i], run->symbols));
+    steps.push_back({{"name", exe->steps[i].name}, {"op", exe->steps[i].op}, {"tactic", exe->steps[i].tactic}, {"bytes", work.bytes}, {"flops", work.flops}, {"ms", best[i]}});
+  }
   return j.dump();
 }
 

@@ -6,7 +6,6 @@
 #include <functional>
 #include <map>
 #include <optional>
-#include <set>
 
 #include "backends/ref/ref.h"
 #include "base/errors.h"
@@ -317,52 +316,8 @@ class Specializer {
     TFE_ASSIGN_OR_RETURN(std::optional<Lowered> lowered, Take({Kind::kNode, {index}}, [&] { return LowerAlone(index, concrete); }));
     TFE_RETURN_IF_ERROR(CheckViews(HasPitch(concrete), *lowered));
     TFE_RETURN_IF_ERROR(AddStep(node, index, node.inputs, concrete, *lowered));
-    return CountWork({index});
-  }
-
-  // What the last step, which is these nodes, moves and computes.
-  Status CountWork(const std::vector<int>& nodes) {
-    if (uses_.empty()) uses_ = network_.UseCounts();
-    Step& step = exe_->steps.back();
-    struct Own {
-      int reads = 0;  // by the nodes
-      double bytes = 0;
-    };
-    std::map<ValueId, Own> made;
-    std::set<ValueId> seen;
-    for (int i : nodes)
-      for (ValueId v : network_.nodes()[i].outputs) made[v] = {};
-    for (int i : nodes) {
-      const Node& node = network_.nodes()[i];
-      TFE_ASSIGN_OR_RETURN(const ConcreteNode concrete, MakeConcrete(network_, node, symbols_, constants_));
-      step.flops += FlopsOf(concrete);
-      for (size_t k = 0; k < node.inputs.size(); ++k) {
-        const ValueId v = node.inputs[k];
-        if (v == kNoValue) continue;
-        if (const auto own = made.find(v); own != made.end()) {
-          ++own->second.reads;
-        } else if (seen.insert(v).second) {
-          const double bytes = BytesOf(concrete.inputs[k].constant && k == 1 ? concrete.inputs[0].dtype : concrete.inputs[k].dtype, concrete.inputs[k]);
-          const double taken = BytesOf(concrete.outputs[0].dtype, concrete.outputs[0]);  // of a table
-          step.bytes += node.op == Op::kGather && k == 0 ? std::min(bytes, taken) : bytes;
-        }
-      }
-      for (size_t k = 0; k < node.outputs.size(); ++k) made[node.outputs[k]].bytes = BytesOf(concrete.outputs[k].dtype, concrete.outputs[k]);
-    }
-    for (const auto& [v, result] : made)
-      if (result.reads == 0 || result.reads < uses_[v]) step.bytes += result.bytes;
+    exe_->steps.back().nodes = {index};
     return OkStatus();
-  }
-
-  static double BytesOf(DType type, const Operand& o) { return static_cast<double>(o.num_elements()) * static_cast<double>(DTypeSize(type)); }
-
-  static double FlopsOf(const ConcreteNode& node) {
-    const auto& in = node.inputs;
-    const auto results = static_cast<double>(node.outputs[0].num_elements());
-    if (node.op == Op::kConv2d) return 2 * results * static_cast<double>(in[1].shape[0] * in[1].shape[1] * in[1].shape[2]);
-    if (node.op == Op::kMatMul) return 2 * results * static_cast<double>(node.attrs.Bool("transpose_a") ? in[0].shape[in[0].shape.size() - 2] : in[0].shape.back());
-    if (node.op == Op::kAttention) return 4 * static_cast<double>(in[0].num_elements()) * static_cast<double>(in[1].shape[1]);
-    return 0;
   }
 
   // The conversion that the kernel of a layer_norm can do too: its result is a residual and what an 8-bit product reads. -1: none.
@@ -391,7 +346,7 @@ class Specializer {
     concrete_both.outputs.push_back(conversion.outputs[0]);
     joined_[convert] = true;
     TFE_RETURN_IF_ERROR(AddStep(both, index, both.inputs, concrete_both, *lowered));
-    TFE_RETURN_IF_ERROR(CountWork({index, convert}));
+    exe_->steps.back().nodes = {index, convert};
     return true;
   }
 
@@ -465,7 +420,7 @@ class Specializer {
     TFE_ASSIGN_OR_RETURN(const ConcreteNode concrete, Concrete(network_.nodes()[last], views_plan_));
     TFE_RETURN_IF_ERROR(CheckViews(apart || HasPitch(concrete), *lowered));
     TFE_RETURN_IF_ERROR(AddStep(network_.nodes()[last], last, inputs, concrete, *lowered));
-    TFE_RETURN_IF_ERROR(CountWork(ChainAt(index, chosen.length).second));
+    exe_->steps.back().nodes = ChainAt(index, chosen.length).second;
     return chosen.length;
   }
 
@@ -542,8 +497,8 @@ class Specializer {
       step_out_.push_back({step_index, {piece, 0}});
       step.out.push_back({});
     }
+    step.nodes = members;
     exe_->steps.push_back(std::move(step));
-    TFE_RETURN_IF_ERROR(CountWork(members));
     return true;
   }
 

@@ -10,6 +10,7 @@
 
 #include "base/errors.h"
 #include "compiler/engine_impl.h"
+#include "compiler/work.h"
 
 namespace tfengine {
 namespace {
@@ -151,20 +152,21 @@ TEST(Specialize, StepsKnowWhatTheyMoveAndMultiply) {
     auto step = [&](const std::string& name) -> const Step& {
       return *std::find_if((*exe)->steps.begin(), (*exe)->steps.end(), [&](const Step& s) { return s.name == name; });
     };
+    auto work = [&](const std::string& name) { return *WorkOf(network, network.UseCounts(), step(name), {3}); };
     const double pixels = 3 * 9 * 7, expand = pixels * 48 * 8 * 2, depthwise = pixels * 48 * 9 * 2;
     if (joined) {
-      EXPECT_EQ(step("d").flops, expand + depthwise);
-      EXPECT_EQ(step("d").bytes, 4 * (pixels * 8 + 8 * 48 + 9 * 48 + pixels * 48)) << "what is between them is not moved";
-      EXPECT_EQ(step("p").flops, 2 * (3 * 10 * 48 * 2)) << Describe(**exe);
-      EXPECT_EQ(step("p").bytes, 4 * (3 * 48 + 2 * 48 * 10 + 2 * 3 * 10)) << "one input for both";
+      EXPECT_EQ(work("d").flops, expand + depthwise);
+      EXPECT_EQ(work("d").bytes, 4 * (pixels * 8 + 8 * 48 + 9 * 48 + pixels * 48)) << "what is between them is not moved";
+      EXPECT_EQ(work("p").flops, 2 * (3 * 10 * 48 * 2)) << Describe(**exe);
+      EXPECT_EQ(work("p").bytes, 4 * (3 * 48 + 2 * 48 * 10 + 2 * 3 * 10)) << "one input for both";
     } else {
-      EXPECT_EQ(step("e").flops, expand);
-      EXPECT_EQ(step("e").bytes, 4 * (pixels * 8 + 8 * 48 + pixels * 48));
-      EXPECT_EQ(step("d").flops, depthwise);
-      EXPECT_EQ(step("p").bytes, 4 * (3 * 48 + 48 * 10 + 3 * 10));
+      EXPECT_EQ(work("e").flops, expand);
+      EXPECT_EQ(work("e").bytes, 4 * (pixels * 8 + 8 * 48 + pixels * 48));
+      EXPECT_EQ(work("d").flops, depthwise);
+      EXPECT_EQ(work("p").bytes, 4 * (3 * 48 + 48 * 10 + 3 * 10));
     }
-    EXPECT_EQ(step("s").flops, 0);
-    EXPECT_EQ(step("s").bytes, 4 * 2 * 60);
+    EXPECT_EQ(work("s").flops, 0);
+    EXPECT_EQ(work("s").bytes, 4 * 2 * 60);
   }
 }
 

@@ -30,7 +30,7 @@ struct Step {
   std::vector<BufferRef> in;
   std::vector<BufferRef> out;
   std::vector<int> values;  // what `out` holds: numbers of network values; empty for copies
-  double bytes = 0, flops = 0;  // what it must read and write at least, and multiply and add; for profiles
+  std::vector<int> nodes;   // of the network, that it runs; empty for copies
 };
 
 // A network at fixed shapes, ready to run. Immutable and thread-safe; each run brings its own memory.
