@@ -178,8 +178,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) CLUSTER k(const __
   const int thread = threadIdx.x, lane = thread & 31, warp = thread >> 5;
   const int split = blockIdx.y, first = p.k_tiles * split / SPLITS, last = p.k_tiles * (split + 1) / SPLITS;
 
-  // What is loaded next: loads run ahead of the products, also into the block's next tile.
   const auto turned = [&](int number) { return p.backwards ? p.tiles - 1 - number : number; };
+  // What is loaded next: loads run ahead of the products, also into the block's next tile.
   int load_tile = blockIdx.x, load_k = first;
   const int unit = thread % UNITS;   // of a row of pixels; a thread loads the same unit of several rows
   const signed char* w;
@@ -188,7 +188,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) CLUSTER k(const __
   int ky, kx, y0[A_LOADS], x0[A_LOADS];
 #endif
   const auto start = [&]() {
-    const int m0 = turned(load_tile) / p.n_tiles * BM, n0 = turned(load_tile) % p.n_tiles * BN;
+    const int tile = turned(load_tile), m0 = tile / p.n_tiles * BM, n0 = tile % p.n_tiles * BN;
     w = p.w + (size_t)(n0 + thread / (BK / 16)) * p.pitch + (size_t)first * BK + thread % (BK / 16) * 16;
 #pragma unroll
     for (int i = 0; i < A_LOADS; ++i) {
@@ -279,7 +279,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) CLUSTER k(const __
 #endif
 
   int slot = 0, next = AHEAD;
-  for (int tile = blockIdx.x; tile < p.tiles; tile += gridDim.x) {
+  for (int number = blockIdx.x; number < p.tiles; number += gridDim.x) {
+    const int tile = turned(number);
     Sum sums[MT][NT][4];
     clear(sums);
 #if FLOATS
@@ -340,15 +341,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) CLUSTER k(const __
     asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
     written(sums[0]);
 #endif
-    const int row0 = turned(tile) / p.n_tiles * BM + row_in, ch0 = turned(tile) % p.n_tiles * BN + ch_in;
+    const int row0 = tile / p.n_tiles * BM + row_in, ch0 = tile % p.n_tiles * BN + ch_in;
 #if SPLITS == 1
 #if RESIDUAL == 1
-    const int after = tile + gridDim.x, row1 = turned(after) / p.n_tiles * BM + row_in, ch1 = turned(after) % p.n_tiles * BN + ch_in;
+    const int after = turned(number + gridDim.x), row1 = after / p.n_tiles * BM + row_in, ch1 = after % p.n_tiles * BN + ch_in;
 #endif
 #pragma unroll
     for (int g = 0; g < GROUPS; ++g) {
       const int ch = ch0 + g * PT * 8;
-      const float* table = p.channels + turned(tile) % p.n_tiles * BN + warp_column + g * PT * 8 + lane % 4 * 4;
+      const float* table = p.channels + tile % p.n_tiles * BN + warp_column + g * PT * 8 + lane % 4 * 4;
       unsigned words[MT * 2][RUN / 4];
 #pragma unroll
       for (int j = 0; j < RUN / 4; ++j) {
@@ -370,7 +371,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) CLUSTER k(const __
         store_codes<RUN>(p, row0 + r * 8, ch, words[r]);
 #endif
 #if RESIDUAL == 1
-        if (after < p.tiles) load_codes<RUN>(p, row1 + r * 8, ch1 + g * PT * 8, codes[r][g]);
+        if (number + gridDim.x < p.tiles) load_codes<RUN>(p, row1 + r * 8, ch1 + g * PT * 8, codes[r][g]);
 #endif
       }
     }
@@ -413,7 +414,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) CLUSTER k(const __
 #endif
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
-      const float* table = p.channels + turned(tile) % p.n_tiles * BN + warp_column + run + (q % (RUN / 8) * 2 + e) * 16 + lane % 4 * 4;
+      const float* table = p.channels + tile % p.n_tiles * BN + warp_column + run + (q % (RUN / 8) * 2 + e) * 16 + lane % 4 * 4;
       words[e] = finish(p, row, ch + e * 4, load_channels(p, table), v[e], codes[e]);
     }
 #if CODES
