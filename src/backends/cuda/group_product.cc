@@ -20,15 +20,18 @@ GroupSums SumsOfGroup(int64_t n, const char* operand) {
   return sums;
 }
 
-std::string GroupProduct(const char* name, int64_t n, const char* type, bool a_in_registers, bool b_transposed) {
+std::string GroupProduct(const char* name, int64_t n, const std::string& type, bool a_in_registers, bool b_transposed) {
   const int64_t r = n / 2;
-  const auto [list, sums] = SumsOfGroup(n, "\"+f\"(c[{}][{}])");
+  const bool codes = type == "u8", bytes = codes || type == "e4m3";
+  const auto [list, sums] = SumsOfGroup(n, codes ? "\"+r\"(c[{}][{}])" : "\"+f\"(c[{}][{}])");
   const std::string a = a_in_registers ? fmt::format("{{%{},%{},%{},%{}}}", r, r + 1, r + 2, r + 3) : fmt::format("%{}", r);
   const int64_t b = r + (a_in_registers ? 4 : 1);
+  // Signs of the operands, but of codes, and, of 16 bits, the orders of those in memory.
+  const std::string how = codes ? "" : bytes ? ", 1, 1" : fmt::format(", 1, 1, {}{}", a_in_registers ? "" : "0, ", b_transposed ? 1 : 0);
   return fmt::format(
-      "__forceinline__ void {0}(float (&c)[{1}][4], {2}, u64 b, int add) {{\n  asm volatile(\"{{\\n.reg .pred p;\\nsetp.ne.b32 p, %{3}, 0;\\n"
-      "wgmma.mma_async.sync.aligned.m64n{4}k16.f32.{5}.{5} {{{6}}}, {7}, %{8}, p, 1, 1, {9};\\n}}\"\n               : {10} : {11}, \"l\"(b), \"r\"(add));\n}}\n",
-      name, n / 8, a_in_registers ? "const unsigned* a" : "u64 a", b + 1, n, type, list, a, b, std::string(a_in_registers ? "" : "0, ") + (b_transposed ? "1" : "0"), sums,
+      "__forceinline__ void {0}({1} (&c)[{2}][4], {3}, u64 b, int add) {{\n  asm volatile(\"{{\\n.reg .pred p;\\nsetp.ne.b32 p, %{4}, 0;\\n"
+      "wgmma.mma_async.sync.aligned.m64n{5}k{6}.{7} {{{8}}}, {9}, %{10}, p{11};\\n}}\"\n               : {12} : {13}, \"l\"(b), \"r\"(add));\n}}\n",
+      name, codes ? "int" : "float", n / 8, a_in_registers ? "const unsigned* a" : "u64 a", b + 1, n, bytes ? 32 : 16, codes ? "s32.u8.s8" : fmt::format("f32.{0}.{0}", type), list, a, b, how, sums,
       a_in_registers ? "\"r\"(a[0]), \"r\"(a[1]), \"r\"(a[2]), \"r\"(a[3])" : "\"l\"(a)");
 }
 

@@ -75,21 +75,11 @@ __forceinline__ void multiply(Sum (&c)[4], const unsigned (&a)[4], unsigned b0, 
 }
 )cuda";
 
-// The instruction of a warp group: 64 rows by n columns, 32 bytes of the reduction. keep = 0: what c held is dropped.
-std::string GroupMultiply(int n, bool fp8) {
-  const auto [registers, operands] = SumsOfGroup(n, "SUM_KEPT(c[{}][{}])");
-  return fmt::format(
-      "__forceinline__ void multiply_group(Sum (&c)[{0}][4], u64 a, u64 b, int keep) {{\n"
-      "  asm volatile(\"{{ .reg .pred p; setp.ne.b32 p, %{1}, 0; wgmma.mma_async.sync.aligned.m64n{2}k32.{7} {{{3}}}, %{4}, %{5}, p{8}; }}\"\n"
-      "    : {6} : \"l\"(a), \"l\"(b), \"r\"(keep));\n}}\n",
-      n / 8, n / 2 + 2, n, registers, n / 2, n / 2 + 1, operands, fp8 ? "f32.e4m3.e4m3" : "s32.u8.s8", fp8 ? ", 1, 1" : "");
-}
-
 }  // namespace
 
 std::string Int8Arithmetic(const Int8Conv& conv, const Int8Tile& tile) {
   std::string s = std::string("#define FLOATS ") + (conv.fp8 ? "1\n" : "0\n") + (conv.fp8 ? kPackE4m3 : kPackCodes) + (conv.fp8 ? kFloats : kIntegers);
-  s += tile.group ? GroupMultiply(tile.bn, conv.fp8) : kProduct;
+  s += tile.group ? GroupProduct("multiply_group", tile.bn, conv.fp8 ? "e4m3" : "u8", false, false) : kProduct;
   return s;
 }
 

@@ -53,19 +53,8 @@ __forceinline__ u64 descriptor_of_rows(unsigned address, int row) { return ((u64
 __forceinline__ u64 descriptor(unsigned address) { return descriptor_of_rows(address, ROW); }
 )cuda";
 
-// multiply(acc, a, b, keep): keep = 0 drops what acc held. a: a descriptor, or the thread's four registers.
-std::string Multiply(const TmaProduct& p, const char* name, int bn, bool a_in_registers) {
-  const bool bytes = p.size() == 1;
-  const int a = bn / 2, b = a + (a_in_registers ? 4 : 1);
-  const auto [list, operands] = SumsOfGroup(bn, p.codes() ? "\"+r\"(acc[{}][{}])" : "\"+f\"(acc[{}][{}])");
-  const std::string type = p.codes() ? "s32.u8.s8" : p.fp8() ? "f32.e4m3.e4m3" : p.type == DType::kFloat16 ? "f32.f16.f16" : "f32.bf16.bf16";
-  const std::string from = a_in_registers ? fmt::format("{{%{},%{},%{},%{}}}", a, a + 1, a + 2, a + 3) : fmt::format("%{}", a);
-  return fmt::format("__forceinline__ void {0}({1} (&acc)[{2}][4], {3}, u64 b, int keep) {{\n  asm volatile(\"{{\\n.reg .pred p;\\nsetp.ne.b32 p, %{4}, 0;\\n"
-                     "wgmma.mma_async.sync.aligned.m64n{5}k{6}.{7} {{{8}}}, {9}, %{10}, p{11};\\n}}\"\n               : {12} : {13}, \"l\"(b), \"r\"(keep));\n}}\n",
-                     name, p.codes() ? "int" : "float", bn / 8, a_in_registers ? "const unsigned (&a)[4]" : "u64 a", b + 1, bn, bytes ? 32 : 16, type, list, from, b,
-                     p.codes() ? "" : p.fp8() ? ", 1, 1" : a_in_registers ? ", 1, 1, 0" : ", 1, 1, 0, 0", operands,
-                     a_in_registers ? "\"r\"(a[0]), \"r\"(a[1]), \"r\"(a[2]), \"r\"(a[3])" : "\"l\"(a)");
-}
+// The operands of p's instruction (GroupProduct).
+const char* GroupType(const TmaProduct& p) { return p.codes() ? "u8" : p.fp8() ? "e4m3" : p.type == DType::kFloat16 ? "f16" : "bf16"; }
 
 // Four neighbouring sums at a time.
 std::string Epilogue(const TmaProduct& p) {
@@ -319,12 +308,12 @@ std::string TmaFunctions(const TmaProduct& p, int bn) {
   const std::pair<const char*, int64_t> numbers[] = {{"ROW", p.row_bytes()}, {"SIZE", static_cast<int64_t>(p.size())}, {"PROMOTE", p.fp8()}, {"FLOATS", !p.codes()}};
   std::string s = Sizes(p, bn);
   for (const auto& [name, value] : numbers) s += fmt::format("#define {} {}\n", name, value);
-  return s + kInstructions + Multiply(p, "multiply", bn, false) + Pack(p) + Epilogue(p);
+  return s + kInstructions + GroupProduct("multiply", bn, GroupType(p), false, false) + Pack(p) + Epilogue(p);
 }
 
 std::string TmaThenFunctions(const TmaProduct& p, int bn) {
   const TmaProduct& then = *p.then;
-  return Multiply(then, "multiply_then", bn, true) + (*Pack(p) == 0 ? Pack(then) : "");
+  return GroupProduct("multiply_then", bn, GroupType(then), true, false) + (*Pack(p) == 0 ? Pack(then) : "");
 }
 
 std::string TmaThenEpilogue(const TmaProduct& p, int bn) { return Sizes(*p.then, bn) + Epilogue(*p.then); }

@@ -9,11 +9,11 @@
 namespace tfengine::cuda {
 
 // The start of a source: sizes of the operands (BN, ROW, SIZE, RUN, OUT_SIZE; PROMOTE and FLOATS, of their sums); barriers, loads and
-// stores of the tensor memory accelerator, descriptors of tiles in shared memory; multiply(acc, a, b, keep), of 64 rows and bn columns
+// stores of the tensor memory accelerator, descriptors of tiles in shared memory; multiply(acc, a, b, add), of 64 rows and bn columns
 // of a warp group; what TmaFinish is made of.
 std::string TmaFunctions(const TmaProduct& p, int bn);
 // Between the end of TmaFunctions(p, bn) and the use of TmaFinish() again, for p.then: the sizes and macros of its own. BN is then its `bn`.
-std::string TmaThenFunctions(const TmaProduct& p, int bn);  // outside of functions: multiply_then(acc, a, b, keep), a in registers
+std::string TmaThenFunctions(const TmaProduct& p, int bn);  // outside of functions: multiply_then(acc, a, b, add), a in registers
 std::string TmaThenEpilogue(const TmaProduct& p, int bn);   // within the kernel
 // A thread's results become the left operand of p.then: kept[4]s of 32 bytes of a row each.
 std::string TmaKeep();
